@@ -1,0 +1,58 @@
+"""The command ``nas-search``: parse, wire, print; no logic."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import cast
+
+import typer
+
+from nas.errors import InputError
+from nas.search import SearchFailed
+
+__all__ = ["main"]
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)  # preemption is Ctrl-C by other means
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    from nas.cli.app import app
+
+    # Click's exception, or that of typer's own copy of click.
+    usage_error = cast(type[Exception], typer.BadParameter.__mro__[2])
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="nas-search")
+        sys.stdout.flush()
+        if code == INTERRUPTED:  # typer takes Ctrl-C for itself
+            raise KeyboardInterrupt
+        return int(code or DONE)
+    except InputError as error:
+        return _say(error, WRONG_INPUT)
+    except usage_error as error:
+        return _say(error.format_message(), WRONG_INPUT)  # type: ignore[attr-defined]
+    except SearchFailed as error:
+        return _say(error, FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted; what is finished is saved: the same command goes on", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output is gone; what is left to flush must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(message: object, code: int) -> int:
+    print("nas-search:", " ".join(str(message).split()), file=sys.stderr)
+    return code

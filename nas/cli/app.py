@@ -1,0 +1,270 @@
+"""The commands, and the main job's options."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas._version import __version__
+from nas.errors import InputError
+
+app = typer.Typer(
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+    help="From a compute budget to a whole family of image classifiers.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"nas-search {__version__}")
+        raise typer.Exit
+
+
+Budget_ = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="BUDGET", help="400M-flops, 400M-flops+5.5M-params, a file."),
+]
+Space = Annotated[str, typer.Option("--space", metavar="NAME|FILE", help="Search space.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FOLDER|PARQUET",
+        help="Your images: folders of classes, parquet, a name on the Hugging Face hub. "
+        "Without it: built-in fractals.",
+    ),
+]
+Resolution = Annotated[
+    int | None,
+    typer.Option("--resolution", metavar="PX", help="Count FLOPs at this resolution."),
+]
+Time = Annotated[
+    str | None, typer.Option("--time", metavar="10m", help="For the whole run: 90s, 10m, 2h.")
+]
+Trials = Annotated[int | None, typer.Option("--trials", metavar="N", help="In all. Default 30.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", metavar="N", help="At once. Default: one a core, GPUs one.")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="cpu|cuda|mps", help="Default cpu.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
+
+
+@app.callback(invoke_without_command=True)
+def main_job(
+    context: typer.Context,
+    budget: Budget_ = None,
+    space: Space = "efficientnet",
+    data: Data = None,
+    resolution: Resolution = None,
+    proxy: Annotated[str, typer.Option(metavar="NAME", help="Measures accuracy.")] = "training",
+    grid_proxy: Annotated[
+        str, typer.Option(metavar="NAME", help="Measures it for the coefficients.")
+    ] = "training",
+    objective: Annotated[str, typer.Option(metavar="accuracy|reward")] = "accuracy",
+    sampler: Annotated[str, typer.Option(metavar="NAME", help="tpe, nsga2, random.")] = "tpe",
+    trials: Trials = None,
+    time: Time = None,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    jobs: Jobs = None,
+    engine: Annotated[str, typer.Option(metavar="local")] = "local",
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="Optuna storage instead of study.log.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Default: results/<space>-<budget>.")
+    ] = None,
+    device: Device = None,
+    start: Annotated[
+        list[str] | None, typer.Option(metavar="ARCH", help="Evaluated first; may be repeated.")
+    ] = None,
+    no_scale: Annotated[
+        bool, typer.Option("--no-scale", help="Stop at the baseline: no family.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
+) -> None:
+    """Search within the budget, find the coefficients, write the family. The same command resumes.
+
+    nas-search --budget 400M-flops --data my-images/
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if budget is None:
+        raise InputError("--budget is needed, for example: nas-search --budget 400M-flops")
+    command = {
+        "budget": budget,
+        "space": space,
+        "data": data,
+        "resolution": resolution,
+        "proxy": proxy,
+        "grid_proxy": grid_proxy,
+        "objective": objective,
+        "sampler": sampler,
+        "trials": trials,
+        "time": time,
+        "seed": seed,
+        "jobs": jobs,
+        "engine": engine,
+        "storage": storage,
+        "device": device,
+        "start": start or [],
+        "scale": not no_scale,
+    }
+    from nas.cli.job import run_job
+
+    run_job(command, None if out is None else Path(out), json=json, quiet=quiet)
+
+
+@app.command()
+def resume(
+    folder: Annotated[str, typer.Argument(metavar="DIR")],
+    trials: Trials = None,
+    time: Time = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run, by the command that began it; the options given here replace its own."""
+    from nas.cli.job import resume_job
+
+    changes = {"trials": trials, "time": time, "jobs": jobs, "device": device}
+    resume_job(
+        Path(folder), {k: v for k, v in changes.items() if v is not None}, json=json, quiet=quiet
+    )
+
+
+def _listing(name: str, doc: str) -> None:
+    def command(json: Json = False) -> None:
+        from nas.cli import listings
+
+        getattr(listings, name)(json)
+
+    command.__doc__ = doc
+    app.command(name)(command)
+
+
+_listing("spaces", "List the search spaces, a line each.")
+_listing("budgets", "List the budgets, a line each.")
+_listing("proxies", "List the ways of measuring accuracy, a line each.")
+
+Arch = Annotated[str, typer.Argument(metavar="ARCH", help="A JSON file or efficientnet-b0 … b7.")]
+
+
+@app.command()
+def cost(arch: Arch, resolution: Resolution = None, json: Json = False) -> None:
+    """Say what a network costs: FLOPs, parameters, activations."""
+    from nas.cli.networks import show_cost
+
+    show_cost(arch, resolution, json)
+
+
+@app.command()
+def scale(
+    arch: Arch,
+    preset: Annotated[
+        str | None, typer.Option(metavar="official", help="The published table B0 … B7.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Depth.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Width.")] = None,
+    gamma: Annotated[float | None, typer.Option(help="Resolution.")] = None,
+    phi: Annotated[float | None, typer.Option(help="How far; without it: b0 … b7.")] = None,
+    target_flops: Annotated[
+        str | None, typer.Option(metavar="1.8G", help="The largest network within.")
+    ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="One dimension alone, and all, at equal FLOPs.")
+    ] = False,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write the architectures there.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Scale a network: by coefficients, by the published table, or to a number of FLOPs."""
+    from nas.cli.networks import show_scaled
+
+    show_scaled(
+        arch,
+        preset=preset,
+        triple=(alpha, beta, gamma),
+        phi=phi,
+        target_flops=target_flops,
+        compare=compare,
+        out=None if out is None else Path(out),
+        json=json,
+    )
+
+
+@app.command()
+def evaluate(
+    arch: Arch,
+    proxy: Annotated[str, typer.Option(metavar="NAME")] = "training",
+    data: Data = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The first seed.")] = 0,
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many.")] = 1,
+    time: Annotated[
+        str | None, typer.Option(metavar="10m", help="About how long, for all seeds.")
+    ] = None,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure the accuracy of any network by a proxy, with its error."""
+    from nas.cli.networks import show_accuracy
+
+    show_accuracy(
+        arch,
+        proxy,
+        data,
+        seed=seed,
+        seeds=seeds,
+        seconds=duration(time),
+        device=device or "cpu",
+        json=json,
+        quiet=quiet,
+    )
+
+
+def duration(text: str | None) -> float | None:
+    """Return seconds from ``90s``, ``10m``, ``1.5h``; None from None.
+
+    Raises:
+        InputError: not of that form.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smh])", text)
+    if match is None or float(match[1]) == 0:
+        raise InputError(f"time {text!r} is not accepted: a number with s, m or h, such as 10m")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def check_device(device: str) -> str:
+    """Return a device that this machine has.
+
+    Raises:
+        InputError: unknown, or not there.
+    """
+    if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", device) is None:
+        raise InputError(f"device {device!r} is not accepted: cpu, cuda, cuda:<n>, mps")
+    if device != "cpu":
+        import torch
+
+        kind = device.split(":")[0]
+        there: Any = torch.cuda.is_available() if kind == "cuda" else torch.mps.is_available()
+        index = int(device.split(":")[1]) if ":" in device else 0
+        if not there or (kind == "cuda" and index >= torch.cuda.device_count()):
+            raise InputError(f"device {device!r}: this machine has none that torch can use")
+    return device

@@ -1,0 +1,129 @@
+"""The main job: from the command line to a run, and its result on the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from nas.catalogue import load_architecture, load_budget, load_space
+from nas.cli.app import check_device, duration
+from nas.cli.show import Show, family_table, front_table, grid_table, print_json
+from nas.errors import InputError
+from nas.files import parse_json, read_text, validate
+
+
+class _Command(BaseModel):
+    """A command as ``run.json`` remembers it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    budget: str
+    space: str
+    data: str | None
+    resolution: int | None
+    proxy: str
+    grid_proxy: str
+    objective: str
+    sampler: str
+    trials: int | None
+    time: str | None
+    seed: int
+    jobs: int | None
+    engine: str
+    storage: str | None
+    device: str | None
+    start: list[str]
+    scale: bool
+
+
+def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: bool) -> None:
+    """Run the pipeline that the command's words describe, and print what it found."""
+    from nas.run import Settings, run
+
+    if command["engine"] != "local":
+        raise InputError(
+            f"engine {command['engine']!r} is not accepted: local (this version has no other)"
+        )
+    space = load_space(command["space"])
+    if command["resolution"] is not None:
+        if not 1 <= command["resolution"] <= 16_384:
+            raise InputError(
+                f"resolution: {command['resolution']} is not accepted: 1 to 16384 pixels"
+            )
+        space = replace(space, resolution=command["resolution"])
+    settings = Settings(
+        space=space,
+        budget=load_budget(command["budget"]),
+        data=command["data"],
+        proxy=command["proxy"],
+        grid_proxy=command["grid_proxy"],
+        objective=command["objective"],
+        sampler=command["sampler"],
+        trials=_positive("trials", command["trials"], 30),
+        seconds=duration(command["time"]),
+        seed=command["seed"],
+        jobs=None if command["jobs"] is None else _positive("jobs", command["jobs"], 1),
+        storage=command["storage"],
+        out=out,
+        device=check_device(command["device"] or "cpu"),
+        start=tuple(load_architecture(name) for name in command["start"]),
+        scale=command["scale"],
+        command=command,
+    )
+    with Show(quiet=quiet, json=json) as show:
+        result = run(settings, show)
+    if json:
+        print_json(
+            {
+                "out": str(result.folder),
+                "trials": {
+                    "finished": result.search.count("finished") + result.search.count("stopped"),
+                    "failed": result.search.count("failed"),
+                },
+                "baseline": result.baseline.to_dict(),
+                "coefficients": None
+                if result.grid is None
+                else {
+                    "alpha": result.grid.chosen.point.coefficients.alpha,
+                    "beta": result.grid.chosen.point.coefficients.beta,
+                    "gamma": result.grid.chosen.point.coefficients.gamma,
+                    "ratio": result.grid.chosen.point.ratio,
+                },
+                "family": [
+                    {
+                        "name": member.architecture.name,
+                        "flops": member.cost.flops,
+                        "params": member.cost.params,
+                        "resolution": member.architecture.resolution,
+                    }
+                    for member in result.family
+                ],
+            }
+        )
+    elif not quiet:
+        show.table(front_table(result))
+        if result.grid is not None:
+            show.table(grid_table(result.grid))
+            show.table(family_table(result.family))
+        show.summary(result)
+
+
+def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool) -> None:
+    """Run again the command that a run's folder remembers."""
+    path = folder / "run.json"
+    data = parse_json(read_text(path), str(path))
+    command = data.get("command") if isinstance(data, dict) else None
+    if not isinstance(command, dict) or not command:
+        raise InputError(f"{path}: command: missing; not a run of this command line")
+    known = validate(TypeAdapter(_Command), command, f"{path}: command")
+    run_job({**known.model_dump(), **changes}, folder, json=json, quiet=quiet)
+
+
+def _positive(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if value < 1:
+        raise InputError(f"{name}: {value} is not accepted: at least 1")
+    return value

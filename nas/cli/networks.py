@@ -1,0 +1,230 @@
+"""Commands about one network: cost, scale, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from nas.architecture import Architecture
+from nas.budget import Budget, parse_budget
+from nas.catalogue import load_architecture
+from nas.cli.app import check_device
+from nas.cli.show import Show, family_table, print_json
+from nas.cost import CONVENTION, measure_cost
+from nas.errors import InputError
+from nas.files import slug, write_json
+from nas.record import Record
+from nas.scaling import (
+    OFFICIAL,
+    PAPER,
+    Coefficients,
+    Dimension,
+    compound,
+    dimension,
+    family,
+    official,
+    scale_to_flops,
+)
+from nas.trial import derived_seed
+
+Row = tuple[Architecture, dict[str, Any]]
+
+
+def show_cost(name: str, resolution: int | None, json: bool) -> None:
+    """Print what a network costs."""
+    architecture = load_architecture(name)
+    cost = measure_cost(architecture, resolution)
+    pixels = resolution or architecture.resolution
+    if json:
+        print_json({**cost.to_dict(), "resolution": pixels, "convention": CONVENTION})
+        return
+    out = Console(highlight=False)
+    out.print(escape(f"{architecture.name} at {pixels} px"))
+    for metric, value in cost.to_dict().items():
+        out.print(f"  {metric:<12}{value:>16,}")
+    out.print(f"  ({CONVENTION})")
+
+
+def show_scaled(
+    name: str,
+    *,
+    preset: str | None,
+    triple: tuple[float | None, float | None, float | None],
+    phi: float | None,
+    target_flops: str | None,
+    compare: bool,
+    out: Path | None,
+    json: bool,
+) -> None:
+    """Print, and write if asked to, scaled networks."""
+    baseline = load_architecture(name)
+    given = [value for value in triple if value is not None]
+    if given and len(given) < 3:
+        raise InputError("--alpha, --beta and --gamma go together; accepted: all three, or none")
+    alpha, beta, gamma = triple
+    coefficients = (
+        PAPER
+        if alpha is None or beta is None or gamma is None
+        else Coefficients(alpha, beta, gamma)
+    )
+    target = None if target_flops is None else parse_budget(f"{target_flops}-flops").flops
+    if preset is not None and preset != "official":
+        raise InputError(f"preset {preset!r} is not accepted: official")
+    if preset is not None and (given or phi is not None or target or compare):
+        raise InputError("--preset official goes with none of --alpha, --phi, --target-flops")
+    if phi is not None and not 0 <= phi <= 20:
+        raise InputError(f"phi: {phi} is not accepted: 0 to 20")
+    if phi is not None and target is not None:
+        raise InputError("--phi and --target-flops: accepted: one of them")
+    title = f"{baseline.name} scaled by {coefficients}"
+    if preset is not None:
+        rows = _official(baseline)
+        title = f"{baseline.name} by the published table; formula: {PAPER} to the power of phi"
+    elif compare:
+        rows = _compare(baseline, coefficients, target)
+        title = f"{baseline.name}: one dimension alone, and {coefficients}, at equal FLOPs"
+    elif target is not None:
+        network, reached = scale_to_flops(baseline, coefficients, target)
+        rows = [(network, {"phi": reached})]
+    elif phi is not None:
+        rows = [(compound(baseline, coefficients, phi), {"phi": phi})]
+    else:
+        rows = [
+            (network, {"phi": index})
+            for index, network in enumerate(family(replace(baseline, name="b0"), coefficients))
+        ]
+    _print_scaled(baseline, coefficients if preset is None else None, rows, title, out, json)
+
+
+def _official(baseline: Architecture) -> list[Row]:
+    is_b0 = baseline.key() == official(0).key()
+    return [
+        (
+            official(index, None if is_b0 else baseline),
+            {
+                "depth": depth,
+                "width": width,
+                "formula_flops": measure_cost(compound(baseline, PAPER, index)).flops,
+            },
+        )
+        for index, (width, depth, _) in enumerate(OFFICIAL)
+    ]
+
+
+def _compare(baseline: Architecture, coefficients: Coefficients, target: int | None) -> list[Row]:
+    target = target or 4 * measure_cost(baseline).flops
+    kinds: tuple[Dimension, ...] = ("depth", "width", "resolution", "compound")
+    rows: list[Row] = []
+    for kind in kinds:
+        network, phi = scale_to_flops(baseline, dimension(kind, coefficients), target, nearest=True)
+        rows.append((replace(network, name=f"{baseline.name}-{kind}"), {"phi": phi}))
+    return rows
+
+
+def _print_scaled(
+    baseline: Architecture,
+    coefficients: Coefficients | None,
+    rows: Sequence[Row],
+    title: str,
+    out: Path | None,
+    json: bool,
+) -> None:
+    records = [
+        Record(
+            network,
+            measure_cost(network),
+            None,
+            {
+                "convention": CONVENTION,
+                "baseline": baseline.name,
+                "coefficients": None if coefficients is None else asdict(coefficients),
+                **more,
+            },
+        )
+        for network, more in rows
+    ]
+    if out is not None:
+        for record in records:
+            write_json(out / f"{slug(record.architecture.name)}.json", record.to_dict())
+    if json:
+        print_json([record.to_dict() for record in records])
+        return
+    base = measure_cost(baseline).flops
+    beside = None
+    if "formula_flops" in rows[0][1]:
+        beside = (
+            "formula ×",
+            [f"{more['formula_flops'] / base:.2f}" for _, more in rows],
+        )
+    Console(highlight=False).print(family_table(records, title, beside, base))
+
+
+def show_accuracy(
+    name: str,
+    proxy_name: str,
+    data_name: str | None,
+    *,
+    seed: int,
+    seeds: int,
+    seconds: float | None,
+    device: str,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Print the accuracy of a network by a proxy."""
+    from nas.accuracy import pooled
+    from nas.catalogue import load_space
+    from nas.data import load_images
+    from nas.proxies.catalogue import (
+        check_proxy,
+        default_settings,
+        make_proxy,
+        settings_for_time,
+    )
+
+    if seeds < 1:
+        raise InputError(f"seeds: {seeds} is not accepted: at least 1")
+    check_proxy(proxy_name)
+    check_device(device)
+    architecture = load_architecture(name)
+    with Show(quiet=quiet, json=json) as show:
+        show.phase("load", None)
+        data = load_images(data_name or "fractals", progress=lambda done, total: show.advance(done))
+        space = replace(load_space("efficientnet"), resolution=architecture.resolution)
+        settings = (
+            default_settings(data, space)
+            if seconds is None
+            else settings_for_time(data, space, seconds / seeds, device)
+        )
+        proxy = make_proxy(proxy_name, data, settings, device)
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            proxy.prepare(space, Budget("none"), Path(folder))
+        show.phase("evaluate", seeds)
+        results = []
+        for index in range(seed, seed + seeds):
+            results.append(
+                proxy.evaluate(
+                    architecture,
+                    seed=derived_seed(index, "evaluate"),
+                    report=lambda step, value: False,
+                )
+            )
+            show.advance(1)
+    accuracy = pooled(results)
+    if json:
+        print_json(accuracy.to_dict())
+        return
+    out = Console(highlight=False)
+    out.print(escape(f"{architecture.name}: {accuracy.mean:.4f} ± {accuracy.standard_error:.4f}"))
+    if accuracy.loss is not None:
+        out.print(f"  loss      {accuracy.loss:.4f}")
+    out.print(escape(f"  metric    {accuracy.metric}"), soft_wrap=True)
+    out.print(escape(f"  data      {accuracy.data}"), soft_wrap=True)
+    out.print(f"  seeds     {accuracy.n}")

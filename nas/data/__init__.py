@@ -1,0 +1,16 @@
+"""Images as tensors in memory: loading, splitting, augmentation, and a built-in synthetic set."""
+
+from nas.data.augment import augment, iterate_batches, normalise, resize
+from nas.data.fractals import fractals
+from nas.data.images import ImageData
+from nas.data.load import load_images
+
+__all__ = [
+    "ImageData",
+    "augment",
+    "fractals",
+    "iterate_batches",
+    "load_images",
+    "normalise",
+    "resize",
+]

@@ -1,0 +1,168 @@
+"""What a loaded data set is: uint8 tensors in memory, with what is needed to train on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+# Classes count as balanced while the largest is at most this many times the smallest.
+BALANCED_WITHIN = 1.5
+
+Part = tuple[Tensor, Tensor]  # images uint8 [N, C, H, W], labels int64 [N]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Labelled images of one square size, in memory, and what must be known of them.
+
+    Images are uint8 `[N, C, H, W]` (stored channels_last), labels int64 `[N]` in
+    `0 … num_classes - 1`. The test part is never used for choosing; it is None where the source
+    has none. `mean` and `std` are per channel of the training part, scaled to 0…1.
+    """
+
+    name: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    train_images: Tensor
+    train_labels: Tensor
+    validation_images: Tensor
+    validation_labels: Tensor
+    test_images: Tensor | None
+    test_labels: Tensor | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_parts(
+        cls,
+        name: str,
+        classes: Iterable[str],
+        train: Part,
+        validation: Part,
+        test: Part | None,
+        notes: Iterable[str] = (),
+    ) -> Self:
+        """Put the parts together and compute fingerprint, statistics and the note on balance."""
+        classes = tuple(classes)
+        mean, std = channel_statistics(train[0])
+        data = cls(
+            name=name,
+            fingerprint=fingerprint(classes, (train, validation, test)),
+            classes=classes,
+            train_images=train[0],
+            train_labels=train[1],
+            validation_images=validation[0],
+            validation_labels=validation[1],
+            test_images=None if test is None else test[0],
+            test_labels=None if test is None else test[1],
+            mean=mean,
+            std=std,
+            notes=tuple(notes),
+        )
+        counts = data.class_counts
+        if data.imbalance > BALANCED_WITHIN:
+            note = f"classes are imbalanced: {min(counts):,} to {max(counts):,} training images"
+            data = replace(data, notes=(*data.notes, note))
+        return data
+
+    @property
+    def parts(self) -> tuple[Part, Part, Part | None]:
+        """Images and labels of the training, the validation and the test part."""
+        test = None
+        if self.test_images is not None and self.test_labels is not None:
+            test = self.test_images, self.test_labels
+        return (
+            (self.train_images, self.train_labels),
+            (self.validation_images, self.validation_labels),
+            test,
+        )
+
+    @property
+    def channels(self) -> int:
+        return self.train_images.shape[1]
+
+    @property
+    def resolution(self) -> int:
+        """Height and width in pixels."""
+        return self.train_images.shape[2]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training images of each class."""
+        return tuple(torch.bincount(self.train_labels, minlength=self.num_classes).tolist())
+
+    @property
+    def imbalance(self) -> float:
+        """The largest class over the smallest, by training images."""
+        counts = self.class_counts
+        return max(counts) / min(counts)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same data with every tensor on `device`."""
+        return replace(
+            self,
+            train_images=self.train_images.to(device),
+            train_labels=self.train_labels.to(device),
+            validation_images=self.validation_images.to(device),
+            validation_labels=self.validation_labels.to(device),
+            test_images=None if self.test_images is None else self.test_images.to(device),
+            test_labels=None if self.test_labels is None else self.test_labels.to(device),
+        )
+
+    def balanced_weights(self) -> Tensor:
+        """Loss weights float32 `[num_classes]`, on the data's device.
+
+        All ones while the classes are balanced within 1.5×; otherwise inversely proportional to
+        the class's training images, such that the mean weight of a training image is 1.
+        """
+        counts = self.class_counts
+        weights = [1.0] * len(counts)
+        if self.imbalance > BALANCED_WITHIN:
+            weights = [sum(counts) / (len(counts) * count) for count in counts]
+        return torch.tensor(weights, device=self.train_labels.device)
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of uint8 `[N, C, H, W]`, scaled to 0…1.
+
+    Counted in integers, so the result does not depend on threads or device. A deviation is at
+    least one grey level, so that dividing by it is safe.
+    """
+    channels = images.shape[1]
+    histogram = torch.zeros(channels, 256, dtype=torch.int64)
+    for chunk in torch.split(images, 4096):  # a part at a time: bincount copies what it counts
+        for channel in range(channels):
+            values = chunk[:, channel].reshape(-1)
+            histogram[channel] += torch.bincount(values, minlength=256).cpu()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    share = histogram.double() / histogram.sum(1, keepdim=True)
+    mean = share @ levels
+    variance = (share * (levels - mean[:, None]) ** 2).sum(1)
+    std = variance.sqrt().clamp(min=1 / 255)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def fingerprint(classes: tuple[str, ...], parts: Iterable[Part | None]) -> str:
+    """SHA-256 (hex) of class names, images and labels: the same wherever the content is."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(classes).encode())
+    for part in parts:
+        if part is None:
+            digest.update(b"none")
+            continue
+        images, labels = part
+        digest.update(json.dumps(list(images.shape)).encode())
+        digest.update(images.cpu().permute(0, 2, 3, 1).contiguous().numpy().data)
+        digest.update(labels.cpu().contiguous().numpy().astype("<i8").data)
+    return digest.hexdigest()

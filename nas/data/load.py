@@ -1,0 +1,336 @@
+"""From a name or a path to images in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas.data.cache import cache_key, read_cache, write_cache
+from nas.data.decode import SMALLEST, Decoded, OtherSizeError, Tally, bombs_are_errors, decode
+from nas.data.fractals import fractals
+from nas.data.images import ImageData, Part
+from nas.data.sources import Source, find_source
+from nas.data.split import stratified_split
+from nas.errors import InputError
+
+# Where images differ in size and nothing else is asked for: enough for a proxy, and an eighth of
+# the work of 256 px.
+DEFAULT_RESOLUTION = 128
+BUILT_IN = "fractals"
+
+BATCH = 512  # rows read at once
+# Below this an image is decoded faster than threads take turns (measured: 32 px, 1 kB).
+THREADS_FROM_BYTES = 4096
+
+Progress = Callable[[int, int], None]
+Label = int | str | None
+
+
+def load_images(
+    name: str | Path,
+    *,
+    resolution: int | None = None,
+    channels: int = 3,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Load a data set into memory as uint8 tensors.
+
+    `name` is `"fractals"` (the built-in set), a folder of class folders (or of train/, validation/
+    and test/ with class folders in each), a folder with parquet files in the layout of the Hugging
+    Face hub, a parquet file, or a data set of the hub. Where the source has no validation split,
+    one is taken from the training images by `seed` (`stratified_split`); the parts of the
+    built-in set are fixed. Images of one square size stay as they are unless a `resolution`, in
+    pixels, is given; otherwise the shorter side is resized to it (to 128) and the centre cropped.
+    `channels` is 3 (RGB) or 1 (grey). With a folder `cache`, decoded images are kept there.
+    `progress(done, total)` is called in images. No code of a data set is ever run.
+
+    Raises InputError (one line) when there is no such data, or it has no usable images, labels or
+    classes.
+    """
+    if channels not in (1, 3):
+        raise InputError(f"channels: {channels!r} is not accepted: 1 (grey) or 3 (RGB)")
+    least = 16 if str(name) == BUILT_IN else SMALLEST
+    if resolution is not None and resolution < least:
+        raise InputError(f"resolution: {resolution!r} is not accepted: at least {least} pixels")
+    source = None if str(name) == BUILT_IN else find_source(name)
+    key = cache_key(
+        () if source is None else source.files,
+        source=str(name) if source is None else source.name,
+        resolution=resolution,
+        channels=channels,
+        seed=seed,
+    )
+    if cache is not None and (stored := read_cache(cache, key)) is not None:
+        return stored
+    if source is None:
+        data = _built_in(resolution, channels, progress)
+    else:
+        data = _read(source, resolution, channels, seed, progress)
+    if cache is not None and (problem := write_cache(cache, key, data)) is not None:
+        data = replace(data, notes=(*data.notes, problem))
+    return data
+
+
+def _built_in(resolution: int | None, channels: int, progress: Progress | None) -> ImageData:
+    data = fractals(progress=progress, **({} if resolution is None else {"resolution": resolution}))
+    if channels == 3:
+        return data
+    test = data.parts[2]
+    return ImageData.from_parts(
+        data.name,
+        data.classes,
+        (_grey(data.train_images), data.train_labels),
+        (_grey(data.validation_images), data.validation_labels),
+        None if test is None else (_grey(test[0]), test[1]),
+    )
+
+
+def _grey(images: torch.Tensor) -> torch.Tensor:
+    """Brightness `[N, 1, H, W]` by ITU-R 601-2, in integers as PIL computes it."""
+    red, green, blue = images.to(torch.int32).unbind(1)
+    luma = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return luma.to(torch.uint8)[:, None]
+
+
+def _read(
+    source: Source, resolution: int | None, channels: int, seed: int, progress: Progress | None
+) -> ImageData:
+    with bombs_are_errors():
+        pixels, labels, tally, used = _decode_all(source, resolution, channels, progress)
+    notes = [*source.notes, *tally.notes(used, channels)]
+    classes, parts = _label_parts(source, pixels, labels, notes)
+    train = parts["train"]
+    counts = torch.bincount(train[1], minlength=len(classes))
+    if len(classes) < 2:
+        raise InputError(f"{source.name}: one class only ({classes[0]!r}), at least 2 are needed")
+    if 0 in counts:
+        empty = classes[int(counts.argmin())]
+        raise InputError(f"{source.name}: the class {empty!r} has no training images")
+    if "validation" not in parts:
+        if counts.min() < 2:
+            single = classes[int(counts.argmin())]
+            raise InputError(
+                f"{source.name}: the class {single!r} has one image only, at least 2 are needed "
+                "(one to train, one to validate)"
+            )
+        kept, held_out = stratified_split(train[1], seed=seed)
+        parts["validation"] = _select(train, held_out)
+        parts["train"] = _select(train, kept)
+    for split in ("validation", "test"):
+        if split in parts:
+            missing = int((torch.bincount(parts[split][1], minlength=len(classes)) == 0).sum())
+            if missing:
+                notes.append(f"the {split} split lacks {missing} of {len(classes)} classes")
+    return ImageData.from_parts(
+        source.name, classes, parts["train"], parts["validation"], parts.get("test"), notes
+    )
+
+
+def _select(part: Part, indices: torch.Tensor) -> Part:
+    # By whole images in their order in memory, [H, W, C]: indexing the permuted view is slower.
+    images = part[0].permute(0, 2, 3, 1)[indices].permute(0, 3, 1, 2)
+    return images, part[1][indices]
+
+
+# Labels -------------------------------------------------------------------------------------------
+
+
+def _label_parts(
+    source: Source,
+    pixels: dict[str, torch.Tensor],
+    labels: dict[str, list[Label]],
+    notes: list[str],
+) -> tuple[tuple[str, ...], dict[str, Part]]:
+    """The classes, and the parts with labels counted from 0."""
+    for split in ("validation", "test"):
+        # The hub's way of keeping test labels secret.
+        if split in labels and all(label in (None, -1) for label in labels[split]):
+            notes.append(f"the {split} split has no labels and is left out")
+            del labels[split], pixels[split]
+    if not labels["train"]:
+        raise InputError(f"{source.name}: no training images")
+    for split, values in labels.items():
+        for row, label in enumerate(values):
+            if label is None or label == -1:
+                raise InputError(
+                    f"{_where(source.name, split, row)}: the label "
+                    f"({source.label_column!r}) is {'missing' if label is None else label}"
+                )
+    if source.classes is not None:
+        classes = source.classes
+        numbers: dict[Any, int] = {i: i for i in range(len(classes))}
+    else:
+        # One column has one type: integers in their order, text in its own.
+        values_found = sorted(set(labels["train"]), key=lambda v: (str(type(v)), v))
+        classes = tuple(map(str, values_found))
+        numbers = {value: i for i, value in enumerate(values_found)}
+    parts: dict[str, Part] = {}
+    for split, values in labels.items():
+        for row, label in enumerate(values):
+            if label not in numbers:
+                raise InputError(
+                    f"{_where(source.name, split, row)}: the label ({source.label_column!r}) "
+                    f"{label!r} is none of the {len(classes)} classes of the training images"
+                )
+        parts[split] = pixels[split], torch.tensor([numbers[v] for v in values])
+    return classes, parts
+
+
+# Pixels -------------------------------------------------------------------------------------------
+
+
+def _decode_all(
+    source: Source, resolution: int | None, channels: int, progress: Progress | None
+) -> tuple[dict[str, torch.Tensor], dict[str, list[Label]], Tally, int]:
+    """Images uint8 `[N, C, H, W]` (channels_last) and raw labels by split; the size they have."""
+    # Without a resolution, all images are hoped to have the size of the first; the first one that
+    # does not begins it anew. Cheaper than to read all headers beforehand.
+    target, exact = resolution, False
+    if target is None:
+        target, exact = _first_size(source), True
+    while True:
+        _check_memory(source, target, channels)
+        tally = Tally()
+        pixels: dict[str, torch.Tensor] = {}
+        labels: dict[str, list[Label]] = {}
+        try:
+            done = 0
+            for split in source.splits:
+                chunks: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+                labels[split] = []
+                for images, values in _decoded_batches(source, split, target, channels, exact):
+                    chunks.append(np.stack([image.pixels for image in images]))
+                    labels[split] += values
+                    for image in images:
+                        _count(tally, image, target)
+                    done += len(images)
+                    if progress is not None:
+                        progress(done, max(done, source.rows or 0))
+                if not chunks:
+                    del labels[split]
+                    continue
+                pixels[split] = torch.from_numpy(np.concatenate(chunks)).permute(0, 3, 1, 2)
+        except OtherSizeError:
+            target, exact = DEFAULT_RESOLUTION, False
+            continue
+        if "train" not in labels:
+            raise InputError(f"{source.name}: no training images")
+        return pixels, labels, tally, target
+
+
+def _count(tally: Tally, image: Decoded, target: int) -> None:
+    if image.size != (target, target):
+        tally.resized += 1
+        tally.sizes[image.size] += 1
+    if image.kind is not None:
+        tally.kinds[image.kind] += 1
+    tally.turned += image.turned
+
+
+def _first_size(source: Source) -> int:
+    """The side of the first training image if it is square, else the default."""
+    from PIL import Image
+
+    for cells, _, first in _batches(source, "train", 1):
+        encoded, where = _encoded(cells[0], _where(source.name, "train", first))
+        # Decoded for its errors alone: they are better told by the one function that does it.
+        decode(encoded, where, resolution=SMALLEST, channels=3, exact=False)
+        stream = _open(encoded)
+        with Image.open(stream) as image:
+            width, height = image.size
+        return width if width == height else DEFAULT_RESOLUTION
+    raise InputError(f"{source.name}: no training images")
+
+
+def _open(encoded: bytes | Path) -> Any:
+    import io
+
+    return io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
+
+
+def _decoded_batches(
+    source: Source, split: str, resolution: int, channels: int, exact: bool
+) -> Iterator[tuple[list[Decoded], list[Label]]]:
+    """Images and labels in the order of the rows; the first broken one raises InputError."""
+
+    def work(item: tuple[int, Any]) -> Decoded:
+        row, cell = item
+        encoded, where = _encoded(cell, _where(source.name, split, row))
+        return decode(encoded, where, resolution=resolution, channels=channels, exact=exact)
+
+    with ThreadPoolExecutor(_cores()) as pool:
+        for cells, labels, first in _batches(source, split, BATCH):
+            items = list(enumerate(cells, first))
+            sizes = [len(cell["bytes"]) for cell in cells if _has_bytes(cell)]
+            small = len(sizes) == len(cells) and sum(sizes) < THREADS_FROM_BYTES * len(cells)
+            yield list(map(work, items) if small else pool.map(work, items)), labels
+
+
+def _batches(source: Source, split: str, size: int) -> Iterator[tuple[list[Any], list[Label], int]]:
+    """Cells of the image column, labels, and the number of the first row."""
+    first = 0
+    batches = iter(source.splits[split].with_format("arrow").iter(batch_size=size))
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except Exception as error:  # a file that breaks off in the middle
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{_where(source.name, split, first)}: cannot be read: {reason}"
+            ) from None
+        cells = batch.column(source.image_column).to_pylist()
+        labels = batch.column(source.label_column).to_pylist()
+        yield cells, labels, first
+        first += len(cells)
+
+
+def _has_bytes(cell: Any) -> bool:
+    return isinstance(cell, dict) and cell.get("bytes") is not None
+
+
+def _encoded(cell: Any, where: str) -> tuple[bytes | Path, str]:
+    """What is to be decoded, and how to name it: a file by its path, a row by its number."""
+    if isinstance(cell, bytes):
+        return cell, where
+    if isinstance(cell, dict):
+        path = cell.get("path")
+        if cell.get("bytes") is not None:
+            return cell["bytes"], f"{where} ({path})" if path else where
+        if path:
+            return Path(path), str(path)
+    raise InputError(f"{where}: the image is missing")
+
+
+def _where(name: str, split: str, row: int) -> str:
+    return f"{name}, split {split!r}, row {row} (from 0)"
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_memory(source: Source, resolution: int, channels: int) -> None:
+    """Better an error now than being killed in the middle."""
+    if source.rows is None or not hasattr(os, "sysconf"):
+        return
+    needed = source.rows * resolution**2 * channels
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.8 * available:
+        raise InputError(
+            f"{source.name}: {source.rows:,} images of {resolution} px need "
+            f"{needed / 2**30:.0f} GiB of memory, this machine has {available / 2**30:.0f}; "
+            "choose a smaller resolution"
+        )

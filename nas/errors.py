@@ -1,0 +1,14 @@
+"""What is said when the input, not the program, is at fault."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Wrong input: one line that names the file, key or value and what is accepted.
+
+    The command prints it without a traceback and ends with exit status 2.
+    """
+
+
+class Interrupted(Exception):
+    """The user asked to stop; everything finished so far is on disk and can be resumed."""

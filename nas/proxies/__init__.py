@@ -1,0 +1,1 @@
+"""Ways of measuring accuracy: the protocol, and one module each."""

@@ -1,0 +1,47 @@
+"""What a way of measuring accuracy must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from nas.accuracy import Accuracy
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.space import SearchSpace
+
+Report = Callable[[int, float], bool]
+"""``report(step, value)``, higher values better: True says that it is time to stop early."""
+
+
+@runtime_checkable
+class Proxy(Protocol):
+    """A way of measuring accuracy that costs less than full training. Users write their own.
+
+    A proxy may also have:
+
+    * ``rank_by = "loss"``: rank by exp(-loss), not by the mean accuracy;
+    * ``describe() -> dict``: its settings, plain data; a run with other settings is another run;
+    * ``test(arch, *, seed) -> Accuracy``: the accuracy on images never used for choosing.
+
+    To run in parallel processes (``jobs > 1``) it must be picklable.
+    """
+
+    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
+        """Do once, before the first evaluation, what all evaluations share."""
+        ...
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        """Return the accuracy of one architecture; raise any exception to fail the trial.
+
+        Ask ``report`` after each step, and return what there is when it says so.
+        """
+        ...
+
+
+def description(proxy: Proxy) -> dict[str, Any]:
+    """Return a proxy's name and settings as plain data."""
+    name = getattr(proxy, "name", type(proxy).__name__)
+    describe = getattr(proxy, "describe", None)
+    return {"name": name, **(describe() if describe is not None else {})}

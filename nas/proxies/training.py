@@ -1,0 +1,286 @@
+"""Proxy ``training``: a candidate trained from scratch, small and short."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.accuracy import Accuracy
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.data import ImageData, augment, iterate_batches, normalise, resize
+from nas.model import build
+from nas.proxies.protocol import Report
+from nas.scaling import round_resolution, scale
+from nas.space import SearchSpace
+
+EVALUATION_BATCH = 250
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a candidate is trained.
+
+    Attributes:
+        width: multiplies the candidate's widths.
+        resolution: pixels that a network of the space's own resolution is trained at; networks
+            of other resolutions in proportion.
+        passes: how many training images are shown in all. Data with more images are shown in
+            part, once (a stratified draw); data with fewer are shown several times.
+        batch_size: images a step.
+        learning_rate: highest, for AdamW; it rises linearly for ``warm_up`` of the steps and
+            falls along a cosine to 0.
+        weight_decay: of the weights of convolutions and the classifier.
+        warm_up: share of the steps.
+        checks: shares of the steps after which an intermediate value is reported.
+        check_images: validation images of an intermediate value.
+        validation_images: validation images of the final one, at most.
+    """
+
+    width: float = 0.5
+    resolution: int = 32
+    passes: int = 24_000
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.02
+    warm_up: float = 0.2
+    checks: tuple[float, ...] = (0.75,)
+    check_images: int = 1_000
+    validation_images: int = 5_000
+
+
+class TrainingProxy:
+    """Trains each candidate from scratch and ranks by the validation loss.
+
+    The loss ranks networks better than the accuracy where training is short (Ning et al. 2021,
+    arXiv 2008.03064); the accuracy is reported beside it. On the CPU the result is the same for
+    the same seed, architecture, data, settings and number of threads.
+
+    Args:
+        data: images; the test part is used by :meth:`test` alone.
+        settings: how to train.
+        device: where.
+    """
+
+    name = "training"
+    rank_by = "loss"
+
+    def __init__(
+        self, data: ImageData, settings: TrainingSettings | None = None, device: str = "cpu"
+    ) -> None:
+        self.settings = settings or TrainingSettings()
+        self.device = device
+        self.data = data.to(device)
+        self.image_resolution = data.resolution
+        self._base_resolution = 0
+
+    def describe(self) -> dict[str, Any]:
+        """Return the settings as plain data."""
+        return asdict(self.settings) | {"checks": list(self.settings.checks)}
+
+    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
+        """Note the space's resolution, to which the proxy's own is in proportion."""
+        self._base_resolution = space.resolution
+
+    def view(self, arch: Architecture) -> Architecture:
+        """Return the network that is really trained for ``arch``: narrower, of fewer pixels."""
+        base = self._base_resolution or arch.resolution
+        factor = self.settings.resolution / base
+        small = scale(
+            arch,
+            width=self.settings.width,
+            resolution=round_resolution(arch.resolution, factor),
+            name=arch.name,
+        )
+        return replace(small, in_channels=self.data.channels, num_classes=self.data.num_classes)
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        """Return accuracy and loss on the validation images after a short training.
+
+        Raises:
+            ArithmeticError: the training diverged.
+        """
+        data = self.data
+        images = data.validation_images[: self.settings.validation_images]
+        labels = data.validation_labels[: self.settings.validation_images]
+        return self._train_and_score(arch, seed, report, images, labels, "validation")
+
+    def test(self, arch: Architecture, *, seed: int) -> Accuracy | None:
+        """Return accuracy and loss on the test images, which never choose; None if none."""
+        if self.data.test_images is None or self.data.test_labels is None:
+            return None
+        return self._train_and_score(
+            arch,
+            seed,
+            lambda step, value: False,
+            self.data.test_images,
+            self.data.test_labels,
+            "test",
+        )
+
+    def _train_and_score(
+        self,
+        arch: Architecture,
+        seed: int,
+        report: Report,
+        images: Tensor,
+        labels: Tensor,
+        part: str,
+    ) -> Accuracy:
+        view = self.view(arch)
+        with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
+            torch.manual_seed(seed)
+            network = build(view, zero_init_residual=True).to(self.device)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._fit(network, view.resolution, seed, report)
+        score = self._score(network, view.resolution, images, labels)
+        balanced = "" if score.even else ", every class weighing the same"
+        return Accuracy(
+            mean=score.accuracy,
+            standard_error=score.standard_error,
+            n=1,
+            seeds=(seed,),
+            loss=score.loss,
+            metric=f"{part} accuracy after {self.settings.passes:,} training images at "
+            f"{view.resolution} px and {self.settings.width:g} of the width{balanced}",
+            proxy=self.name,
+            data=f"{self.data.name} ({part})",
+        )
+
+    def _fit(self, network: torch.nn.Module, resolution: int, seed: int, report: Report) -> None:
+        settings, data = self.settings, self.data
+        generator = torch.Generator().manual_seed(seed)
+        chosen = _draw(data.train_labels.cpu(), settings.passes, generator)
+        labels = data.train_labels
+        native = data.resolution
+        batch = min(settings.batch_size, len(chosen))
+        total = max(1, settings.passes // batch)
+        checks = {max(1, int(share * total)): share for share in settings.checks}
+        repeats = settings.passes > 1.5 * len(chosen)
+        weights = data.balanced_weights()
+        decay, plain = _parameter_groups(network)
+        optimiser = torch.optim.AdamW(
+            [
+                {"params": decay, "weight_decay": settings.weight_decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            fused=True,
+        )
+        step = 0
+        network.train()
+        losses = torch.zeros((), device=self.device)
+        while step < total:
+            for index in iterate_batches(len(chosen), batch, generator, drop_last=True):
+                if step == total:
+                    break
+                where = chosen[index].to(self.device, non_blocking=True)
+                pixels = data.train_images[where]
+                if repeats:
+                    pixels = augment(pixels, generator, pad=max(1, native // 8))
+                else:
+                    pixels = augment(pixels, generator, pad=0)  # each image is seen once: flip only
+                pixels = self._input(pixels, resolution)
+                for group in optimiser.param_groups:
+                    group["lr"] = settings.learning_rate * _schedule(step / total, settings.warm_up)
+                with self._precision():
+                    loss = F.cross_entropy(network(pixels), labels[where], weight=weights)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                losses += loss.detach()
+                step += 1
+                if step in checks and step < total:
+                    self._finite(losses, step)
+                    checked = self._score(
+                        network,
+                        resolution,
+                        data.validation_images[: settings.check_images],
+                        data.validation_labels[: settings.check_images],
+                    )
+                    network.train()
+                    if report(round(100 * checks[step]), math.exp(-checked.loss)):
+                        return
+        self._finite(losses, step)
+
+    def _finite(self, losses: Tensor, step: int) -> None:
+        if not math.isfinite(float(losses)):
+            raise ArithmeticError(f"the training diverged: the loss is not finite by step {step}")
+
+    def _input(self, pixels: Tensor, resolution: int) -> Tensor:
+        return normalise(resize(pixels.float(), resolution), self.data.mean, self.data.std)
+
+    def _precision(self) -> torch.autocast:
+        # bf16 on GPUs only: on CPUs depthwise convolutions are slower in it.
+        return torch.autocast(
+            self.device.split(":")[0], torch.bfloat16, enabled=self.device.startswith("cuda")
+        )
+
+    def _score(
+        self, network: torch.nn.Module, resolution: int, images: Tensor, labels: Tensor
+    ) -> _Score:
+        network.eval()
+        logits = []
+        with torch.no_grad(), self._precision():
+            for start in range(0, len(images), EVALUATION_BATCH):
+                pixels = images[start : start + EVALUATION_BATCH]
+                logits.append(network(self._input(pixels, resolution)).float())
+        return _score(torch.cat(logits), labels, even=self.data.imbalance <= 1.5)
+
+
+@dataclass(frozen=True)
+class _Score:
+    accuracy: float
+    standard_error: float
+    loss: float
+    even: bool
+
+
+def _score(logits: Tensor, labels: Tensor, *, even: bool) -> _Score:
+    """Return accuracy with its standard error, and loss; classes weigh the same if not even."""
+    if not bool(torch.isfinite(logits).all()):
+        raise ArithmeticError("the training diverged: the network's outputs are not finite")
+    right = (logits.argmax(1) == labels).double()
+    losses = F.cross_entropy(logits.double(), labels, reduction="none")
+    if even:
+        weights = torch.full_like(right, 1 / len(right))
+    else:
+        counts = torch.bincount(labels, minlength=logits.shape[1]).clamp(min=1)
+        weights = 1 / counts[labels].double()
+        weights /= weights.sum()
+    accuracy = float((weights * right).sum().clamp(0, 1))
+    # With all right or all wrong the plain formula says 0; one image counted half tells more.
+    error = float((weights.square() * (right - accuracy).square()).sum().sqrt())
+    floor = 0.5 * float(weights.max()) if error < 1e-9 else 0.0
+    return _Score(accuracy, max(error, floor), float((weights * losses).sum()), even)
+
+
+def _draw(labels: Tensor, passes: int, generator: torch.Generator) -> Tensor:
+    """Return the indices to train on: all, or as many as are shown, in the classes' shares."""
+    order = torch.randperm(len(labels), generator=generator)
+    if passes >= len(labels):
+        return order
+    # Sorting by class, then taking every n-th, keeps each class's share to one image.
+    by_class = order[torch.argsort(labels[order], stable=True)]
+    picks = torch.linspace(0, len(labels) - 1, passes).long()
+    return by_class[picks]
+
+
+def _schedule(progress: float, warm_up: float) -> float:
+    if progress < warm_up:
+        return max(progress / warm_up, 0.02)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+
+
+def _parameter_groups(network: torch.nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    decay: list[Tensor] = []
+    plain: list[Tensor] = []
+    for parameter in network.parameters():
+        (decay if parameter.ndim > 1 else plain).append(parameter)
+    return decay, plain

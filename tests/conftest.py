@@ -1,0 +1,57 @@
+"""What all tests share: the development data, threads, a cache of their own, hypothesis."""
+
+import atexit
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before any test imports torch, ray or datasets, since they read these when they are imported.
+# One thread: the networks of the tests are too small for two, and results do not depend on the
+# machine. The processes that tests start inherit it all.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+# What is remembered between runs (measured costs, prepared data) is kept apart from the user's.
+_cache = tempfile.TemporaryDirectory(prefix="nas-search-tests-", ignore_cleanup_errors=True)
+os.environ["XDG_CACHE_HOME"] = _cache.name
+atexit.register(_cache.cleanup)  # last of all: nas.cost saves what it measured at the end
+
+try:
+    from hypothesis import settings
+except ModuleNotFoundError:  # a test that needs it says so itself
+    pass
+else:
+    settings.register_profile("dev", deadline=None)
+    settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+    settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Undo what an earlier test, or the code it tested, did to torch's threads."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[..., Path]:
+    """`shared("data", "cifar10")`: a path of the development data beside the checkout.
+
+    The data is not redistributed with the project; without it the test is skipped.
+    """
+
+    def path(*parts: str) -> Path:
+        found = ROOT.parent.joinpath("shared", *parts)
+        if not found.exists():
+            pytest.skip(f"needs the development data {'/'.join(('shared', *parts))}")
+        return found
+
+    return path

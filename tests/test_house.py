@@ -1,0 +1,398 @@
+"""The rules of the house, held by reading the code: who may import whom, and what no file does."""
+
+import ast
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Lowest first. A module imports from the layers below its own, or from its own package; two
+# modules of one layer know nothing of each other. Every module of nas has its place here.
+LAYERS = (
+    ("_version", "errors"),
+    ("files",),
+    ("accuracy", "architecture"),
+    ("space", "model"),
+    ("cost", "space_file"),
+    ("budget", "trial", "scaling", "record"),
+    ("feasibility", "objective", "catalogue"),
+    ("data",),
+    ("proxies",),
+    ("samplers", "storage", "engines"),
+    ("search",),
+    ("grid",),
+    ("run",),
+    ("export", "report"),
+    ("",),  # nas/__init__.py: the public API, nothing else
+    ("cli",),
+    ("__main__",),
+)
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+
+# Who alone may import a third-party package.
+OWNERS = {
+    "optuna": {"nas.search", "nas.samplers", "nas.storage"},
+    "ray": {"nas.engines.ray"},
+    "fvcore": {"nas.cost"},
+}
+
+# They are handed a proxy, and know of it only what every proxy can do.
+WITHOUT_PROXIES = {"search", "grid"}
+PROTOCOL = "nas.proxies.protocol"
+
+# What runs whatever a file or a string says.
+FORBIDDEN_CALLS = {
+    "eval",
+    "exec",
+    "os.system",
+    "builtins.eval",
+    "builtins.exec",
+    *(
+        f"{package}.{call}"
+        for package in ("pickle", "cloudpickle", "dill", "joblib", "marshal")
+        for call in ("load", "loads", "Unpickler")
+    ),
+    "shelve.open",
+    "yaml.load",
+    "yaml.unsafe_load",
+}
+
+# Slow to import, and no help text needs them.
+HEAVY = ("torch", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow")
+
+# A folder of somebody's machine, a POSIX or a Windows one; not a part of an address.
+MACHINE_PATH = re.compile(r"(?<![\w./~*-])/(?:home|Users|root|tmp|work|mnt|opt)/|\b[A-Z]:\\\w")
+
+
+def module_name(path: Path, root: Path) -> str:
+    """`nas/data/images.py` → `nas.data.images`, `nas/data/__init__.py` → `nas.data`."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def read_sources() -> dict[str, str]:
+    return {
+        module_name(path, ROOT): path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / "nas").rglob("*.py"))
+    }
+
+
+def place(module: str) -> str:
+    """The name in LAYERS: `nas.data.images` → `data`, `nas` → ``."""
+    return [*module.split("."), ""][1]
+
+
+def imports(module: str, tree: ast.Module, modules: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Line and full name of every module imported, anywhere in the file, also for types only."""
+    is_package = any(name.startswith(module + ".") for name in modules)
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    yield node.lineno, alias.name
+            case ast.ImportFrom(module=base, names=names, level=level):
+                if level:
+                    parts = package[: len(package) - level + 1] + ([base] if base else [])
+                    base = ".".join(parts)
+                for alias in names:
+                    inner = f"{base}.{alias.name}"
+                    yield node.lineno, inner if inner in modules else str(base)
+            case ast.Call(
+                func=ast.Name(id="__import__" | "import_module")
+                | ast.Attribute(attr="import_module"),
+                args=[ast.Constant(value=str(name)), *_],
+            ):
+                yield node.lineno, name
+
+
+def import_violations(modules: Mapping[str, str]) -> list[str]:
+    """Every import that breaks a rule, of the modules given as name → source."""
+    found = []
+    for module, source in modules.items():
+        own = place(module)
+        if own not in RANK:
+            found.append(f"{module}: has no place in LAYERS; give it one (tests/test_house.py)")
+            continue
+        for line, target in imports(module, ast.parse(source), modules):
+            where = f"{module}:{line} imports {target}"
+            top = target.split(".")[0]
+            if top in OWNERS and module not in OWNERS[top]:
+                found.append(f"{where}: only {', '.join(sorted(OWNERS[top]))} may")
+            if top != "nas":
+                continue
+            other = place(target)
+            if own in WITHOUT_PROXIES and other == "proxies" and target != PROTOCOL:
+                found.append(f"{where}: it is handed a proxy and imports only {PROTOCOL}")
+            elif other not in RANK:
+                found.append(f"{where}: which has no place in LAYERS")
+            elif other != own and RANK[other] >= RANK[own]:
+                found.append(f"{where}: which is not below it")
+    return found
+
+
+def full_name(node: ast.expr, names: Mapping[str, str]) -> str:
+    """`p.load` → `pickle.load` where `p` was imported as pickle; `` for anything but names."""
+    match node:
+        case ast.Name(id=name):
+            return names.get(name, name)
+        case ast.Attribute(value=value, attr=attr):
+            base = full_name(value, names)
+            return f"{base}.{attr}" if base else ""
+    return ""
+
+
+def call_violations(module: str, source: str) -> list[str]:
+    """Every call that runs code from data."""
+    tree = ast.parse(source)
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = full_name(node.func, names)
+        given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
+        where = f"{module}:{node.lineno} calls {name}"
+        if name in FORBIDDEN_CALLS:
+            found.append(where)
+        elif name == "torch.load" and given.get("weights_only") is not True:
+            found.append(f"{where} without weights_only=True")
+        elif name == "numpy.load" and given.get("allow_pickle"):
+            found.append(f"{where} with allow_pickle=True")
+    return found
+
+
+def path_violations(name: str, text: str) -> list[str]:
+    return [
+        f"{name}:{number} names a folder of a machine: {line.strip()}"
+        for number, line in enumerate(text.splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
+
+
+# ── The project keeps the rules ──────────────────────────────────────────────────────────────────
+
+
+def test_imports_go_one_way() -> None:
+    assert import_violations(read_sources()) == []
+
+
+def test_nothing_runs_code_from_data() -> None:
+    assert [v for name, text in read_sources().items() for v in call_violations(name, text)] == []
+
+
+def test_no_machine_path() -> None:
+    files = [
+        path
+        for pattern in (
+            "nas/**/*.py",
+            "search_spaces/*.toml",
+            "budgets/*.toml",
+            "benchmarks/**/*.py",
+            "*.md",
+            "pyproject.toml",
+            "constraints.txt",
+            ".ci/run",
+        )
+        for path in sorted(ROOT.glob(pattern))
+    ]
+    assert [
+        v
+        for path in files
+        for v in path_violations(
+            path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        )
+    ] == []
+
+
+HELP = """
+import sys
+import nas.cli
+sys.argv[1:] = ["--help"]
+try:
+    nas.cli.main()
+except SystemExit as end:
+    assert not end.code, end.code
+loaded = set(sys.modules) & set({heavy!r})
+assert not loaded, f"--help loads {{sorted(loaded)}}"
+"""
+
+
+def test_help_imports_nothing_heavy() -> None:
+    if not any((ROOT / "nas" / name).exists() for name in ("cli.py", "cli/__init__.py")):
+        pytest.skip("there is no nas.cli yet")
+    done = subprocess.run(
+        [sys.executable, "-c", HELP.format(heavy=HEAVY)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--budget" in done.stdout
+
+
+def test_the_readme_names_the_commands_that_are_tested() -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README yet")
+    text = readme.read_text(encoding="utf-8")
+    environment = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e"
+    assert f"{environment} . && .venv/bin/nas-search --budget 400M-flops" in text
+    assert f"{environment} '.[test]' && .venv/bin/python -m pytest" in text
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert "-c constraints.txt -e '.[test]'" in script
+
+
+def test_every_dependency_is_constrained_and_says_who_needs_it() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    pinned = {
+        canonical(line.split("==")[0])
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    }
+    for requirement in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+        name = re.match(r"[\w.-]+", requirement)
+        assert name is not None
+        assert canonical(name[0]) in pinned, f"constraints.txt has no version of {requirement}"
+        assert re.search(rf'"{re.escape(requirement)}", +# \w', text), f"{requirement}: for whom?"
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_a_wheel_made_from_the_sdist_is_whole(tmp_path: Path) -> None:
+    if not (ROOT / "README.md").exists():
+        pytest.skip("there is no README yet, and the metadata holds it")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path)]
+    done = subprocess.run(
+        [*build, str(ROOT)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+    [sdist] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "constraints.txt", "LICENSE", "tests/test_house.py"} <= inside
+
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = set(archive.namelist())
+    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas").rglob("*.py")}
+    wanted |= {"nas/architecture.schema.json"}
+    wanted |= {
+        f"nas/_data/{folder}/{path.name}"
+        for folder in ("search_spaces", "budgets")
+        for path in (ROOT / folder).glob("*.toml")
+    }
+    assert wanted | {"nas/py.typed"} <= packed
+    assert not {name for name in packed if name.startswith(("tests/", "search_spaces/"))}
+
+
+# ── The checker itself ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("nas.architecture", "from nas.space import SearchSpace"),
+        ("nas.architecture", "from nas import space"),
+        ("nas.architecture", "from . import space"),
+        ("nas.architecture", "from .space import SearchSpace"),
+        ("nas.data.images", "from ..search import search"),
+        ("nas.space", "import nas.model"),  # of the same layer
+        ("nas.model", "def late():\n    from nas.cost import measure_cost"),
+        ("nas.model", "from nas import build"),  # through the public API
+        ("nas.cost", "if TYPE_CHECKING:\n    from nas.search import search"),
+        ("nas.proxies.training", "import importlib\nimportlib.import_module('nas.search')"),
+        ("nas.search", "from nas.proxies import training"),
+        ("nas.search", "from nas.proxies import Proxy"),  # loads them all
+        ("nas.scaling", "def grid():\n    import nas.proxies.training"),
+        ("nas.grid", "from nas.proxies.catalogue import make_proxy"),
+        ("nas.run", "import optuna"),
+        ("nas", "from nas.cli import main"),
+        ("nas.model", "import optuna"),
+        ("nas.cli.run", "from optuna.study import Study"),
+        ("nas.search", "import ray"),
+        ("nas.engines.local", "from ray import tune"),
+        ("nas.model", "def late():\n    from fvcore.nn import FlopCountAnalysis"),
+        ("nas.utils", "import math"),  # no place
+    ],
+)
+def test_a_broken_import_rule_is_found(module: str, source: str) -> None:
+    others = {"nas", "nas.space", "nas.search", "nas.proxies", "nas.proxies.training"}
+    assert import_violations({**dict.fromkeys(others, ""), module: source}) != []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "nas.space",
+            "from nas.architecture import Architecture\nfrom nas.errors import InputError",
+        ),
+        ("nas.proxies.training", "from nas.proxies.schedule import x\nfrom . import schedule"),
+        ("nas.search", "import optuna\nfrom nas.samplers import propose\nfrom nas import storage"),
+        ("nas.grid", "from nas.proxies.protocol import Proxy"),
+        ("nas.engines.ray", "import ray\nfrom nas.engines import local"),
+        ("nas.cost", "from fvcore.nn import FlopCountAnalysis\nfrom nas.model import build"),
+        ("nas.cli", "from nas import search\nfrom nas.proxies import training"),
+        ("nas", "from nas.search import search"),
+        ("nas.model", "import raylib, optunahub"),
+    ],
+)
+def test_what_is_allowed_passes(module: str, source: str) -> None:
+    others = {"nas", "nas.storage", "nas.search", "nas.proxies", "nas.proxies.schedule"}
+    others |= {"nas.proxies.protocol"}
+    assert import_violations({**dict.fromkeys(others, ""), module: source}) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "exec(open(path).read())",
+        "import pickle\npickle.load(file)",
+        "import pickle as p\np.loads(data)",
+        "from pickle import load as read\nread(file)",
+        "import torch\ntorch.load(path)",
+        "import torch\ntorch.load(path, weights_only=False)",
+        "from torch import load\nload(path)",
+        "import numpy as np\nnp.load(path, allow_pickle=True)",
+    ],
+)
+def test_a_dangerous_call_is_found(source: str) -> None:
+    assert call_violations("nas.made_up", source) != []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "model.eval()",
+        "import torch\ntorch.load(path, weights_only=True)",
+        "import json\njson.load(file)",
+        "import numpy as np\nnp.load(path)",
+        "functions[0](1)",
+    ],
+)
+def test_a_harmless_call_passes(source: str) -> None:
+    assert call_violations("nas.made_up", source) == []
+
+
+def test_a_machine_path_is_found() -> None:
+    for folder in ("home/ann", "tmp/x", "work/main"):
+        assert path_violations("a.py", f'path = "/{folder}/data"') != []
+    assert path_violations("a.py", 'path = "C:' + '\\data"') != []
+    for harmless in ("https://example.org/home/ann", "a/tmp/b", "./tmp/x", "~/data", "1/opt/2"):
+        assert path_violations("a.py", f'text = "{harmless}"') == []

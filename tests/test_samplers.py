@@ -1,0 +1,174 @@
+import copy
+import random
+from collections.abc import Mapping
+from statistics import fmean, median
+from typing import Any
+
+import pytest
+
+from nas.accuracy import Accuracy
+from nas.catalogue import load_space
+from nas.cost import Cost
+from nas.errors import InputError
+from nas.samplers import SAMPLERS, Sampler, make_sampler
+from nas.space import SearchSpace, Value
+from nas.space_file import space_from_dict
+from nas.trial import Trial, derived_rng
+
+
+def space_of(*stages: dict[str, Any]) -> SearchSpace:
+    return space_from_dict(
+        {
+            "schema": "nas-search-space/1",
+            "name": "made",
+            "resolution": 32,
+            "num_classes": 10,
+            "activation": "relu",
+            "stem": {"kernel": 3, "stride": 2, "width": 8},
+            "head": {"width": 16, "dropout": 0.0},
+            "stage": list(stages),
+        }
+    )
+
+
+PLAIN: dict[str, Any] = {
+    "op": "mbconv",
+    "kernel": 3,
+    "expansion": 2,
+    "layers": 1,
+    "width": 8,
+    "stride": 1,
+}
+JOINT: dict[str, Any] = {
+    "width": 8,
+    "stride": 1,
+    "layers": 1,
+    "block": [
+        {"op": "skip"},
+        {"op": "mbconv", "kernel": 3, "expansion": 2},
+        {"op": "fused_mbconv", "kernel": 5, "expansion": 1},
+    ],
+}
+SPACES = {
+    "nothing to choose": space_of(PLAIN),
+    "one choice": space_of(PLAIN | {"kernel": [3, 5]}),
+    "a list of one value": space_of(PLAIN | {"kernel": [5], "expansion": [1, 2, 4]}),
+    "joint blocks": space_of(JOINT, JOINT),
+    "widths": space_of(PLAIN | {"width": [8, 12, 16]}, PLAIN | {"width": [8, 16], "stride": 2}),
+    "every form": load_space("tiny"),
+    "efficientnet": load_space("efficientnet"),
+}
+MANY = space_of(*[PLAIN | {"kernel": [3, 5, 7], "expansion": [1, 2, 3, 4]}] * 6)
+
+
+def additive(space: SearchSpace, choices: Mapping[str, Value]) -> float:
+    """The mean over all choices of how far to the end of its list the value stands, in [0, 1]."""
+    places = [
+        values.index(choices[name]) / (len(values) - 1)
+        for name, values in space.choices.items()
+        if len(values) > 1
+    ]
+    return fmean(places) if places else 0.5
+
+
+def evaluated(number: int, space: SearchSpace, choices: Mapping[str, Value]) -> Trial:
+    """A trial of the additive objective; every fifth was stopped, every seventh failed."""
+    score = additive(space, choices)
+    made = (number, choices, space.decode(choices), Cost(100, 10, 1))
+    if number % 7 == 6:
+        return Trial(*made, "failed", reason="ValueError: no")
+    steps = ((1, score / 2), (2, score))
+    if number % 5 == 4:
+        return Trial(*made, "stopped", steps=steps)
+    return Trial(*made, "finished", Accuracy(score, 0.0), score, steps)
+
+
+def grow(sampler: Sampler, space: SearchSpace, count: int, seed: int = 0) -> list[Trial]:
+    history: list[Trial] = []
+    for number in range(count):
+        choices = sampler.propose(space, history, derived_rng(seed, number))
+        history.append(evaluated(number, space, choices))
+    return history
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("name", SAMPLERS)
+class TestContract:
+    def test_proposes_choices_of_the_space(self, name: str, space: SearchSpace) -> None:
+        for trial in grow(make_sampler(name), space, 24):
+            space.check(trial.choices)
+
+    def test_space_history_and_generator_decide_alone(self, name: str, space: SearchSpace) -> None:
+        grown = make_sampler(name)
+        history = grow(grown, space, 40)
+        for length in (40, 12, 0, 33):  # back and forth
+            expected = grown.propose(space, history[:length], random.Random(length))
+            same = grown.propose(space, history[:length], random.Random(length))
+            fresh = make_sampler(name).propose(space, history[:length], random.Random(length))
+            read = make_sampler(name).propose(
+                space, copy.deepcopy(history[:length]), random.Random(length)
+            )
+            assert expected == same == fresh == read
+            # A value's type is part of the choice: 0.0 is no 0.
+            assert {k: type(v) for k, v in expected.items()} == {
+                k: type(v) for k, v in fresh.items()
+            }
+
+    def test_leaves_the_history_alone(self, name: str, space: SearchSpace) -> None:
+        sampler = make_sampler(name)
+        history = grow(sampler, space, 20)
+        before = copy.deepcopy(history)
+        proposed = sampler.propose(space, history, random.Random(0))
+        if isinstance(proposed, dict):
+            proposed.clear()  # its owner may do what it likes with it
+        assert history == before
+        assert sampler.propose(space, history, random.Random(0)) == make_sampler(name).propose(
+            space, before, random.Random(0)
+        )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_taken_up_anywhere_it_goes_on_the_same(name: str) -> None:
+    history = grow(make_sampler(name), MANY, 80)
+    for length in range(0, 80, 3):  # within and at the ends of several generations
+        resumed = make_sampler(name)
+        for number in range(length, min(length + 2, 80)):
+            rng = derived_rng(0, number)
+            assert resumed.propose(MANY, history[:number], rng) == history[number].choices
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_another_generator_proposes_something_else(name: str) -> None:
+    sampler = make_sampler(name)
+    history = grow(sampler, MANY, 15)
+    proposals = [sampler.propose(MANY, history, random.Random(seed)) for seed in range(8)]
+    assert len({tuple(choices.items()) for choices in proposals}) > 4
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_one_sampler_serves_several_spaces_in_turn(name: str) -> None:
+    sampler = make_sampler(name)
+    a, b = SPACES["widths"], SPACES["joint blocks"]
+    history_a, history_b = grow(make_sampler(name), a, 20), grow(make_sampler(name), b, 20)
+    for _ in range(2):
+        for space, history in ((a, history_a), (b, history_b)):
+            assert sampler.propose(space, history, random.Random(1)) == make_sampler(name).propose(
+                space, history, random.Random(1)
+            )
+
+
+@pytest.mark.parametrize(("name", "trials"), [("tpe", 60), ("nsga2", 96)])
+def test_learns_an_easy_objective(name: str, trials: int) -> None:
+    def late(kind: str, seed: int) -> float:
+        """The mean score of a run's last proposals."""
+        history = grow(make_sampler(kind), MANY, trials, seed)
+        return fmean(additive(MANY, trial.choices) for trial in history[-20:])
+
+    assert median(late(name, seed) for seed in range(3)) > 0.08 + median(
+        late("random", seed) for seed in range(3)
+    )
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(InputError, match="'anneal' is not accepted: tpe, nsga2, random"):
+        make_sampler("anneal")
