@@ -23,7 +23,7 @@ from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.cost import CONVENTION, measure_cost
-from nas.data import ImageData, load_images
+from nas.data import BUILT_IN, ImageData, load_images
 from nas.engines.local import default_jobs, local_engine
 from nas.engines.task import Engine
 from nas.errors import InputError
@@ -211,7 +211,7 @@ class _Run:
     # -- phases ---------------------------------------------------------------------------------
 
     def _load(self) -> ImageData:
-        name = self.settings.data or "fractals"
+        name = self.settings.data or BUILT_IN
         self.progress.phase(f"load {name}", None)
         data = load_images(
             name,

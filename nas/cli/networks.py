@@ -179,7 +179,7 @@ def show_accuracy(
     """Print the accuracy of a network by a proxy."""
     from nas.accuracy import pooled
     from nas.catalogue import load_space
-    from nas.data import load_images
+    from nas.data import BUILT_IN, load_images
     from nas.proxies.catalogue import (
         check_proxy,
         default_settings,
@@ -194,7 +194,7 @@ def show_accuracy(
     architecture = load_architecture(name)
     with Show(quiet=quiet, json=json) as show:
         show.phase("load", None)
-        data = load_images(data_name or "fractals", progress=lambda done, total: show.advance(done))
+        data = load_images(data_name or BUILT_IN, progress=lambda done, total: show.advance(done))
         space = replace(load_space("efficientnet"), resolution=architecture.resolution)
         settings = (
             default_settings(data, space)

@@ -3,9 +3,10 @@
 from nas.data.augment import augment, iterate_batches, normalise, resize
 from nas.data.fractals import fractals
 from nas.data.images import ImageData
-from nas.data.load import load_images
+from nas.data.load import BUILT_IN, load_images
 
 __all__ = [
+    "BUILT_IN",
     "ImageData",
     "augment",
     "fractals",

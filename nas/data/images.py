@@ -67,7 +67,7 @@ class ImageData:
             notes=tuple(notes),
         )
         counts = data.class_counts
-        if data.imbalance > BALANCED_WITHIN:
+        if not data.is_balanced:
             note = f"classes are imbalanced: {min(counts):,} to {max(counts):,} training images"
             data = replace(data, notes=(*data.notes, note))
         return data
@@ -108,6 +108,11 @@ class ImageData:
         counts = self.class_counts
         return max(counts) / min(counts)
 
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the largest class has at most 1.5 times the images of the smallest."""
+        return self.imbalance <= BALANCED_WITHIN
+
     def to(self, device: torch.device | str) -> Self:
         """The same data with every tensor on `device`."""
         return replace(
@@ -128,7 +133,7 @@ class ImageData:
         """
         counts = self.class_counts
         weights = [1.0] * len(counts)
-        if self.imbalance > BALANCED_WITHIN:
+        if not self.is_balanced:
             weights = [sum(counts) / (len(counts) * count) for count in counts]
         return torch.tensor(weights, device=self.train_labels.device)
 

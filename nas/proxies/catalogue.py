@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.budget import Budget
-from nas.data import ImageData
+from nas.data import BUILT_IN, ImageData
 from nas.errors import InputError
 from nas.proxies.protocol import Proxy
 from nas.proxies.training import TrainingProxy, TrainingSettings
@@ -36,6 +36,7 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
     return TrainingSettings(
         resolution=min(TrainingSettings.resolution, space.resolution),
         passes=max(4_000, min(20_000, images * 7 // 6)),
+        flip=data.name != BUILT_IN,
     )
 
 

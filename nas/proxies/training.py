@@ -39,6 +39,7 @@ class TrainingSettings:
         weight_decay: of the weights of convolutions and the classifier.
         warm_up: share of the steps.
         checks: shares of the steps after which an intermediate value is reported.
+        flip: mirror half of the images; not for images whose mirror image is another thing.
         check_images: validation images of an intermediate value.
         validation_images: validation images of the final one, at most.
     """
@@ -51,6 +52,7 @@ class TrainingSettings:
     weight_decay: float = 0.02
     warm_up: float = 0.2
     checks: tuple[float, ...] = (0.75,)
+    flip: bool = True
     check_images: int = 1_000
     validation_images: int = 5_000
 
@@ -77,6 +79,14 @@ class TrainingProxy:
         self.settings = settings or TrainingSettings()
         self.device = device
         self.data = data.to(device)
+        # Sources list their images by class; the first so many must be a fair draw of all.
+        order = torch.randperm(
+            len(data.validation_labels), generator=torch.Generator().manual_seed(0)
+        )[: self.settings.validation_images]
+        self._validation = (
+            data.validation_images[order].to(device),
+            data.validation_labels[order].to(device),
+        )
         self.image_resolution = data.resolution
         self._base_resolution = 0
 
@@ -106,10 +116,7 @@ class TrainingProxy:
         Raises:
             ArithmeticError: the training diverged.
         """
-        data = self.data
-        images = data.validation_images[: self.settings.validation_images]
-        labels = data.validation_labels[: self.settings.validation_images]
-        return self._train_and_score(arch, seed, report, images, labels, "validation")
+        return self._train_and_score(arch, seed, report, *self._validation, "validation")
 
     def test(self, arch: Architecture, *, seed: int) -> Accuracy | None:
         """Return accuracy and loss on the test images, which never choose; None if none."""
@@ -158,11 +165,11 @@ class TrainingProxy:
         generator = torch.Generator().manual_seed(seed)
         chosen = _draw(data.train_labels.cpu(), settings.passes, generator)
         labels = data.train_labels
-        native = data.resolution
         batch = min(settings.batch_size, len(chosen))
         total = max(1, settings.passes // batch)
         checks = {max(1, int(share * total)): share for share in settings.checks}
-        repeats = settings.passes > 1.5 * len(chosen)
+        # Shifted copies help where images come again; an image seen once is new as it is.
+        pad = max(1, data.resolution // 8) if settings.passes > 1.5 * len(chosen) else 0
         weights = data.balanced_weights()
         decay, plain = _parameter_groups(network)
         optimiser = torch.optim.AdamW(
@@ -182,10 +189,7 @@ class TrainingProxy:
                     break
                 where = chosen[index].to(self.device, non_blocking=True)
                 pixels = data.train_images[where]
-                if repeats:
-                    pixels = augment(pixels, generator, pad=max(1, native // 8))
-                else:
-                    pixels = augment(pixels, generator, pad=0)  # each image is seen once: flip only
+                pixels = augment(pixels, generator, pad=pad, flip=settings.flip)
                 pixels = self._input(pixels, resolution)
                 for group in optimiser.param_groups:
                     group["lr"] = settings.learning_rate * _schedule(step / total, settings.warm_up)
@@ -198,12 +202,8 @@ class TrainingProxy:
                 step += 1
                 if step in checks and step < total:
                     self._finite(losses, step)
-                    checked = self._score(
-                        network,
-                        resolution,
-                        data.validation_images[: settings.check_images],
-                        data.validation_labels[: settings.check_images],
-                    )
+                    images, truth = (part[: settings.check_images] for part in self._validation)
+                    checked = self._score(network, resolution, images, truth)
                     network.train()
                     if report(round(100 * checks[step]), math.exp(-checked.loss)):
                         return
@@ -231,7 +231,8 @@ class TrainingProxy:
             for start in range(0, len(images), EVALUATION_BATCH):
                 pixels = images[start : start + EVALUATION_BATCH]
                 logits.append(network(self._input(pixels, resolution)).float())
-        return _score(torch.cat(logits), labels, even=self.data.imbalance <= 1.5)
+        # On the CPU: not every device knows double precision.
+        return _score(torch.cat(logits).cpu(), labels.cpu(), even=self.data.is_balanced)
 
 
 @dataclass(frozen=True)

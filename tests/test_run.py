@@ -1,0 +1,595 @@
+"""A whole run in its folder: what is written, resuming, killing, and who may use the folder."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+
+import nas
+import nas.run
+from nas.cli import _run as command
+from nas.files import sha256
+from nas.proxies.training import TrainingProxy, TrainingSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSES = 64
+QUICK = f"TrainingSettings(width=0.5, resolution=16, passes={PASSES}, batch_size=16)"
+
+# The command with trainings of a few steps.
+SCRIPT = f"""
+import nas.run
+from nas.cli import main
+from nas.proxies.training import TrainingSettings
+nas.run.default_settings = lambda *of: {QUICK}
+nas.run.grid_settings = lambda settings, *of: settings
+main()
+"""
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of class folders: coloured noise, 32 px."""
+    folder = tmp_path_factory.mktemp("data") / "noise of colour"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 6)):
+        for name, colour in (
+            ("red", (190, 80, 80)),
+            ("green", (80, 190, 80)),
+            ("grey", (120,) * 3),
+        ):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = np.clip(rng.normal(colour, 70, (32, 32, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = TrainingSettings(width=0.5, resolution=16, passes=PASSES, batch_size=16)
+    monkeypatch.setattr(nas.run, "default_settings", lambda *of: settings)
+    monkeypatch.setattr(nas.run, "grid_settings", lambda settings, *of: settings)
+    monkeypatch.chdir(tmp_path)
+
+
+def words(pictures: Path, out: Path, *more: str, trials: int = 3) -> list[str]:
+    return [
+        *("--space", "tiny", "--budget", "1M-flops", "--data", str(pictures)),
+        *("--trials", str(trials), "--jobs", "1", "--out", str(out), *more),
+    ]
+
+
+@pytest.fixture(scope="session")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("finished") / "a run"
+    done = process(words(pictures, folder, "--quiet"))
+    out, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+    assert (out, err) == ("", "")  # quiet
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "moved elsewhere"))
+
+
+def process(arguments: list[str], script: str = SCRIPT) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*.json"))
+        if path.name != "run.json"
+    }
+
+
+def trials(folder: Path) -> list[list[Any]]:
+    """What the studies hold, but for the seconds."""
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
+    )
+    rows: list[list[Any]] = []
+    for summary in optuna.get_all_study_summaries(storage):
+        study = optuna.load_study(study_name=summary.study_name, storage=storage)
+        for trial in study.trials:
+            attrs = {k: v for k, v in trial.user_attrs.items() if k != "seconds"}
+            rows.append([trial.state.name, trial.value, dict(trial.params), attrs])
+    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
+
+
+def test_all_files_are_there(finished: Path) -> None:
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*")}
+    assert names == {
+        ".lock",
+        "run.json",
+        "study.log",
+        "front.json",
+        "baseline.json",
+        "coefficients.json",
+        "family",
+        *(f"family/b{i}.json" for i in range(8)),
+    }
+
+
+def test_run_json(finished: Path) -> None:
+    run = load(finished / "run.json")
+    assert run["status"] == "finished"
+    assert run["command"]["budget"] == "1M-flops"
+    assert run["trials"]["finished"] + run["trials"]["stopped"] == 3
+    assert run["files"] == {name: sha256(finished / name) for name in results(finished)}
+    assert set(run["seconds"]) >= {"search", "grid", "test"}
+    assert run["versions"]["optuna"] == optuna.__version__
+    assert set(run["identity"]) == {
+        "space",
+        "budget",
+        "data",
+        "proxy",
+        "grid_proxy",
+        "objective",
+        "sampler",
+        "seed",
+        "start",
+    }
+
+
+def test_the_architectures(finished: Path) -> None:
+    schema = load(ROOT / "nas" / "architecture.schema.json")
+    baseline, b0 = load(finished / "baseline.json"), load(finished / "family" / "b0.json")
+    assert {**b0, "name": ""} == {**baseline, "name": ""}
+    assert b0["name"] == "b0"
+    assert baseline["cost"]["flops"] <= 1_000_000
+    assert baseline["num_classes"] == 3
+    assert baseline["provenance"]["test"]["data"].endswith("(test)")
+    front = load(finished / "front.json")["points"]
+    assert baseline["name"] in [point["name"] for point in front]
+    family = [load(finished / "family" / f"b{i}.json") for i in range(8)]
+    for data in (baseline, *family, *front):
+        jsonschema.validate(data, schema)
+    for data in (baseline, *family):
+        path = finished / "family" / f"{data['name']}.json"
+        if path.exists():
+            measured = nas.measure_cost(nas.load_architecture(path))
+            assert measured.to_dict() == data["cost"]
+    for metric in ("flops", "params"):
+        costs = [member["cost"][metric] for member in family]
+        assert costs == sorted(set(costs))
+    text = "".join(path.read_text() for path in finished.rglob("*.json") if path.name != "run.json")
+    assert str(finished.parent) not in text
+
+
+def test_coefficients(finished: Path) -> None:
+    grid = load(finished / "coefficients.json")
+    baseline = load(finished / "baseline.json")
+    assert 1.9 <= grid["chosen"]["ratio"] <= 2.1
+    b1 = load(finished / "family" / "b1.json")
+    assert b1["cost"]["flops"] == grid["chosen"]["realised_flops"]
+    assert b1["cost"]["flops"] / baseline["cost"]["flops"] == pytest.approx(
+        grid["chosen"]["ratio"], abs=1e-6
+    )
+    assert grid["reference"]["alpha"] == 1.2
+    assert {"alpha", "beta", "gamma"} <= set(b1["provenance"]["coefficients"])
+
+
+def test_the_study_opens_with_optuna(finished: Path) -> None:
+    assert [row[0] for row in trials(finished)].count("RUNNING") == 0
+    assert len(trials(finished)) > 3
+
+
+def test_the_same_command_again_trains_nothing_and_changes_nothing(
+    pictures: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The folder was moved and renamed in between, and that must not lose the trials.
+    def trained(*args: object, **more: object) -> None:
+        raise AssertionError("trained again")
+
+    before, rows = results(copy), trials(copy)
+    monkeypatch.setattr(TrainingProxy, "_train_and_score", trained)
+    assert command(words(pictures, copy, "--quiet")) == 0
+    assert results(copy) == before
+    assert trials(copy) == rows
+    assert load(copy / "run.json")["sessions"] == 2
+    assert command(["resume", str(copy), "--quiet"]) == 0
+    assert results(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (["--seed", "1"], "seed"),
+        (["--budget", "2M-flops"], "budget"),
+        (["--resolution", "48"], "space"),
+        (["--sampler", "random"], "sampler"),
+        (["--objective", "reward"], "objective"),
+        (["--start", "START"], "start"),
+    ],
+)
+def test_another_run_s_folder_is_refused(
+    pictures: Path,
+    copy: Path,
+    change: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    change = [str(copy / "baseline.json") if word == "START" else word for word in change]
+    assert command(words(pictures, copy, "--quiet", *change)) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"another run: {named} differ" in err
+    after = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert {p: b for p, b in after.items() if p.name != ".lock"} == {
+        p: b for p, b in before.items() if p.name != ".lock"
+    }
+
+
+HOLD = """
+import fcntl, os, sys
+stream = open(sys.argv[1], "a+")
+fcntl.flock(stream, fcntl.LOCK_EX)
+stream.truncate(0)
+stream.write(str(os.getpid()))
+stream.flush()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
+    held: list[subprocess.Popen[str]] = []
+
+    def start(path: Path) -> subprocess.Popen[str]:
+        owner = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        held.append(owner)
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        return owner
+
+    yield start
+    for owner in held:
+        owner.kill()
+        owner.communicate()
+
+
+def test_a_living_run_s_folder_is_refused_and_a_dead_one_s_taken_over(
+    pictures: Path,
+    copy: Path,
+    hold: Callable[[Path], subprocess.Popen[str]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    owner = hold(copy / ".lock")
+    assert command(words(pictures, copy, "--quiet")) == 2
+    err = capsys.readouterr().err
+    assert f"(pid {owner.pid})" in err
+    assert err.count("\n") == 1
+    owner.kill()
+    owner.wait()
+    assert (copy / ".lock").read_text() == str(owner.pid)
+    assert command(words(pictures, copy, "--quiet")) == 0
+
+
+def test_a_foreign_folder_is_refused_and_left_as_it_is(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "holidays"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("photo.jpg", ".draft.tmp", "deep/.other.1.tmp"):
+        (folder / name).write_text("mine")
+    before = sorted(folder.rglob("*"))
+    assert command(words(pictures, folder, "--quiet")) == 2
+    err = capsys.readouterr().err
+    assert "photo.jpg" in err or "deep" in err
+    assert err.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_what_a_killed_writer_left_is_removed(pictures: Path, copy: Path) -> None:
+    left = [copy / ".baseline.json.123.tmp", copy / "family" / ".b3.json.123.tmp"]
+    for path in left:
+        path.write_text("{")
+    assert command(["resume", str(copy), "--quiet"]) == 0
+    assert not any(path.exists() for path in left)
+
+
+def test_killed_between_two_files(pictures: Path, copy: Path, finished: Path) -> None:
+    run = load(copy / "run.json")
+    run["status"] = "running"
+    (copy / "run.json").write_text(json.dumps(run))
+    (copy / "coefficients.json").unlink()
+    shutil.rmtree(copy / "family")
+    assert command(["resume", str(copy), "--quiet"]) == 0
+    assert results(copy) == results(finished)
+
+
+def test_more_trials_go_on_and_equal_a_run_of_as_many(
+    pictures: Path, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(["resume", str(copy), "--trials", "5", "--json", "--quiet"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert captured.err == ""
+    assert document["trials"] == {"finished": 5, "failed": 0}
+    assert document["out"] == str(copy)
+    whole = tmp_path / "whole"
+    assert command(words(pictures, whole, "--quiet", trials=5)) == 0
+    assert results(copy) == results(whole)
+    assert load(copy / "run.json")["command"]["trials"] == 5
+
+
+def test_json_is_one_document(
+    pictures: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(words(pictures, copy, "--json")) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert list(document) == ["out", "trials", "baseline", "coefficients", "family"]
+    assert set(document["trials"]) == {"finished", "failed"}
+    assert document["baseline"] == load(copy / "baseline.json")
+    assert set(document["coefficients"]) == {"alpha", "beta", "gamma", "ratio"}
+    assert [member["name"] for member in document["family"]] == [f"b{i}" for i in range(8)]
+    assert set(document["family"][0]) == {"name", "flops", "params", "resolution"}
+    assert "search" in captured.err
+    assert "\x1b" not in captured.err + captured.out
+
+
+def test_tables_fit_a_pipe_of_80_columns(
+    pictures: Path, copy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert command(words(pictures, copy)) == 0
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+    tables = captured.out.split("baseline  ")[0]
+    assert "…" not in tables.replace("b0 … b7", "")
+    assert max(map(len, tables.splitlines())) <= 80
+    assert str(copy) in captured.out
+
+
+def test_no_scale(
+    pictures: Path, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(words(pictures, tmp_path / "r", "--no-scale", "--json", "--quiet")) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["coefficients"] is None
+    assert document["family"] == []
+    names = {path.name for path in (tmp_path / "r").iterdir()}
+    assert names == {".lock", "run.json", "study.log", "front.json", "baseline.json"}
+    # A family of an earlier baseline must not stay beside a new one.
+    assert command(words(pictures, copy, "--no-scale", "--quiet", trials=5)) == 0
+    assert {path.name for path in copy.iterdir()} == names
+    assert (copy / "baseline.json").is_file()
+
+
+def test_start(pictures: Path, finished: Path, tmp_path: Path) -> None:
+    start = ("--start", str(finished / "baseline.json"))
+    out = tmp_path / "r"
+    assert command(words(pictures, out, *start, "--quiet", "--no-scale", trials=1)) == 0
+    ours, theirs = load(out / "baseline.json"), load(finished / "baseline.json")
+    assert ours["stages"] == theirs["stages"]
+
+
+def test_storage_by_url(pictures: Path, finished: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    out = tmp_path / finished.name
+    assert command(words(pictures, out, "--storage", url, "--quiet")) == 0
+    assert not (out / "study.log").exists()
+    assert results(out) == results(finished)
+    names = [summary.study_name for summary in optuna.get_all_study_summaries(url)]
+    assert len(names) == 2
+    assert command(["resume", str(out), "--quiet"]) == 0
+    assert results(out) == results(finished)
+
+
+@pytest.mark.parametrize("name", ["run.json", "front.json", "coefficients.json", "b4.json"])
+def test_a_full_disk_at_a_file(
+    pictures: Path,
+    finished: Path,
+    tmp_path: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    replace = os.replace
+
+    def full(source: Any, target: Any) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    out = tmp_path / "r"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        assert command(words(pictures, out, "--quiet")) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert f"{name}: cannot be written: No space left on device" in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.rglob("*.tmp")) == []
+    assert not (out / name).exists()
+    assert out.exists() == (name != "run.json")
+    for path in tmp_path.rglob("*.json"):
+        load(path)
+    assert command(words(pictures, out, "--quiet")) == 0
+    assert results(out) == results(finished)
+
+
+def test_a_full_disk_for_the_study(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fsync, calls = os.fsync, 0
+
+    def full(stream: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(stream)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert command(words(pictures, tmp_path / "r", "--quiet")) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "No space left on device" in err
+    assert command(words(pictures, tmp_path / "r", "--quiet")) == 0
+
+
+def test_a_damaged_run_json_is_one_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = copy / "run.json"
+    good = load(path)
+    for change in (
+        {"command": {"budget": "1M-flops"}},
+        {"command": {**good["command"], "trials": "three"}},
+        {"command": {**good["command"], "colour": 1}},
+        {"command": None},
+        {"identity": None},
+        {"plan": {"search": {}}},
+        {"plan": []},
+        {"seconds": {"search": "long"}},
+        {"schema": "nas-search-run/9"},
+    ):
+        path.write_text(json.dumps({**good, **change}))
+        assert command(["resume", str(copy), "--quiet"]) == 2, change
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert "run.json" in err
+
+
+def test_out_of_time_before_the_grid_is_said_and_resumed(
+    pictures: Path,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "r"
+    with monkeypatch.context() as patch:
+        patch.setattr(nas.run, "GRID_SHARE", 0.0)
+        patch.setattr(nas.run, "SEARCH_SHARE", 1e9)
+        patch.setattr(nas.run, "settings_for_time", nas.run.default_settings)
+        assert command(words(pictures, out, "--quiet", "--time", "1s")) == 1
+    err = capsys.readouterr().err
+    assert "the time ended" in err
+    assert err.count("\n") == 1
+    assert command(words(pictures, out, "--quiet")) == 0
+    assert results(out) == results(finished)
+
+
+def killed_and_resumed(
+    pictures: Path, finished: Path, folder: Path, kills: int, rng: random.Random
+) -> None:
+    """Kill a run after so many lines of its study, each time some more; then let it end."""
+    lines = (finished / "study.log").read_bytes().count(b"\n")
+    moments = sorted(rng.randrange(lines) for _ in range(kills))
+    for moment in moments:
+        running = process(words(pictures, folder, "--quiet"))
+        log = folder / "study.log"
+        until = time.monotonic() + 60
+        while running.poll() is None and time.monotonic() < until:
+            if log.exists() and log.read_bytes().count(b"\n") >= moment:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.1)
+        running.kill()
+        running.communicate()
+        assert running.returncode in (0, -signal.SIGKILL)
+    assert command(words(pictures, folder, "--quiet")) == 0
+    assert results(folder) == results(finished)
+    assert trials(folder) == trials(finished)
+    assert list(folder.rglob("*.tmp")) == []
+
+
+def test_killed_at_three_moments_it_ends_the_same(
+    pictures: Path, finished: Path, tmp_path: Path
+) -> None:
+    killed_and_resumed(pictures, finished, tmp_path / finished.name, 3, random.Random(1))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_ten_moments_it_ends_the_same(
+    pictures: Path, finished: Path, tmp_path: Path, seed: int
+) -> None:
+    killed_and_resumed(pictures, finished, tmp_path / finished.name, 10, random.Random(seed))
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, path.read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("number", "to_all", "jobs"), [(signal.SIGTERM, False, 2), (signal.SIGINT, True, 2)]
+)
+def test_a_signal_ends_it_soon_and_leaves_no_worker(
+    pictures: Path, tmp_path: Path, number: signal.Signals, to_all: bool, jobs: int
+) -> None:
+    out = tmp_path / "r"
+    slow = SCRIPT.replace(f"passes={PASSES}", "passes=20_000")
+    arguments = [*words(pictures, out), "--jobs", str(jobs), "--quiet"]
+    running = process(arguments, slow)
+    until = time.monotonic() + 60
+    workers: list[int] = []
+    while time.monotonic() < until and running.poll() is None:
+        workers = children(running.pid)
+        if len(workers) > jobs and (out / "study.log").exists():
+            break
+        time.sleep(0.1)
+    time.sleep(3)  # well into the training
+    workers = children(running.pid)
+    assert len(workers) >= jobs
+    begin = time.monotonic()
+    (os.killpg if to_all else os.kill)(running.pid, number)
+    stdout, err = running.communicate(timeout=30)
+    assert time.monotonic() - begin < 10
+    assert running.returncode == 130
+    assert err == ("nas-search: interrupted; what is finished is saved: the same command goes on\n")
+    assert stdout == ""
+    until = time.monotonic() + 5
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+    # Another process may take it over at once.
+    assert load(out / "run.json")["status"] == "running"
+    assert command(["resume", str(out), "--quiet", "--jobs", "1", "--trials", "0"]) == 2
