@@ -504,10 +504,14 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
         patch.setattr(nas.run, "GRID_SHARE", 0.0)
         patch.setattr(nas.run, "SEARCH_SHARE", 1e9)
         patch.setattr(nas.run, "settings_for_time", nas.run.default_settings)
-        assert command(words(pictures, out, "--quiet", "--time", "1s")) == 1
-    err = capsys.readouterr().err
-    assert "the time ended" in err
-    assert err.count("\n") == 1
+        assert command(words(pictures, out, "--time", "1s", "--json")) == 0
+    said = capsys.readouterr()
+    assert "the time ended before any coefficients" in said.err
+    document = json.loads(said.out)
+    assert document["coefficients"] is None
+    assert document["family"] == []
+    assert (out / "baseline.json").exists()
+    assert not (out / "coefficients.json").exists()
     assert command(words(pictures, out, "--quiet")) == 0
     assert results(out) == results(finished)
 

@@ -30,7 +30,7 @@ from nas.scaling import (
     scale,
     scale_to_flops,
 )
-from nas.space import read_space
+from nas.space_file import read_space
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = json.loads((ROOT / "tests/golden/efficientnet.json").read_text(encoding="utf-8"))

@@ -113,6 +113,11 @@ class ImageData:
         """Whether the largest class has at most 1.5 times the images of the smallest."""
         return self.imbalance <= BALANCED_WITHIN
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images and labels."""
+        return sum(tensor.nbytes for part in self.parts if part is not None for tensor in part)
+
     def to(self, device: torch.device | str) -> Self:
         """The same data with every tensor on `device`."""
         return replace(

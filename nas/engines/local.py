@@ -36,6 +36,18 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def fits_shared_memory(size: int) -> bool:
+    """Say whether tensors of ``size`` bytes can be shared with parallel processes.
+
+    Containers often have 64 MiB of it, and a process that writes past the end is killed.
+    """
+    try:
+        place = os.statvfs("/dev/shm")
+    except OSError:
+        return True  # a system that shares memory in another way
+    return size * 1.2 < place.f_bavail * place.f_frsize
+
+
 class InProcess:
     """One evaluation at a time, in this process."""
 

@@ -1,0 +1,170 @@
+"""A run's folder: its lock, its own file, and what a killed process left in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from nas._version import __version__
+from nas.errors import InputError
+from nas.files import parse_json, read_text, sha256, validate, write_json
+from nas.proxies.training import TrainingSettings
+
+RUN_FILE = "run.json"
+SCHEMA = "nas-search-run/1"
+FAMILY = "family"
+
+
+class Plan(BaseModel):
+    """How networks are trained in a run; a run once begun keeps what was planned then."""
+
+    model_config = ConfigDict(extra="forbid")
+    search: TrainingSettings
+    grid: TrainingSettings
+
+
+class Before(BaseModel):
+    """What of ``run.json`` a resumed run goes by."""
+
+    schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
+    identity: dict[str, Any]
+    plan: Plan
+    study: str
+    seconds: dict[str, float]
+    sessions: int
+
+
+_BEFORE: TypeAdapter[Before] = TypeAdapter(Before)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the system lets go of it when the owner ends, however it ends.
+
+    Where no run begins, for wrong input say, no folder is left behind.
+
+    Raises:
+        InputError: another process holds it (names its pid), or it cannot be written.
+    """
+    lock = folder / ".lock"
+    try:
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("a+", encoding="ascii")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            raise InputError(f"{folder}: in use by another process (pid {owner})") from None
+        try:
+            try:
+                stream.truncate(0)
+                stream.write(str(os.getpid()))
+                stream.flush()
+            except OSError as error:
+                raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+            yield
+        finally:
+            if not (folder / RUN_FILE).exists():
+                lock.unlink(missing_ok=True)
+                with suppress(OSError):
+                    for path in made:
+                        path.rmdir()
+
+
+def read_before(folder: Path) -> Before | None:
+    """Return ``run.json`` as an earlier process left it, or None for a new run.
+
+    Raises:
+        InputError: the folder holds files and no run, or the file is not a run's.
+    """
+    path = folder / RUN_FILE
+    before = None
+    if path.exists():
+        before = validate(_BEFORE, parse_json(read_text(path), str(path)), str(path))
+    else:
+        foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        if foreign:
+            raise InputError(
+                f"{folder}: holds {sorted(foreign)[0]!r} but no {RUN_FILE}: not a run's "
+                "folder; name an empty one with --out"
+            )
+    for place in (folder, folder / FAMILY):
+        for left in place.glob(".*.json.*.tmp"):  # half written by a killed process
+            left.unlink(missing_ok=True)
+    return before
+
+
+def check_identity(folder: Path, before: Before, identity: dict[str, Any]) -> None:
+    """Raise :class:`InputError`, naming what differs, if the folder holds another run."""
+    differing = [key for key in identity if before.identity.get(key) != identity[key]]
+    if differing:
+        raise InputError(
+            f"{folder}: holds another run: {', '.join(differing)} differ; "
+            "name another folder with --out"
+        )
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every JSON file of a run but its own, by path in the folder."""
+    return {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(folder.rglob("*.json"))
+        if path.name != RUN_FILE
+    }
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write ``run.json``, whole or not at all."""
+    write_json(folder / RUN_FILE, state)
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, machine and commit: what else a run's numbers depend on."""
+    packages = ("torch", "optuna", "fvcore", "numpy", "datasets")
+    return {
+        "versions": {
+            **{name: version(name) for name in packages},
+            "nas-search": __version__,
+            "python": platform.python_version(),
+        },
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+        },
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that this code runs from, or None in an installation.
+
+    An installation may lie inside the checkout of something else: then the package is not its nas/.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--show-prefix", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    prefix, _, commit = done.stdout.strip().partition("\n")
+    return commit if prefix == "nas/" else None
