@@ -34,9 +34,9 @@ _REPR.maxstring = _REPR.maxlong = _REPR.maxother = _SHOWN
 
 
 def slug(name: str) -> str:
-    """Return ``name`` as a name for files: lower-case letters, digits, ``.``, ``-`` and ``_``."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9._-]+", "-", plain).strip("-.") or "unnamed"
+    """Return ``name`` as a name for files: letters, digits, ``.``, ``-`` and ``_``."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "unnamed"
 
 
 def sha256(path: Path) -> str:
