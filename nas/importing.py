@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -37,13 +37,19 @@ class _Metrics(BaseModel):
     train_time: float
 
 
+class _Info(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    macs: float
+    params: float
+
+
 class _Result(BaseModel):
     """One JSON of the archive."""
 
     model_config = ConfigDict(extra="forbid")
     architecture: dict[str, int | bool]
     metrics: _Metrics
-    model_info: dict[Literal["macs", "params"], float]
+    model_info: _Info
     platform_perf: dict[str, _Measure]
 
 
@@ -88,7 +94,8 @@ def import_accel_nasbench(
             "result": number,
             "val_top5": result.metrics.val_top5,
             "train_time": result.metrics.train_time,
-            **result.model_info,
+            "macs": result.model_info.macs,
+            "params": result.model_info.params,
             **_devices(result.platform_perf),
         }
     if not rows:

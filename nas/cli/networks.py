@@ -167,6 +167,7 @@ def _print_scaled(
 def show_accuracy(
     name: str,
     proxy_name: str,
+    space_name: str,
     data_name: str | None,
     *,
     seed: int,
@@ -183,8 +184,10 @@ def show_accuracy(
     from nas.proxies.catalogue import (
         check_proxy,
         default_settings,
-        make_proxy,
+        known_proxy,
+        needs_images,
         settings_for_time,
+        training_proxy,
     )
 
     if seeds < 1:
@@ -192,16 +195,25 @@ def show_accuracy(
     check_proxy(proxy_name)
     check_device(device)
     architecture = load_architecture(name)
+    space = load_space(space_name)
     with Show(quiet=quiet, json=json) as show:
-        show.phase("load", None)
-        data = load_images(data_name or BUILT_IN, progress=lambda done, total: show.advance(done))
-        space = replace(load_space("efficientnet"), resolution=architecture.resolution)
-        settings = (
-            default_settings(data, space)
-            if seconds is None
-            else settings_for_time(data, space, seconds / seeds, device)
-        )
-        proxy = make_proxy(proxy_name, data, settings, device)
+        if not needs_images(proxy_name):
+            if data_name is not None:
+                raise InputError(f"--data and --proxy {proxy_name}: it looks at no images")
+            seeds = 1  # it says the same again
+            proxy = known_proxy(proxy_name, space)
+        else:
+            show.phase("load", None)
+            data = load_images(
+                data_name or BUILT_IN, progress=lambda done, total: show.advance(done)
+            )
+            space = replace(space, resolution=architecture.resolution)
+            settings = (
+                default_settings(data, space)
+                if seconds is None
+                else settings_for_time(data, space, seconds / seeds, device)
+            )
+            proxy = training_proxy(data, settings, device)
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
@@ -209,13 +221,15 @@ def show_accuracy(
         show.phase("evaluate", seeds)
         results = []
         for index in range(seed, seed + seeds):
-            results.append(
-                proxy.evaluate(
+            try:
+                accuracy = proxy.evaluate(
                     architecture,
                     seed=derived_seed(index, "evaluate"),
                     report=lambda step, value: False,
                 )
-            )
+            except LookupError as error:
+                raise InputError(str(error)) from None
+            results.append(accuracy)
             show.advance(1)
     accuracy = pooled(results)
     if json:

@@ -23,7 +23,9 @@ class Proxy(Protocol):
 
     * ``rank_by = "loss"``: rank by exp(-loss), not by the mean accuracy;
     * ``describe() -> dict``: its settings, plain data; a run with other settings is another run;
-    * ``test(arch, *, seed) -> Accuracy``: the accuracy on images never used for choosing.
+    * ``test(arch, *, seed) -> Accuracy``: the accuracy on images never used for choosing;
+    * ``corrected(arch) -> Accuracy`` and ``nearest(arch) -> list``: what is to be expected of a
+      network that was chosen as the best of many, and what was really measured near it.
 
     To run in parallel processes (``jobs > 1``) it must be picklable.
     """
