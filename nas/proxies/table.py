@@ -27,6 +27,7 @@ class TableProxy:
 
     name = "table"
     rank_by = "accuracy"
+    partial = True
 
     def __init__(self, table: Table) -> None:
         self._table = table
