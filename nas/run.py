@@ -174,13 +174,14 @@ class _Run:
     def run(self) -> RunResult:
         settings = self.settings
         before = read_before(self.folder)
+        # Before images are loaded: a wrong table is to be found at once.
+        proxy = None if self.trains else known_proxy(settings.proxy_name, settings.space)
         data = self._load() if settings.data or self.trains or settings.scale else None
         # The built-in images are those of a proxy that trains, and not what the user wants to sort.
         searched = data if settings.data or self.trains else None
         space = settings.space
         if searched is not None:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
-        proxy: Proxy | None = None if self.trains else known_proxy(settings.proxy_name, space)
         plan = None if before is None else before.plan
         if data is not None and plan is None:
             plan = self._plan(data, space)
