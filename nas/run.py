@@ -46,9 +46,9 @@ from nas.proxies.catalogue import (
     known_proxy,
     needs_images,
     settings_for_time,
-    training_proxy,
 )
 from nas.proxies.protocol import Proxy, description
+from nas.proxies.training import TrainingProxy
 from nas.record import Record
 from nas.results import known_test, write_family, write_found
 from nas.samplers import make_sampler
@@ -175,7 +175,9 @@ class _Run:
         settings = self.settings
         before = read_before(self.folder)
         # Before images are loaded: a wrong table is to be found at once.
-        proxy = None if self.trains else known_proxy(settings.proxy_name, settings.space)
+        proxy: Proxy | None = None
+        if not self.trains:
+            proxy = known_proxy(settings.proxy_name, settings.space)
         data = self._load() if settings.data or self.trains or settings.scale else None
         # The built-in images are those of a proxy that trains, and not what the user wants to sort.
         searched = data if settings.data or self.trains else None
@@ -187,8 +189,8 @@ class _Run:
             plan = self._plan(data, space)
         grid_proxy = None
         if data is not None and plan is not None:
-            proxy = proxy or training_proxy(data, plan.search, settings.device)
-            grid_proxy = training_proxy(data, plan.grid, settings.device)
+            proxy = proxy or TrainingProxy(data, plan.search, settings.device)
+            grid_proxy = TrainingProxy(data, plan.grid, settings.device)
         assert proxy is not None  # it needs no images, or there are some
         starts = [
             replace(

@@ -232,7 +232,8 @@ def _trained(
     import tempfile
 
     from nas.data import BUILT_IN, load_images
-    from nas.proxies.catalogue import default_settings, settings_for_time, training_proxy
+    from nas.proxies.catalogue import default_settings, settings_for_time
+    from nas.proxies.training import TrainingProxy
 
     show.phase("load", None)
     data = load_images(data_name or BUILT_IN, progress=lambda done, total: show.advance(done))
@@ -242,7 +243,7 @@ def _trained(
         if seconds is None
         else settings_for_time(data, space, seconds / seeds, device)
     )
-    proxy = training_proxy(data, settings, device)
+    proxy = TrainingProxy(data, settings, device)
     with tempfile.TemporaryDirectory() as folder:
         proxy.prepare(space, Budget("none"), Path(folder))
     show.phase("evaluate", seeds)

@@ -99,11 +99,6 @@ def default_proxy(space: SearchSpace, data: str | None) -> str:
     return TRAINING
 
 
-def training_proxy(data: ImageData, settings: TrainingSettings, device: str) -> Proxy:
-    """Return the proxy that trains."""
-    return TrainingProxy(data, settings, device)
-
-
 def known_proxy(name: str, space: SearchSpace) -> Proxy:
     """Return a proxy that needs no images, ready for the space.
 
