@@ -24,7 +24,7 @@ Options = npt.NDArray[np.integer[Any]]
 """Networks, a row each: which option of each stage (see :func:`stage_options`)."""
 
 MAX_ARRAY_BYTES = 64 * 1024 * 1024
-_CHUNK = 1_000
+_CHUNK = 250
 
 
 class Scores(BaseModel):
@@ -123,25 +123,39 @@ class Arrays:
 
     def mean(self, options: Options) -> Floats:
         """Return predictions."""
-        known, known_squares = self._known
         weights = self.weights.astype(np.float32)
         result = np.empty(len(options))
         for start in range(0, len(options), _CHUNK):
             features = self.features(options[start : start + _CHUNK])
-            here = (features * self.scale).astype(np.float32)
-            exponent = here @ known.T
-            exponent -= 0.5 * known_squares
-            exponent -= 0.5 * (here * here).sum(axis=1, keepdims=True)
-            np.minimum(exponent, 0, out=exponent)
-            np.exp(exponent, out=exponent)
-            part = exponent @ weights + features @ self.linear + self.offset
+            here = self._scaled(features)
+            # -|a - b|^2 / 2 = a·b - |a|^2/2 - |b|^2/2, as one product.
+            squares = -0.5 * (here * here).sum(axis=1, keepdims=True)
+            kernel = np.concatenate([here, squares, np.ones_like(squares)], axis=1) @ self._known
+            np.exp(kernel, out=kernel)
+            part = kernel @ weights + features @ self.linear + self.offset
             result[start : start + _CHUNK] = part
         return result
 
+    def nearest(self, options: Options) -> npt.NDArray[np.intp]:
+        """Return the numbers of all rows, the nearest to one network first."""
+        away = self._scaled(self.features(self.rows)) - self._scaled(self.features(options))
+        return np.argsort((away * away).sum(axis=1), kind="stable")
+
+    def _scaled(self, features: Floats) -> npt.NDArray[np.float32]:
+        # About the middle of the rows: single precision is finest near 0.
+        return ((features - self._middle) * self.scale).astype(np.float32)
+
     @cached_property
-    def _known(self) -> tuple[Floats, Floats]:
-        known = (self.features(self.rows) * self.scale).astype(np.float32)
-        return known, (known * known).sum(axis=1)
+    def _middle(self) -> Floats:
+        middle: Floats = self.features(self.rows).mean(axis=0)
+        return middle
+
+    @cached_property
+    def _known(self) -> npt.NDArray[np.float32]:
+        rows = self._scaled(self.features(self.rows))
+        squares = -0.5 * (rows * rows).sum(axis=1, keepdims=True)
+        both = np.concatenate([rows, np.ones_like(squares), squares], axis=1)
+        return np.ascontiguousarray(both.T)
 
     def error(self, mean: Floats) -> Floats:
         """Return the standard errors of predictions."""
@@ -185,9 +199,7 @@ class Predictor:
         Each with its choices and its accuracy, which was measured and not predicted.
         """
         arrays = self.arrays
-        rows, _ = arrays._known
-        here = arrays.features(options_of([choices], self.space)) * arrays.scale
-        order = np.argsort(((rows - here) ** 2).sum(axis=1), kind="stable")[:count]
+        order = arrays.nearest(options_of([choices], self.space))[:count]
         return [
             (choices_of(arrays.rows[row], self.space), float(arrays.accuracy[row])) for row in order
         ]

@@ -93,8 +93,8 @@ def test_one_by_one_is_as_many_at_once() -> None:
     means, errors = proxy.predictor.predict(choices)
     for i in (0, 999, 1_000, 1_099):
         accuracy = evaluate(proxy, SPACE.decode(choices[i]))
-        assert accuracy.mean == pytest.approx(means[i], abs=2e-6)
-        assert accuracy.standard_error == pytest.approx(errors[i], abs=2e-6)
+        assert accuracy.mean == pytest.approx(means[i], abs=8e-6)
+        assert accuracy.standard_error == pytest.approx(errors[i], abs=8e-6)
     assert means.min() > 0.3
     assert means.max() < 0.72
 
