@@ -145,6 +145,19 @@ def to_json(data: Any) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; see :func:`write_bytes`.
+
+    Raises:
+        InputError: the place cannot be written or is full, or the text has no UTF-8.
+    """
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: cannot be written: {error.reason}") from None
+    write_bytes(path, content)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: temporary file beside it, fsync, rename, fsync.
 
     Raises:
@@ -154,8 +167,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
+            with temporary.open("wb") as stream:
+                stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
@@ -168,8 +181,6 @@ def write_text(path: Path, text: str) -> None:
                 os.fsync(folder)  # the rename itself must survive a power cut
             finally:
                 os.close(folder)
-    except UnicodeEncodeError as error:
-        raise InputError(f"{path}: cannot be written: {error.reason}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 

@@ -37,7 +37,7 @@ class Before(BaseModel):
 
     schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
     identity: dict[str, Any]
-    plan: Plan
+    plan: Plan | None
     study: str
     seconds: dict[str, float]
     sessions: int

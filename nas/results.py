@@ -24,12 +24,19 @@ _ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
 
 def write_found(
-    folder: Path, found: SearchResult, provenance: dict[str, Any], test: Accuracy | None
+    folder: Path,
+    found: SearchResult,
+    provenance: dict[str, Any],
+    test: Accuracy | None,
+    more: dict[str, Any],
 ) -> tuple[Record, tuple[Record, ...]]:
-    """Write ``front.json`` and ``baseline.json``; return the baseline and the front."""
+    """Write ``front.json`` and ``baseline.json``; return the baseline and the front.
+
+    The baseline's provenance has ``test`` and whatever ``more`` says of it.
+    """
     front = tuple(_record(trial, provenance) for trial in found.front)
     tested = {"test": None if test is None else test.to_dict()}
-    baseline = _record(found.baseline, {**provenance, **tested})
+    baseline = _record(found.baseline, {**provenance, **tested, **more})
     write_json(folder / "front.json", {"points": [record.to_dict() for record in front]})
     write_json(folder / "baseline.json", baseline.to_dict())
     return baseline, front

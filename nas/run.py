@@ -37,14 +37,18 @@ from nas.folder import (
 from nas.grid import GridResult, grid_search
 from nas.objective import make_objective
 from nas.proxies.catalogue import (
+    check_grid_proxy,
     check_proxy,
+    default_proxy,
     default_settings,
     grid_settings,
     grid_work,
-    make_proxy,
+    known_proxy,
+    needs_images,
     settings_for_time,
 )
 from nas.proxies.protocol import Proxy, description
+from nas.proxies.training import TrainingProxy
 from nas.record import Record
 from nas.results import known_test, write_family, write_found
 from nas.samplers import make_sampler
@@ -54,8 +58,12 @@ from nas.storage import Study
 from nas.trial import Trial, derived_seed
 
 GRID_POINTS = 12
+TRIALS = 30
+QUICK_TRIALS = 300
 SEARCH_SHARE = 0.5
 """Of --time: the search's, counted from the start; what is left is the grid's but for the rest."""
+QUICK_SEARCH_SHARE = 0.1
+"""The same for a proxy that trains nothing."""
 GRID_SHARE = 0.92
 """Of --time, counted from the start: by then the grid starts nothing new."""
 
@@ -69,11 +77,13 @@ class Settings:
     space: SearchSpace
     budget: Budget
     data: str | None = None
-    proxy: str = "training"
+    proxy: str | None = None
+    """None: what suits the space and the data; see :attr:`proxy_name`."""
     grid_proxy: str = "training"
     objective: str = "accuracy"
     sampler: str = "tpe"
-    trials: int = 30
+    trials: int | None = None
+    """None: 30 that are trained, 300 that are not."""
     seconds: float | None = None
     seed: int = 0
     jobs: int | None = None
@@ -84,6 +94,16 @@ class Settings:
     scale: bool = True
     command: dict[str, Any] = field(default_factory=dict)
     """The command line's own words, to be given again on resuming."""
+
+    @property
+    def proxy_name(self) -> str:
+        """The proxy of the search."""
+        return self.proxy or default_proxy(self.space, self.data)
+
+    @property
+    def trial_count(self) -> int:
+        """How many trials, in all."""
+        return self.trials or (TRIALS if needs_images(self.proxy_name) else QUICK_TRIALS)
 
     @property
     def folder(self) -> Path:
@@ -133,8 +153,8 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     Feasible(settings.space, settings.budget).check()
     make_sampler(settings.sampler)
     make_objective(settings.objective, settings.budget)
-    for name in (settings.proxy, settings.grid_proxy):
-        check_proxy(name)
+    check_proxy(settings.proxy_name)
+    check_grid_proxy(settings.grid_proxy)
     with locked(settings.folder):
         return _Run(settings, progress, start).run()
 
@@ -148,16 +168,30 @@ class _Run:
         self.notes: list[str] = []
         self.state: dict[str, Any] = {}
         self.identity: dict[str, Any] = {}
+        self.trains = needs_images(settings.proxy_name)
         self.jobs = settings.jobs or default_jobs(settings.device)
 
     def run(self) -> RunResult:
         settings = self.settings
         before = read_before(self.folder)
-        data = self._load()
-        space = replace(settings.space, in_channels=data.channels, num_classes=data.num_classes)
-        plan = before.plan if before is not None else self._plan(data, space)
-        proxy = make_proxy(settings.proxy, data, plan.search, settings.device)
-        grid_proxy = make_proxy(settings.grid_proxy, data, plan.grid, settings.device)
+        # Before images are loaded: a wrong table is to be found at once.
+        proxy: Proxy | None = None
+        if not self.trains:
+            proxy = known_proxy(settings.proxy_name, settings.space)
+        data = self._load() if settings.data or self.trains or settings.scale else None
+        # The built-in images are those of a proxy that trains, and not what the user wants to sort.
+        searched = data if settings.data or self.trains else None
+        space = settings.space
+        if searched is not None:
+            space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
+        plan = None if before is None else before.plan
+        if data is not None and plan is None:
+            plan = self._plan(data, space)
+        grid_proxy = None
+        if data is not None and plan is not None:
+            proxy = proxy or TrainingProxy(data, plan.search, settings.device)
+            grid_proxy = TrainingProxy(data, plan.grid, settings.device)
+        assert proxy is not None  # it needs no images, or there are some
         starts = [
             replace(
                 architecture,
@@ -167,7 +201,7 @@ class _Run:
             )
             for architecture in settings.start
         ]
-        self.identity = self._identity(space, data)
+        self.identity = self._identity(space, searched, proxy)
         if before is not None:
             check_identity(self.folder, before, self.identity)
         self._open(before, plan, data)
@@ -178,17 +212,18 @@ class _Run:
         self._save()
 
         found = self._phase("search", lambda: self._search(space, proxy, starts))
-        provenance = self._provenance(data, proxy)
+        provenance = self._provenance(searched, proxy)
         best = found.baseline.architecture
         test = known_test(self.folder, best)
-        baseline, front = write_found(self.folder, found, provenance, test)
+        more = _corrected(proxy, best)
+        baseline, front = write_found(self.folder, found, provenance, test, more)
         grid = None
-        if settings.scale:
+        if settings.scale and grid_proxy is not None:
             grid_proxy.prepare(space, settings.budget, self.folder)
             grid = self._phase("grid", lambda: self._grid(best, grid_proxy))
-        if test is None:
+        if test is None and hasattr(proxy, "test"):
             test = self._phase("test", lambda: self._test(found.baseline, proxy))
-            baseline, front = write_found(self.folder, found, provenance, test)
+            baseline, front = write_found(self.folder, found, provenance, test, more)
         members = write_family(self.folder, baseline, grid)
         self.state |= {
             "status": "finished",
@@ -237,20 +272,20 @@ class _Run:
         starts: Sequence[Architecture],
     ) -> SearchResult:
         settings = self.settings
-        self.progress.phase("search", settings.trials)
+        self.progress.phase("search", settings.trial_count)
         result = search(
             space,
             settings.budget,
             proxy,
-            trials=settings.trials,
+            trials=settings.trial_count,
             seed=settings.seed,
             storage=settings.storage or self.folder,
             study_name=self._study_name("search"),
             sampler=settings.sampler,
             objective=settings.objective,
-            jobs=self.jobs,
+            jobs=self.jobs if self.trains else 1,
             start=starts,
-            seconds=self._left(SEARCH_SHARE if settings.scale else GRID_SHARE),
+            seconds=self._left(self._search_share()),
             on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
             on_resume=lambda count: self.progress.advance(count, "already done") if count else None,
             folder=self.folder,
@@ -262,7 +297,7 @@ class _Run:
         if result.out_of_time:
             self._note(
                 f"the time for the search ended after {len(result.trials)} "
-                f"of {settings.trials} trials"
+                f"of {settings.trial_count} trials"
             )
         return result
 
@@ -308,12 +343,9 @@ class _Run:
             self._note("the time ended before any coefficients were evaluated; resume with more")
         return result
 
-    def _test(self, best: Trial, proxy: Proxy) -> Accuracy | None:
-        score = getattr(proxy, "test", None)
-        if score is None:
-            return None
+    def _test(self, best: Trial, proxy: Any) -> Accuracy | None:
         self.progress.phase("test", None)
-        accuracy: Accuracy | None = score(
+        accuracy: Accuracy | None = proxy.test(
             best.architecture, seed=derived_seed(self.settings.seed, "trial", best.number)
         )
         return accuracy
@@ -326,21 +358,35 @@ class _Run:
         if settings.seconds is None:
             candidate = default_settings(data, space)
             return Plan(search=candidate, grid=grid_settings(candidate, space))
-        share = SEARCH_SHARE if settings.scale else GRID_SHARE
-        seconds = share * settings.seconds * self.jobs / settings.trials
+        share = self._search_share()
+        if not self.trains:
+            # So long a candidate's training that the grid, with as many images, fills the rest.
+            seconds = (GRID_SHARE - share) * settings.seconds * self.jobs
+            candidate = settings_for_time(
+                data, space, seconds / grid_work(GRID_POINTS + 1), settings.device
+            )
+            return Plan(search=candidate, grid=grid_settings(candidate, space, 1.0))
+        seconds = share * settings.seconds * self.jobs / settings.trial_count
         candidate = settings_for_time(data, space, seconds, settings.device)
         # So many candidates' trainings fit into the grid's share of the time.
-        fit = settings.trials * (GRID_SHARE - SEARCH_SHARE) / SEARCH_SHARE
+        fit = settings.trial_count * (GRID_SHARE - SEARCH_SHARE) / SEARCH_SHARE
         grid = grid_settings(candidate, space, fit / grid_work(GRID_POINTS + 1))
         return Plan(search=candidate, grid=grid)
 
-    def _identity(self, space: SearchSpace, data: ImageData) -> dict[str, Any]:
+    def _search_share(self) -> float:
+        """Return the search's share of the time."""
+        if not self.settings.scale:
+            return GRID_SHARE
+        return SEARCH_SHARE if self.trains else QUICK_SEARCH_SHARE
+
+    def _identity(self, space: SearchSpace, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
         settings = self.settings
         return {
             "space": _digest(asdict(space)),
             "budget": settings.budget.limits,
-            "data": data.fingerprint,
-            "proxy": settings.proxy,
+            "data": None if data is None else data.fingerprint,
+            # What a trained one's settings are, the plan says.
+            "proxy": settings.proxy_name if self.trains else description(proxy),
             "grid_proxy": settings.grid_proxy,
             "objective": settings.objective,
             "sampler": settings.sampler,
@@ -348,14 +394,18 @@ class _Run:
             "start": [architecture.key() for architecture in settings.start],
         }
 
-    def _open(self, before: Before | None, plan: Plan, data: ImageData) -> None:
+    def _open(self, before: Before | None, plan: Plan | None, data: ImageData | None) -> None:
         self.state = {
             "schema": SCHEMA,
             "status": "running",
             "command": self.settings.command,
             "identity": self.identity,
-            "plan": {"search": asdict(plan.search), "grid": asdict(plan.grid)},
-            "data": {
+            "plan": None
+            if plan is None
+            else {"search": asdict(plan.search), "grid": asdict(plan.grid)},
+            "data": None
+            if data is None
+            else {
                 "name": data.name,
                 "classes": len(data.classes),
                 "images": [len(part[1]) if part else 0 for part in data.parts],
@@ -372,7 +422,7 @@ class _Run:
             "sessions": 1 if before is None else before.sessions + 1,
         }
 
-    def _provenance(self, data: ImageData, proxy: Proxy) -> dict[str, Any]:
+    def _provenance(self, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
         """Return where a network comes from; nothing in it differs from run to run."""
         settings = self.settings
         return {
@@ -383,7 +433,9 @@ class _Run:
             "objective": settings.objective,
             "rank_by": _rank_by(proxy),
             "proxy": description(proxy),
-            "data": {
+            "data": None
+            if data is None
+            else {
                 "name": data.name,
                 "fingerprint": data.fingerprint,
                 "mean": list(data.mean),
@@ -425,6 +477,13 @@ def _engine(proxy: Proxy, jobs: int) -> Iterator[Engine]:
         yield engine
     finally:
         engine.close()
+
+
+def _corrected(proxy: Any, best: Architecture) -> dict[str, Any]:
+    """Return what a proxy says of a network that was chosen as the best of many, if it does."""
+    if not hasattr(proxy, "corrected"):
+        return {}
+    return {"corrected": proxy.corrected(best).to_dict(), "nearest": proxy.nearest(best)}
 
 
 def _rank_by(proxy: Proxy) -> Any:

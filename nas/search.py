@@ -130,7 +130,8 @@ def search(
         if engine is None:
             proxy.prepare(space, budget, folder or Path(temporary))
         with _closing(engine or local_engine(proxy, jobs)) as running:
-            loop = _Loop(space, goal, study, running, seed, early_stopping, on_trial)
+            patient = bool(getattr(proxy, "partial", False))
+            loop = _Loop(space, goal, study, running, seed, early_stopping, patient, on_trial)
             if on_resume is not None:
                 on_resume(sum(number < trials for number in study.rows()))
             loop.run(proposer, trials, None if seconds is None else time.monotonic() + seconds)
@@ -232,6 +233,7 @@ class _Loop:
         engine: Engine,
         seed: int,
         early_stopping: bool,
+        patient: bool,
         on_trial: OnTrial | None,
     ) -> None:
         self._space = space
@@ -240,6 +242,7 @@ class _Loop:
         self._engine = engine
         self._seed = seed
         self._early_stopping = early_stopping
+        self._patient = patient
         self._on_trial = on_trial
         self._lag = 1 if engine.slots == 1 else 2 * engine.slots
         self._done = {row.number: _trial(row, space) for row in study.rows().values()}
@@ -324,7 +327,8 @@ class _Loop:
             self._floors.add(trial)
             self._failures = self._failures + 1 if trial.state == "failed" else 0
             if (
-                self._failures
+                not self._patient
+                and self._failures
                 and self._failures % FAILURES_IN_A_ROW == 0
                 and number not in self._resumed
             ):

@@ -81,7 +81,10 @@ def test_version(capsys: Captured) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [None, "resume", "spaces", "budgets", "proxies", "cost", "scale", "evaluate"],
+    [
+        *(None, "resume", "spaces", "budgets", "proxies", "cost", "scale", "evaluate"),
+        *("import", "fit-predictor"),
+    ],
 )
 def test_help(name: str | None, capsys: Captured) -> None:
     assert "Usage" in said([*([name] if name else []), "--help"], capsys)

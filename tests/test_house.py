@@ -21,10 +21,10 @@ LAYERS = (
     ("files",),
     ("accuracy", "architecture"),
     ("space", "model"),
-    ("cost", "space_file"),
+    ("cost", "space_file", "table"),
     ("budget", "trial", "scaling", "record"),
-    ("feasibility", "objective", "catalogue", "coefficients"),
-    ("data",),
+    ("feasibility", "objective", "catalogue", "coefficients", "predictor"),
+    ("data", "importing", "fitting"),
     ("proxies",),
     ("samplers", "storage", "engines"),
     ("search",),
@@ -292,6 +292,7 @@ def test_a_wheel_made_from_the_sdist_is_whole(tmp_path: Path) -> None:
         packed = set(archive.namelist())
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas").rglob("*.py")}
     wanted |= {"nas/architecture.schema.json"}
+    wanted |= {f"nas/_models/imagenet.{suffix}" for suffix in ("json", "safetensors")}
     wanted |= {
         f"nas/_data/{folder}/{path.name}"
         for folder in ("search_spaces", "budgets")

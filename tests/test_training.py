@@ -18,9 +18,10 @@ from nas.proxies.catalogue import (
     check_proxy,
     default_settings,
     grid_settings,
-    make_proxy,
+    known_proxy,
     settings_for_time,
 )
+from nas.proxies.imagenet import ImagenetProxy
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.training import TrainingProxy, TrainingSettings, _draw, _score
 
@@ -236,6 +237,10 @@ def test_settings_suit_the_data() -> None:
 
 
 def test_proxies_by_name() -> None:
-    assert isinstance(make_proxy("training", made_up(), QUICK, "cpu"), TrainingProxy)
+    space = nas.load_space("efficientnet")
+    assert isinstance(known_proxy("imagenet", space), ImagenetProxy)
     with pytest.raises(nas.InputError, match="proxy 'trainin' is not accepted: training"):
         check_proxy("trainin")
+    for name in ("table:", "table:FILE", "table"):
+        with pytest.raises(nas.InputError):
+            known_proxy(name, space)

@@ -47,7 +47,12 @@ Resolution = Annotated[
 Time = Annotated[
     str | None, typer.Option("--time", metavar="10m", help="For the whole run: 90s, 10m, 2h.")
 ]
-Trials = Annotated[int | None, typer.Option("--trials", metavar="N", help="In all. Default 30.")]
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        "--trials", metavar="N", help="In all. Default 30, or 300 where nothing is trained."
+    ),
+]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", metavar="N", help="At once. Default: one a core, GPUs one.")
 ]
@@ -65,7 +70,14 @@ def main_job(
     space: Space = "efficientnet",
     data: Data = None,
     resolution: Resolution = None,
-    proxy: Annotated[str, typer.Option(metavar="NAME", help="Measures accuracy.")] = "training",
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Measures accuracy: training, imagenet, table:FILE. Default: imagenet where there "
+            "is no --data and it knows the space, else training.",
+        ),
+    ] = None,
     grid_proxy: Annotated[
         str, typer.Option(metavar="NAME", help="Measures it for the coefficients.")
     ] = "training",
@@ -210,7 +222,10 @@ def scale(
 @app.command()
 def evaluate(
     arch: Arch,
-    proxy: Annotated[str, typer.Option(metavar="NAME")] = "training",
+    proxy: Annotated[
+        str, typer.Option(metavar="NAME", help="training, imagenet, table:FILE.")
+    ] = "training",
+    space: Space = "efficientnet",
     data: Data = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The first seed.")] = 0,
     seeds: Annotated[int, typer.Option(metavar="N", help="How many.")] = 1,
@@ -227,11 +242,53 @@ def evaluate(
     show_accuracy(
         arch,
         proxy,
+        space,
         data,
         seed=seed,
         seeds=seeds,
         seconds=duration(time),
         device=device or "cpu",
+        json=json,
+        quiet=quiet,
+    )
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="accel-nasbench", help="What it is.")],
+    archive: Annotated[str, typer.Argument(metavar="ARCHIVE", help="The file as released.")],
+    out: Annotated[str, typer.Option(metavar="FILE.jsonl", help="The table.")],
+    json: Json = False,
+) -> None:
+    """Make a benchmark table of what others have released; see --proxy table:FILE."""
+    from nas.cli.tables import import_table
+
+    import_table(source, Path(archive), Path(out), json)
+
+
+@app.command("fit-predictor")
+def fit_predictor(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="A benchmark table.")],
+    out: Annotated[str, typer.Option(metavar="DIR/NAME", help="Two files: .safetensors, .json.")],
+    space: Space = "efficientnet",
+    metric: Annotated[str, typer.Option(metavar="TEXT", help="What is predicted.")] = "accuracy",
+    data: Annotated[str, typer.Option(metavar="TEXT", help="What it was measured on.")] = "",
+    source: Annotated[str, typer.Option(metavar="TEXT", help="Who measured it; licence.")] = "",
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a predictor to a benchmark table, and say what it is worth on rows held out."""
+    from nas.cli.tables import show_fit
+
+    show_fit(
+        Path(table),
+        Path(out),
+        space,
+        metric=metric,
+        data=data,
+        source=source,
+        seed=seed,
         json=json,
         quiet=quiet,
     )

@@ -23,7 +23,7 @@ class _Command(BaseModel):
     space: str
     data: str | None
     resolution: int | None
-    proxy: str
+    proxy: str | None
     grid_proxy: str
     objective: str
     sampler: str
@@ -61,10 +61,10 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         grid_proxy=command["grid_proxy"],
         objective=command["objective"],
         sampler=command["sampler"],
-        trials=_positive("trials", command["trials"], 30),
+        trials=None if command["trials"] is None else _positive("trials", command["trials"]),
         seconds=duration(command["time"]),
         seed=command["seed"],
-        jobs=None if command["jobs"] is None else _positive("jobs", command["jobs"], 1),
+        jobs=None if command["jobs"] is None else _positive("jobs", command["jobs"]),
         storage=command["storage"],
         out=out,
         device=check_device(command["device"] or "cpu"),
@@ -121,9 +121,7 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
     run_job({**known.model_dump(), **changes}, folder, json=json, quiet=quiet)
 
 
-def _positive(name: str, value: int | None, default: int) -> int:
-    if value is None:
-        return default
+def _positive(name: str, value: int) -> int:
     if value < 1:
         raise InputError(f"{name}: {value} is not accepted: at least 1")
     return value

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from nas.accuracy import Accuracy, pooled
 from nas.architecture import Architecture
 from nas.budget import Budget, parse_budget
 from nas.catalogue import load_architecture
@@ -30,6 +31,7 @@ from nas.scaling import (
     official,
     scale_to_flops,
 )
+from nas.space import SearchSpace
 from nas.trial import derived_seed
 
 Row = tuple[Architecture, dict[str, Any]]
@@ -167,6 +169,7 @@ def _print_scaled(
 def show_accuracy(
     name: str,
     proxy_name: str,
+    space_name: str,
     data_name: str | None,
     *,
     seed: int,
@@ -177,47 +180,21 @@ def show_accuracy(
     quiet: bool,
 ) -> None:
     """Print the accuracy of a network by a proxy."""
-    from nas.accuracy import pooled
     from nas.catalogue import load_space
-    from nas.data import BUILT_IN, load_images
-    from nas.proxies.catalogue import (
-        check_proxy,
-        default_settings,
-        make_proxy,
-        settings_for_time,
-    )
+    from nas.proxies.catalogue import check_proxy, needs_images
 
     if seeds < 1:
         raise InputError(f"seeds: {seeds} is not accepted: at least 1")
     check_proxy(proxy_name)
     check_device(device)
-    architecture = load_architecture(name)
-    with Show(quiet=quiet, json=json) as show:
-        show.phase("load", None)
-        data = load_images(data_name or BUILT_IN, progress=lambda done, total: show.advance(done))
-        space = replace(load_space("efficientnet"), resolution=architecture.resolution)
-        settings = (
-            default_settings(data, space)
-            if seconds is None
-            else settings_for_time(data, space, seconds / seeds, device)
-        )
-        proxy = make_proxy(proxy_name, data, settings, device)
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            proxy.prepare(space, Budget("none"), Path(folder))
-        show.phase("evaluate", seeds)
-        results = []
-        for index in range(seed, seed + seeds):
-            results.append(
-                proxy.evaluate(
-                    architecture,
-                    seed=derived_seed(index, "evaluate"),
-                    report=lambda step, value: False,
-                )
-            )
-            show.advance(1)
-    accuracy = pooled(results)
+    architecture, space = load_architecture(name), load_space(space_name)
+    if needs_images(proxy_name):
+        with Show(quiet=quiet, json=json) as show:
+            accuracy = _trained(architecture, space, data_name, seed, seeds, seconds, device, show)
+    elif data_name is not None:
+        raise InputError(f"--data {data_name}: not accepted: proxy {proxy_name} looks at no images")
+    else:
+        accuracy = _known(architecture, space, proxy_name)
     if json:
         print_json(accuracy.to_dict())
         return
@@ -228,3 +205,56 @@ def show_accuracy(
     out.print(escape(f"  metric    {accuracy.metric}"), soft_wrap=True)
     out.print(escape(f"  data      {accuracy.data}"), soft_wrap=True)
     out.print(f"  seeds     {accuracy.n}")
+
+
+def _known(architecture: Architecture, space: SearchSpace, proxy_name: str) -> Accuracy:
+    """Ask a proxy that needs no images; once, since it would say the same again."""
+    from nas.proxies.catalogue import known_proxy
+
+    try:
+        return known_proxy(proxy_name, space).evaluate(
+            architecture, seed=0, report=lambda step, value: False
+        )
+    except LookupError as error:
+        raise InputError(str(error)) from None
+
+
+def _trained(
+    architecture: Architecture,
+    space: SearchSpace,
+    data_name: str | None,
+    seed: int,
+    seeds: int,
+    seconds: float | None,
+    device: str,
+    show: Show,
+) -> Accuracy:
+    import tempfile
+
+    from nas.data import BUILT_IN, load_images
+    from nas.proxies.catalogue import default_settings, settings_for_time
+    from nas.proxies.training import TrainingProxy
+
+    show.phase("load", None)
+    data = load_images(data_name or BUILT_IN, progress=lambda done, total: show.advance(done))
+    space = replace(space, resolution=architecture.resolution)
+    settings = (
+        default_settings(data, space)
+        if seconds is None
+        else settings_for_time(data, space, seconds / seeds, device)
+    )
+    proxy = TrainingProxy(data, settings, device)
+    with tempfile.TemporaryDirectory() as folder:
+        proxy.prepare(space, Budget("none"), Path(folder))
+    show.phase("evaluate", seeds)
+    results = []
+    for index in range(seed, seed + seeds):
+        results.append(
+            proxy.evaluate(
+                architecture,
+                seed=derived_seed(index, "evaluate"),
+                report=lambda step, value: False,
+            )
+        )
+        show.advance(1)
+    return pooled(results)

@@ -122,6 +122,7 @@ class Show:
             f"baseline  {best.architecture.name}: {amount(best.cost.flops)} FLOPs, "
             f"{amount(best.cost.params)} parameters",
             f"accuracy  {_accuracy(best.accuracy)}" if best.accuracy else "",
+            _corrected(best.provenance.get("corrected")),
             f"test      {_accuracy(result.test)}" if result.test else "",
             f"time      {seconds / 60:.1f} min ("
             + ", ".join(f"{name} {value:.0f} s" for name, value in result.phase_seconds.items())
@@ -135,6 +136,15 @@ class Show:
     def _line(self, text: str) -> None:
         self._spoke = time.monotonic()
         self._errors.print(escape(text.rstrip()), soft_wrap=True)
+
+
+def _corrected(accuracy: dict[str, Any] | None) -> str:
+    if accuracy is None:
+        return ""
+    return (
+        f"corrected {accuracy['mean']:.4f} ± {accuracy['standard_error']:.4f} "
+        "(for being the best of many)"
+    )
 
 
 def _accuracy(accuracy: Accuracy) -> str:

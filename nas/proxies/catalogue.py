@@ -12,13 +12,17 @@ from nas.errors import InputError
 from nas.proxies.protocol import Proxy
 from nas.proxies.training import TrainingProxy, TrainingSettings
 from nas.space import SearchSpace
+from nas.table import read_table
 
 PROXIES: dict[str, str] = {
     "training": "trains each candidate from scratch, narrow, at few pixels, briefly; ranks by loss",
+    "imagenet": "predicts ImageNet top-1 after 16 epochs, from 5,138 real trainings; no images",
+    "table:FILE": "looks each candidate up in a benchmark table (JSON Lines); no images",
 }
 """The proxies by name, a line each."""
 
-DEFAULT = "training"
+TRAINING = "training"
+_TABLE = "table:"
 
 GRID_RESOLUTION = 64
 """Pixels of the grid's baseline: below, a step of resolution is lost in a final map of 1 x 1."""
@@ -80,17 +84,55 @@ def settings_for_time(
     return replace(settings, passes=int(max(256, min(200_000, 0.85 * seconds * speed))))
 
 
-def make_proxy(name: str, data: ImageData, settings: TrainingSettings, device: str) -> Proxy:
-    """Return the proxy of that name.
+def needs_images(name: str) -> bool:
+    """Say whether the proxy of that name trains, and so needs images."""
+    return name == TRAINING
+
+
+def default_proxy(space: SearchSpace, data: str | None) -> str:
+    """Return the proxy that suits: a trained one for a user's data or a space nobody measured."""
+    if data is None:
+        from nas.proxies.imagenet import knows
+
+        if knows(space):
+            return "imagenet"
+    return TRAINING
+
+
+def known_proxy(name: str, space: SearchSpace) -> Proxy:
+    """Return a proxy that needs no images, ready for the space.
 
     Raises:
-        InputError: unknown name.
+        InputError: unknown name, a table that cannot be read or is of another space, a space that
+            the predictor does not know.
     """
     check_proxy(name)
-    return TrainingProxy(data, settings, device)
+    proxy: Proxy
+    if name.startswith(_TABLE):
+        from nas.proxies.table import TableProxy
+
+        proxy = TableProxy(read_table(Path(name.removeprefix(_TABLE))))
+    else:
+        from nas.proxies.imagenet import ImagenetProxy
+
+        proxy = ImagenetProxy()
+    proxy.prepare(space, Budget("none"), Path())
+    return proxy
 
 
 def check_proxy(name: str) -> None:
     """Raise :class:`InputError` unless a proxy has that name."""
-    if name not in PROXIES:
+    if name.startswith(_TABLE) and name != _TABLE:
+        return
+    if name not in PROXIES or name.startswith(_TABLE):
         raise InputError(f"proxy {name!r} is not accepted: {', '.join(PROXIES)}")
+
+
+def check_grid_proxy(name: str) -> None:
+    """Raise :class:`InputError` unless that proxy can measure scaled networks."""
+    check_proxy(name)
+    if not needs_images(name):
+        raise InputError(
+            f"grid proxy {name!r} is not accepted: {TRAINING} (a predictor or a table knows "
+            "nothing of scaled networks)"
+        )

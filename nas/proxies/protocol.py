@@ -22,8 +22,12 @@ class Proxy(Protocol):
     A proxy may also have:
 
     * ``rank_by = "loss"``: rank by exp(-loss), not by the mean accuracy;
+    * ``partial = True``: knows part of the space only, so that many failures in a row are no reason
+      to end a search;
     * ``describe() -> dict``: its settings, plain data; a run with other settings is another run;
-    * ``test(arch, *, seed) -> Accuracy``: the accuracy on images never used for choosing.
+    * ``test(arch, *, seed) -> Accuracy``: the accuracy on images never used for choosing;
+    * ``corrected(arch) -> Accuracy`` and ``nearest(arch) -> list``: what is to be expected of a
+      network that was chosen as the best of many, and what was really measured near it.
 
     To run in parallel processes (``jobs > 1``) it must be picklable.
     """

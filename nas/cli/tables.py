@@ -1,0 +1,87 @@
+"""Commands about benchmark tables: import, fit-predictor."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from nas.catalogue import load_space
+from nas.cli.show import Show, print_json
+from nas.errors import InputError
+from nas.table import read_table
+
+SPEED_SAMPLES = 20_000
+
+
+def import_table(source: str, archive: Path, out: Path, json: bool) -> None:
+    """Write a table from a released archive."""
+    from nas.importing import import_accel_nasbench
+
+    if source != "accel-nasbench":
+        raise InputError(f"source {source!r} is not accepted: accel-nasbench")
+    rows, different = import_accel_nasbench(archive, out)
+    if json:
+        print_json({"out": str(out), "rows": rows, "architectures": different})
+        return
+    Console(highlight=False).print(
+        escape(f"{out}: {rows:,} rows, {different:,} different architectures"), soft_wrap=True
+    )
+
+
+def show_fit(
+    path: Path,
+    out: Path,
+    space_name: str,
+    *,
+    metric: str,
+    data: str,
+    source: str,
+    seed: int,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Fit a predictor, write it, and print what it is worth."""
+    from nas.fitting import fit_predictor
+    from nas.predictor import read_predictor, write_predictor
+
+    table, space = read_table(path), load_space(space_name)
+    with Show(quiet=quiet, json=json) as show:
+        predictor = fit_predictor(
+            table, space, metric=metric, data=data, source=source, seed=seed, say=show.note
+        )
+    size = write_predictor(predictor, out.parent, out.name)
+    written = read_predictor(out.parent, out.name, space)
+    rng = random.Random(seed)
+    choices = [space.sample(rng) for _ in range(SPEED_SAMPLES)]
+    start = time.perf_counter()
+    written.predict(choices)
+    speed = round(SPEED_SAMPLES / (time.perf_counter() - start))
+    scores, optimism = written.about.scores, written.about.optimism
+    if json:
+        print_json(
+            {
+                "out": str(out),
+                "bytes": size,
+                "rows": written.about.rows,
+                "predictions_per_second": speed,
+                "scores": scores.model_dump(),
+                "optimism": optimism.model_dump(),
+            }
+        )
+        return
+    console = Console(highlight=False)
+    for line in (
+        f"{out}: {written.about.rows:,} architectures, {size / 1024:.0f} KiB, "
+        f"{speed:,} predictions a second",
+        f"held out {scores.held_out:.0%}, mean of {scores.splits} splits:",
+        f"  Kendall τ        {scores.kendall_tau:.4f}",
+        f"  RMSE             {100 * scores.rmse:.3f} points",
+        f"  90 % intervals   hold {scores.coverage_90:.1%}",
+        f"best of many is too high by {100 * optimism.mean:.2f} ± "
+        f"{100 * optimism.standard_deviation:.2f} points ({optimism.n} searches)",
+    ):
+        console.print(escape(line), soft_wrap=True)
