@@ -144,6 +144,9 @@ class Processes:
         process = self._context.Process(
             target=_work, args=(self._proxy, theirs, self._threads), daemon=True
         )
+        # A worker takes over what is blocked here, so that Ctrl-C cannot reach it before it has
+        # learned to leave that to the driver.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
         except Exception as error:
@@ -153,6 +156,8 @@ class Processes:
                 f"proxy {type(self._proxy).__name__}: cannot be sent to parallel processes "
                 f"({type(error).__name__}: {error}); accepted with jobs > 1: a picklable proxy"
             ) from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         return _Worker(process, ours)
 
