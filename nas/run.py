@@ -47,7 +47,7 @@ from nas.proxies.catalogue import (
 from nas.proxies.protocol import Proxy, description
 from nas.record import Record
 from nas.results import known_test, write_family, write_found
-from nas.samplers import make_sampler
+from nas.samplers import DEFAULT, make_sampler
 from nas.search import Proposer, SearchResult, search
 from nas.space import SearchSpace
 from nas.storage import Study
@@ -72,7 +72,7 @@ class Settings:
     proxy: str = "training"
     grid_proxy: str = "training"
     objective: str = "accuracy"
-    sampler: str = "tpe"
+    sampler: str = DEFAULT
     trials: int = 30
     seconds: float | None = None
     seed: int = 0

@@ -26,6 +26,7 @@ LAYERS = (
     ("feasibility", "objective", "catalogue", "coefficients"),
     ("data",),
     ("proxies",),
+    ("guided",),
     ("samplers", "storage", "engines"),
     ("search",),
     ("grid", "folder"),
