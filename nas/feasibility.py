@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 
-from nas.architecture import Stage
+from nas.architecture import Layer, Stage, stage_layers
 from nas.budget import Budget, amount
 from nas.cost import METRICS, Cost, Parts, head_cost, measure_cost, stage_cost, stem_cost
 from nas.errors import InputError
-from nas.space import Option, SearchSpace, Value
+from nas.space import Choices, Option, SearchSpace, Value
 
 Vector = tuple[int, ...]
 
@@ -28,7 +29,13 @@ class Feasible:
         self._metrics = [METRICS.index(metric) for metric in budget.limits]
         self._limit: Vector = tuple(budget.limits.values())
         self._sizes = self._stage_sizes()
+        self._stem: Vector | None = None
         self._ends: dict[tuple[int, int], tuple[Vector, ...]] = {}
+        self._filled: dict[tuple[int, int], dict[tuple[Value, ...], tuple[Option, Vector]]] = {}
+        self._names = [
+            [f"stage{index}.{name}" for name in stage.values()]
+            for index, stage in enumerate(space.stages, 1)
+        ]
 
     def check(self) -> None:
         """Raise :class:`InputError`, naming the cheapest network, if nothing fits the budget."""
@@ -60,17 +67,69 @@ class Feasible:
         """Return choices within the budget.
 
         Uniform over the feasible choices wherever rejection finds one in ``tries`` draws; under
-        tighter budgets filled stage by stage with what can still be finished, which always ends.
+        tighter budgets a draw that is mended, which always ends.
 
         Raises:
             InputError: no network of the space is within the budget.
         """
         for _ in range(tries):
             choices = self.space.sample(rng)
-            if self.budget.allows(measure_cost(self.space.decode(choices))):
+            if self.allows(choices):
                 return choices
-        self.check()
-        return next(self.walk(rng))
+        return self.mend(self.space.sample(rng), rng)
+
+    def allows(self, choices: Choices) -> bool:
+        """Say whether choices of the space are within the budget, in microseconds."""
+        return self._excess(choices) == 0
+
+    def canonical(self, choices: Choices) -> dict[str, Value]:
+        """Return the first choices, in the file's order, that fill each stage the same way.
+
+        Choices that mean nothing for what else is chosen (the kernel of a skip) so become one.
+        """
+        return {
+            name: value for option in self._settle(choices)[0] for name, value in option.choices
+        }
+
+    def mend(self, choices: Choices, rng: random.Random) -> dict[str, Value]:
+        """Return choices within the budget that differ from the given ones in few places.
+
+        Changes that lower what is over the budget are made in an order drawn by ``rng`` until
+        nothing is; those that turn out not to be needed are taken back.
+
+        Raises:
+            InputError: no network of the space is within the budget.
+        """
+        mended = dict(choices)
+        over = self._excess(mended)
+        while over > 0:
+            moves = [
+                (name, value)
+                for name, values in self.space.choices.items()
+                for value in values
+                if value != mended[name]
+            ]
+            rng.shuffle(moves)
+            before = over
+            for name, value in moves:
+                kept, mended[name] = mended[name], value
+                now = self._excess(mended)
+                if now < over:
+                    over = now
+                else:
+                    mended[name] = kept
+                if over == 0:
+                    break
+            if over == before:  # several limits may leave no single change that lowers all
+                self.check()
+                return next(self.walk(rng))
+        changed = [name for name, value in choices.items() if mended[name] != value]
+        rng.shuffle(changed)
+        for name in changed:
+            kept, mended[name] = mended[name], choices[name]
+            if self._excess(mended) > 0:
+                mended[name] = kept
+        return mended
 
     def __iter__(self) -> Iterator[dict[str, Value]]:
         """Yield choices of every network within the budget, in a fixed order; see :meth:`walk`."""
@@ -79,11 +138,16 @@ class Feasible:
     def walk(self, rng: random.Random | None) -> Iterator[dict[str, Value]]:
         """Yield choices of every network within the budget, in an order drawn by ``rng``.
 
-        No choices come twice, nor do ways to fill one stage that make the same layers. A network
-        that several stages can share out among them in several ways comes once for each.
+        Every network comes once, whatever choices make it. The work for the first ``n`` is bounded
+        by ``n``, the layers and the stages: what several stages can share out among them in
+        several ways is gone through once.
         """
+        made: dict[tuple[int, Layer], int] = {}
+        been: set[tuple[int, int]] = set()
 
-        def fill(index: int, width: int, spent: Vector) -> Iterator[tuple[Option, ...]]:
+        def fill(
+            index: int, width: int, spent: Vector, so_far: int
+        ) -> Iterator[tuple[Option, ...]]:
             if index == len(self.space.stages):
                 yield ()
                 return
@@ -91,24 +155,64 @@ class Feasible:
             if rng is not None:
                 rng.shuffle(options)
             for option in options:
+                after = so_far
+                for layer in stage_layers(option.stage, width) if option.stage else ():
+                    after = made.setdefault((after, layer), len(made) + 1)
+                if (index, after) in been:
+                    continue
+                been.add((index, after))
                 total = _add(spent, self._cost(index, width, option.stage))
                 if self._fits(total, self._finish(index + 1, option.width)):
-                    for rest in fill(index + 1, option.width, total):
+                    for rest in fill(index + 1, option.width, total, after):
                         yield (option, *rest)
 
-        for options in fill(0, self.space.stem.width, self._start()):
+        for options in fill(0, self.space.stem.width, self._start(), 0):
             yield {name: value for option in options for name, value in option.choices}
 
     def holds_at_least(self, count: int) -> bool:
         """Say whether at least ``count`` different networks are within the budget."""
-        keys: set[str] = set()
-        if count <= 0:
-            return True
-        for choices in self:
-            keys.add(self.space.decode(choices).key())
-            if len(keys) >= count:
-                return True
-        return False
+        return sum(1 for _ in islice(self, max(count, 0))) >= count
+
+    def stage_parts(self, index: int, in_width: int, option: Option) -> Parts:
+        """Return what one way to fill stage ``index`` (from 0) costs, in every metric."""
+        if option.stage is None:
+            return Parts(0, 0, 0)
+        return stage_cost(option.stage, in_width, self._sizes[index])
+
+    def fixed_parts(self, width: int) -> Parts:
+        """Return what the stem and a head behind ``width`` channels cost, in every metric."""
+        empty = self.space.architecture(())
+        stem = stem_cost(empty, self.space.resolution)
+        return Parts(*map(sum, zip(stem, head_cost(empty, width, self._sizes[-1]), strict=True)))
+
+    def _settle(self, choices: Choices) -> tuple[list[Option], Vector]:
+        """Return what choices make of each stage, and the cost of it all."""
+        width, spent = self.space.stem.width, self._start()
+        options = []
+        for index, names in enumerate(self._names):
+            row = self._filled.get((index, width)) or self._fill(index, width)
+            option, cost = row[tuple([choices[name] for name in names])]
+            options.append(option)
+            spent = _add(spent, cost)
+            width = option.width
+        return options, _add(spent, self._finish(len(self._names), width)[0])
+
+    def _fill(self, index: int, width: int) -> dict[tuple[Value, ...], tuple[Option, Vector]]:
+        row = {
+            values: (option, self._cost(index, width, option.stage))
+            for values, option in self.space.filled(index, width).items()
+        }
+        self._filled[index, width] = row
+        return row
+
+    def _excess(self, choices: Choices) -> float:
+        """Return by how much choices exceed the limits, in parts of them, summed; 0: by nothing."""
+        spent = self._settle(choices)[1]
+        return sum(
+            (cost - limit) / limit
+            for cost, limit in zip(spent, self._limit, strict=True)
+            if cost > limit
+        )
 
     def _stage_sizes(self) -> list[int]:
         sizes = [-(-self.space.resolution // self.space.stem.stride)]
@@ -117,7 +221,9 @@ class Feasible:
         return sizes
 
     def _start(self) -> Vector:
-        return self._vector(stem_cost(self.space.architecture(()), self.space.resolution))
+        if self._stem is None:
+            self._stem = self._vector(stem_cost(self.space.architecture(()), self.space.resolution))
+        return self._stem
 
     def _cost(self, index: int, width: int, stage: Stage | None) -> Vector:
         if stage is None:

@@ -164,9 +164,11 @@ class _Race:
             sizes.append(max(2, math.ceil(sizes[-1] / 2)))
         for turn, size in enumerate(sizes):
             if turn > 0:
+                # Of the rounds before alone: a study that is continued may hold later ones too.
+                scores = {index: self._scores(index, turn) for index in survivors}
                 better = sorted(
-                    (index for index in survivors if self._scores(index)),
-                    key=lambda index: (-statistics.fmean(self._scores(index)), index),
+                    (index for index in survivors if scores[index]),
+                    key=lambda index: (-statistics.fmean(scores[index]), index),
                 )
                 survivors = better[:size]
                 if self._labelled not in survivors:
@@ -233,8 +235,10 @@ class _Race:
             if number % len(self._points) == index
         ]
 
-    def _scores(self, index: int) -> list[float]:
-        return [row.value for row in self._of(index) if row.value is not None]
+    def _scores(self, index: int, rounds: int | None = None) -> list[float]:
+        """Return the scores of a point, in the first so many rounds or in all."""
+        end = math.inf if rounds is None else rounds * len(self._points)
+        return [row.value for row in self._of(index) if row.value is not None and row.number < end]
 
     def result(self) -> GridResult | None:
         """Choose; raise :class:`SearchFailed` where every evaluation failed."""

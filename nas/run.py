@@ -51,7 +51,7 @@ from nas.proxies.protocol import Proxy, description
 from nas.proxies.training import TrainingProxy
 from nas.record import Record
 from nas.results import known_test, write_family, write_found
-from nas.samplers import make_sampler
+from nas.samplers import DEFAULT, make_sampler
 from nas.search import Proposer, SearchResult, search
 from nas.space import SearchSpace
 from nas.storage import Study
@@ -81,7 +81,7 @@ class Settings:
     """None: what suits the space and the data; see :attr:`proxy_name`."""
     grid_proxy: str = "training"
     objective: str = "accuracy"
-    sampler: str = "tpe"
+    sampler: str = DEFAULT
     trials: int | None = None
     """None: 30 that are trained, 300 that are not."""
     seconds: float | None = None

@@ -1,4 +1,4 @@
-"""Samplers: given the space, the finished trials and a random generator, propose choices.
+"""Samplers: given what is feasible, the trials so far and a random generator, propose choices.
 
 A sampler keeps no state that its result depends on, so a resumed search proposes what the
 uninterrupted one would have.
@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from nas.errors import InputError
+from nas.feasibility import Feasible
 from nas.space import SearchSpace, Value
 from nas.trial import Trial
 
@@ -23,9 +24,9 @@ class Sampler(Protocol):
     """Proposes choices; whether they are within the budget or new is the search's to check."""
 
     def propose(
-        self, space: SearchSpace, history: Sequence[Trial], rng: random.Random
+        self, feasible: Feasible, history: Sequence[Trial], rng: random.Random
     ) -> Mapping[str, Value]:
-        """Return choices of ``space``, given the trials so far in the order of their numbers."""
+        """Return choices of ``feasible.space``, given the trials so far by their numbers."""
         ...
 
 
@@ -33,10 +34,66 @@ class RandomSampler:
     """Draws uniformly."""
 
     def propose(
-        self, space: SearchSpace, history: Sequence[Trial], rng: random.Random
+        self, feasible: Feasible, history: Sequence[Trial], rng: random.Random
     ) -> dict[str, Value]:
         """Return choices drawn uniformly."""
-        return space.sample(rng)
+        return feasible.space.sample(rng)
+
+
+class EvolutionSampler:
+    """Regularised evolution (Real et al. 2019, arXiv 1802.01548, algorithm 1), within the budget.
+
+    The population is the last ``population`` trials that finished: what is old dies, however good.
+    A parent is the best of ``tournament`` of them; its child differs from it in one choice.
+
+    Args:
+        population: P of the paper, which has 100 for 20,000 trials; smaller here, so that a search
+            of a hundred trials has several generations.
+        tournament: S of the paper, a quarter of P as there.
+    """
+
+    def __init__(self, population: int = 32, tournament: int = 8) -> None:
+        self.population = population
+        self.tournament = tournament
+
+    def propose(
+        self, feasible: Feasible, history: Sequence[Trial], rng: random.Random
+    ) -> dict[str, Value]:
+        """Return a child of the population; until that is complete, a random network."""
+        alive: list[Trial] = []
+        for trial in reversed(history):
+            if trial.score is not None:
+                alive.append(trial)
+                if len(alive) == self.population:
+                    break
+        if len(alive) < self.population:
+            return feasible.sample(rng)
+        drawn = rng.sample(alive, self.tournament)
+        parent = max(drawn, key=lambda t: (_score(t), -t.cost.flops, -t.number)).choices
+        children = [
+            (name, value)
+            for name, values in feasible.space.choices.items()
+            for value in values
+            if value != parent[name]
+        ]
+        # First which choice, then its value: one of many values is not likelier for that.
+        names = sorted({name for name, _ in children})
+        rng.shuffle(names)
+        for name in names:
+            values = [value for other, value in children if other == name]
+            rng.shuffle(values)
+            for value in values:
+                child = {**parent, name: value}
+                if feasible.allows(child) and feasible.canonical(child) != feasible.canonical(
+                    parent
+                ):
+                    return child
+        return feasible.sample(rng)
+
+
+def _score(trial: Trial) -> float:
+    assert trial.score is not None
+    return trial.score
 
 
 class OptunaSampler:
@@ -54,11 +111,12 @@ class OptunaSampler:
         self._generations = 0
 
     def propose(
-        self, space: SearchSpace, history: Sequence[Trial], rng: random.Random
+        self, feasible: Feasible, history: Sequence[Trial], rng: random.Random
     ) -> dict[str, Value]:
         """Return what Optuna's sampler asks for next."""
         import optuna
 
+        space = feasible.space
         distributions: dict[str, optuna.distributions.BaseDistribution] = {
             name: optuna.distributions.CategoricalDistribution(values)
             for name, values in space.choices.items()
@@ -141,11 +199,16 @@ def _optuna_sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 SAMPLERS: dict[str, str] = {
+    "guided": "a Gaussian process over the choices, searched within the budget",
+    "evolution": "regularised evolution (Real et al. 2019), within the budget",
     "tpe": "tree-structured Parzen estimator, multivariate (Optuna)",
     "nsga2": "non-dominated sorting genetic algorithm (Optuna)",
     "random": "uniform in the space",
 }
 """The samplers by name, a line each."""
+
+DEFAULT = "tpe"
+"""Of the search and the command."""
 
 
 def make_sampler(name: str) -> Sampler:
@@ -156,4 +219,10 @@ def make_sampler(name: str) -> Sampler:
     """
     if name not in SAMPLERS:
         raise InputError(f"sampler {name!r} is not accepted: {', '.join(SAMPLERS)}")
+    if name == "guided":
+        from nas.guided import GuidedSampler
+
+        return GuidedSampler()
+    if name == "evolution":
+        return EvolutionSampler()
     return RandomSampler() if name == "random" else OptunaSampler(name)

@@ -7,14 +7,13 @@ twice the jobs, which keeps all of them busy while a slow trial is waited for.
 
 from __future__ import annotations
 
+import random
 import time
 from bisect import insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
@@ -26,13 +25,16 @@ from nas.errors import InputError
 from nas.feasibility import Feasible
 from nas.objective import Objective, make_objective, pareto_front, ranked
 from nas.proxies.protocol import Proxy
-from nas.samplers import Sampler, make_sampler
+from nas.samplers import DEFAULT, Sampler, make_sampler
 from nas.space import Choices, SearchSpace, Value
 from nas.storage import Record, Study
 from nas.trial import Trial, derived_rng, derived_seed
 
 ASKS = 8
 """How often a sampler is asked again before a proposal is mended by hand."""
+
+FARTHEST = 6
+"""In how many places a mended proposal may differ from what was proposed."""
 
 FAILURES_IN_A_ROW = 6
 """So many failed trials, one after the other, end a run: the fault is not the architecture's."""
@@ -77,7 +79,7 @@ def search(
     seed: int = 0,
     storage: Path | str | None = None,
     study_name: str = "search",
-    sampler: str | Sampler = "tpe",
+    sampler: str | Sampler = DEFAULT,
     objective: str = "accuracy",
     jobs: int = 1,
     start: Sequence[Architecture] = (),
@@ -162,10 +164,12 @@ class Proposer:
         start: Sequence[Architecture] = (),
     ) -> None:
         self._space = space
-        self._budget = budget
         self._sampler = sampler
         self._seed = seed
         self._feasible = Feasible(space, budget)
+        self._keys: dict[tuple[Value, ...], str] = {}
+        self._walk = self._feasible.walk(derived_rng(seed, "walk"))
+        self._next: dict[str, Value] | None = None
         self._starts: dict[str, dict[str, Value]] = {}
         for architecture in start:
             choices = space.encode(architecture)
@@ -183,43 +187,64 @@ class Proposer:
             self._starts.setdefault(decoded.key(), choices)
 
     def propose(
-        self, number: int, history: Sequence[Trial], seen: set[str]
+        self, number: int, history: Sequence[Trial], seen: Set[str]
     ) -> dict[str, Value] | None:
-        """Return choices of a network within the budget that is not in ``seen``; None: no more."""
+        """Return choices of a network within the budget that is not in ``seen``; None: no more.
+
+        ``seen`` may only grow from one call to the next.
+        """
         for key, choices in self._starts.items():
             if key not in seen:
                 return dict(choices)
         last: Mapping[str, Value] = {}
         for attempt in range(ASKS):
             rng = derived_rng(self._seed, "propose", number, attempt)
-            last = self._sampler.propose(self._space, history, rng)
+            last = self._sampler.propose(self._feasible, history, rng)
+            self._space.check(last)
             if self._is_new(last, seen):
                 return dict(last)
-        rng = derived_rng(self._seed, "mend", number)
-        near = self._near(dict(last), rng, seen)
-        if near is not None:
-            return near
-        for choices in self._feasible.walk(rng):
-            if self._is_new(choices, seen):
-                return choices
-        return None
+        near = self._near(last, derived_rng(self._seed, "mend", number), seen)
+        return self._first_unseen(seen) if near is None else near
 
-    def _is_new(self, choices: Choices, seen: set[str]) -> bool:
-        architecture = self._space.decode(choices)
-        return self._budget.allows(measure_cost(architecture)) and architecture.key() not in seen
+    def _is_new(self, choices: Choices, seen: Set[str]) -> bool:
+        return self._feasible.allows(choices) and self._key(choices) not in seen
 
-    def _near(self, choices: dict[str, Value], rng: Any, seen: set[str]) -> dict[str, Value] | None:
+    def _key(self, choices: Choices) -> str:
+        canonical = tuple(self._feasible.canonical(choices).values())
+        key = self._keys.get(canonical)
+        if key is None:
+            key = self._keys[canonical] = self._space.decode(choices).key()
+        return key
+
+    def _near(
+        self, choices: Choices, rng: random.Random, seen: Set[str]
+    ) -> dict[str, Value] | None:
         """Return new feasible choices that differ from a rejected proposal in few places."""
+        centre = self._feasible.mend(choices, rng)
+        if self._is_new(centre, seen):
+            return centre
         names = [name for name, values in self._space.choices.items() if len(values) > 1]
-        for changes in range(1, len(names) + 1):
+        for changes in range(1, min(len(names), FARTHEST) + 1):
             for _ in range(16):
-                mutated = dict(choices)
+                mutated = dict(centre)
                 for name in rng.sample(names, changes):
-                    others = [v for v in self._space.choices[name] if v != choices[name]]
+                    others = [v for v in self._space.choices[name] if v != centre[name]]
                     mutated[name] = rng.choice(others)
                 if self._is_new(mutated, seen):
                     return mutated
         return None
+
+    def _first_unseen(self, seen: Set[str]) -> dict[str, Value] | None:
+        """Return the first of a walk through all that fits that is not in ``seen``.
+
+        The walk's order depends on the seed alone, and what it has passed stays seen: so it is
+        gone through once, and a resumed search, which begins it anew, comes to the same place.
+        """
+        while self._next is None or self._key(self._next) in seen:
+            self._next = next(self._walk, None)
+            if self._next is None:
+                return None
+        return dict(self._next)
 
 
 class _Loop:
@@ -249,6 +274,7 @@ class _Loop:
         self._resumed = frozenset(self._done)
         self._history: list[Trial] = []
         self._floors = StopFloors()
+        self._seconds = sorted(t.seconds for t in self._done.values() if t.state == "finished")
         self._failures = 0
         self._exhausted = False
         self._out_of_time = False
@@ -340,8 +366,8 @@ class _Loop:
     def _late(self, deadline: float | None) -> bool:
         if deadline is None:
             return False
-        usual = [trial.seconds for trial in self._done.values() if trial.state == "finished"]
-        return time.monotonic() + (median(usual) if usual else 0.0) > deadline
+        usual = self._seconds[len(self._seconds) // 2] if self._seconds else 0.0
+        return time.monotonic() + usual > deadline
 
     def _record(
         self, outcome: Outcome, choices: dict[str, Value], architecture: Architecture
@@ -366,6 +392,8 @@ class _Loop:
         )
         self._study.add(_record(trial))
         self._done[trial.number] = trial
+        if trial.state == "finished":
+            insort(self._seconds, trial.seconds)
         if self._on_trial is not None:
             self._on_trial(trial)
 

@@ -280,27 +280,37 @@ class SearchSpace:
 
         Ways that make the same layers are listed once, the first in the file's order.
         """
-        cache: dict[tuple[int, int], tuple[Option, ...]] = self._options
+        return self._fill(index, in_width)[1]
+
+    def filled(self, index: int, in_width: int) -> Mapping[tuple[Value, ...], Option]:
+        """Return what each combination of the stage's choices makes, as one of ``options``."""
+        return self._fill(index, in_width)[0]
+
+    def _fill(self, index: int, in_width: int) -> _Fillings:
+        cache: dict[tuple[int, int], _Fillings] = self._fillings
         found = cache.get((index, in_width))
         if found is None:
             space = self.stages[index]
             fields = space.values()
-            seen: set[tuple[Any, int]] = set()
-            options: list[Option] = []
+            options: dict[tuple[Any, int], Option] = {}
+            filled: dict[tuple[Value, ...], Option] = {}
             for values in product(*fields.values()):
                 chosen = dict(zip(fields, values, strict=True))
                 stage, width = space.make(chosen, in_width)
                 identity = (stage_layers(stage, in_width) if stage else None, width)
-                if identity not in seen:
-                    seen.add(identity)
+                if identity not in options:
                     named = tuple((f"stage{index + 1}.{k}", v) for k, v in chosen.items())
-                    options.append(Option(named, stage, width))
-            found = cache[index, in_width] = tuple(options)
+                    options[identity] = Option(named, stage, width)
+                filled[values] = options[identity]
+            found = cache[index, in_width] = (filled, tuple(options.values()))
         return found
 
     @cached_property
-    def _options(self) -> dict[tuple[int, int], tuple[Option, ...]]:
+    def _fillings(self) -> dict[tuple[int, int], _Fillings]:
         return {}
+
+
+_Fillings = tuple[dict[tuple[Value, ...], Option], tuple[Option, ...]]
 
 
 def _continues(first: Layer, layer: Layer) -> bool:

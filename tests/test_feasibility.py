@@ -183,8 +183,10 @@ def test_a_generator_decides_the_order() -> None:
     feasible = Feasible(TINY, parse_budget("1M-flops"))
     walks = [list(feasible.walk(random.Random(seed))) for seed in (0, 0, 1)]
     assert walks[0] == walks[1] != walks[2]
-    orders = [[tuple(sorted(choices.items())) for choices in walk] for walk in walks]
-    assert sorted(orders[0]) == sorted(orders[2])
+    # Which of the choices that make a network stand for it is for the order to say.
+    networks = [[TINY.decode(choices).key() for choices in walk] for walk in walks]
+    assert sorted(networks[0]) == sorted(networks[2])
+    assert len(set(networks[0])) == len(networks[0])
     assert list(feasible) == list(feasible.walk(None))
 
 
@@ -248,3 +250,79 @@ def test_samples_are_uniform_where_the_budget_is_loose() -> None:
     rng = random.Random(0)
     drawn = [feasible.sample(rng)["stage3.kernel"] for _ in range(1000)]
     assert drawn.count(3) == pytest.approx(500, abs=80)
+
+
+# ── Near what was proposed ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", SPACES)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_allows_what_the_whole_networks_cost_allows(name: str, data: st.DataObject) -> None:
+    budget = data.draw(budgets(name))
+    space, rng = SPACES[name], random.Random(data.draw(st.integers(0, 99)))
+    feasible = Feasible(space, budget)
+    for _ in range(5):
+        choices = space.sample(rng)
+        architecture = space.decode(choices)
+        assert feasible.allows(choices) == budget.allows(measure_cost(architecture))
+        canonical = feasible.canonical(choices)
+        assert space.decode(canonical).key() == architecture.key()
+        assert feasible.canonical(canonical) == canonical
+
+
+@pytest.mark.parametrize("name", SPACES)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_mended_choices_are_within_the_budget(name: str, data: st.DataObject) -> None:
+    budget = data.draw(budgets(name))
+    space, rng = SPACES[name], random.Random(data.draw(st.integers(0, 99)))
+    feasible = Feasible(space, budget)
+    choices = space.sample(rng)
+    if not any(budget.allows(cost) for cost in every(name).values()):
+        with pytest.raises(InputError):
+            feasible.mend(choices, rng)
+        return
+    mended = feasible.mend(choices, rng)
+    space.check(mended)
+    assert budget.allows(measure_cost(space.decode(mended)))
+    if feasible.allows(choices):
+        assert mended == choices
+
+
+def test_mending_changes_nothing_that_could_stay() -> None:
+    feasible = Feasible(EFFICIENTNET, parse_budget("150M-flops"))
+    for seed in range(20):
+        rng = random.Random(seed)
+        choices = EFFICIENTNET.sample(rng)
+        mended = feasible.mend(choices, rng)
+        for name in choices:
+            if mended[name] != choices[name]:
+                assert not feasible.allows({**mended, name: choices[name]})
+
+
+def test_many_stages_of_one_width_are_gone_through_once() -> None:
+    """2^40 choices make 41 networks: they only say how many of the 40 stages are not skipped."""
+    stage = {
+        "stride": 1,
+        "layers": 1,
+        "width": 4,
+        "block": [{"op": "skip"}, {"op": "mbconv", "kernel": 3, "expansion": 1}],
+    }
+    space = space_from_dict(
+        {
+            "schema": "nas-search-space/1",
+            "name": "shared",
+            "resolution": 8,
+            "num_classes": 3,
+            "activation": "relu",
+            "stem": {"kernel": 3, "stride": 1, "width": 4},
+            "head": {"width": 8, "dropout": 0.0},
+            "stage": [stage] * 40,
+        }
+    )
+    feasible = Feasible(space, parse_budget("1G-flops"))
+    assert len({space.decode(choices).key() for choices in feasible}) == 41
+    assert len(list(feasible.walk(random.Random(0)))) == 41
+    assert feasible.holds_at_least(41)
+    assert not feasible.holds_at_least(42)

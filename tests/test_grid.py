@@ -248,6 +248,17 @@ def test_a_killed_grid_evaluates_nothing_twice(tmp_path: Path, killed_after: int
     assert len(killed.calls) == len(whole.calls)
 
 
+@pytest.mark.parametrize("wave", range(4))
+def test_a_finished_grid_evaluates_nothing_more_whatever_later_rounds_said(
+    tmp_path: Path, wave: int
+) -> None:
+    proxy = Toy(spread_points(), lambda i: 0.5 + 0.001 * ((i * (wave + 3)) % 12), noise=0.2)
+    expected = search_grid(proxy, tmp_path).to_dict()
+    calls = list(proxy.calls)
+    assert search_grid(proxy, tmp_path).to_dict() == expected
+    assert proxy.calls == calls
+
+
 def test_failing_points_are_recorded_and_not_chosen(tmp_path: Path) -> None:
     points = spread_points()
     proxy = Toy(points, lambda i: 0.5 + 0.02 * i)

@@ -26,6 +26,7 @@ LAYERS = (
     ("feasibility", "objective", "catalogue", "coefficients", "predictor"),
     ("data", "importing", "fitting"),
     ("proxies",),
+    ("guided",),
     ("samplers", "storage", "engines"),
     ("search",),
     ("grid", "folder"),

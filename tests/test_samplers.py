@@ -1,16 +1,19 @@
 import copy
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
 import pytest
 
 from nas.accuracy import Accuracy
+from nas.budget import parse_budget
 from nas.catalogue import load_space
-from nas.cost import Cost
+from nas.cost import Cost, measure_cost
 from nas.errors import InputError
-from nas.samplers import SAMPLERS, Sampler, make_sampler
+from nas.feasibility import Feasible
+from nas.samplers import SAMPLERS, EvolutionSampler, Sampler, make_sampler
 from nas.space import SearchSpace, Value
 from nas.space_file import space_from_dict
 from nas.trial import Trial, derived_rng
@@ -49,7 +52,7 @@ JOINT: dict[str, Any] = {
         {"op": "fused_mbconv", "kernel": 5, "expansion": 1},
     ],
 }
-SPACES = {
+SPACES: dict[str, SearchSpace] = {
     "nothing to choose": space_of(PLAIN),
     "one choice": space_of(PLAIN | {"kernel": [3, 5]}),
     "a list of one value": space_of(PLAIN | {"kernel": [5], "expansion": [1, 2, 4]}),
@@ -83,30 +86,34 @@ def evaluated(number: int, space: SearchSpace, choices: Mapping[str, Value]) -> 
     return Trial(*made, "finished", Accuracy(score, 0.0), score, steps)
 
 
-def grow(sampler: Sampler, space: SearchSpace, count: int, seed: int = 0) -> list[Trial]:
+def loose(space: SearchSpace) -> Feasible:
+    return Feasible(space, parse_budget("999G-flops"))
+
+
+def grow(sampler: Sampler, feasible: Feasible, count: int, seed: int = 0) -> list[Trial]:
     history: list[Trial] = []
     for number in range(count):
-        choices = sampler.propose(space, history, derived_rng(seed, number))
-        history.append(evaluated(number, space, choices))
+        choices = sampler.propose(feasible, history, derived_rng(seed, number))
+        history.append(evaluated(number, feasible.space, choices))
     return history
 
 
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@pytest.mark.parametrize("feasible", [loose(space) for space in SPACES.values()], ids=SPACES)
 @pytest.mark.parametrize("name", SAMPLERS)
 class TestContract:
-    def test_proposes_choices_of_the_space(self, name: str, space: SearchSpace) -> None:
-        for trial in grow(make_sampler(name), space, 24):
-            space.check(trial.choices)
+    def test_proposes_choices_of_the_space(self, name: str, feasible: Feasible) -> None:
+        for trial in grow(make_sampler(name), feasible, 24):
+            feasible.space.check(trial.choices)
 
-    def test_space_history_and_generator_decide_alone(self, name: str, space: SearchSpace) -> None:
+    def test_space_history_and_generator_decide_alone(self, name: str, feasible: Feasible) -> None:
         grown = make_sampler(name)
-        history = grow(grown, space, 40)
+        history = grow(grown, feasible, 40)
         for length in (40, 12, 0, 33):  # back and forth
-            expected = grown.propose(space, history[:length], random.Random(length))
-            same = grown.propose(space, history[:length], random.Random(length))
-            fresh = make_sampler(name).propose(space, history[:length], random.Random(length))
+            expected = grown.propose(feasible, history[:length], random.Random(length))
+            same = grown.propose(feasible, history[:length], random.Random(length))
+            fresh = make_sampler(name).propose(feasible, history[:length], random.Random(length))
             read = make_sampler(name).propose(
-                space, copy.deepcopy(history[:length]), random.Random(length)
+                feasible, copy.deepcopy(history[:length]), random.Random(length)
             )
             assert expected == same == fresh == read
             # A value's type is part of the choice: 0.0 is no 0.
@@ -114,54 +121,59 @@ class TestContract:
                 k: type(v) for k, v in fresh.items()
             }
 
-    def test_leaves_the_history_alone(self, name: str, space: SearchSpace) -> None:
+    def test_leaves_the_history_alone(self, name: str, feasible: Feasible) -> None:
         sampler = make_sampler(name)
-        history = grow(sampler, space, 20)
+        history = grow(sampler, feasible, 20)
         before = copy.deepcopy(history)
-        proposed = sampler.propose(space, history, random.Random(0))
+        proposed = sampler.propose(feasible, history, random.Random(0))
         if isinstance(proposed, dict):
             proposed.clear()  # its owner may do what it likes with it
         assert history == before
-        assert sampler.propose(space, history, random.Random(0)) == make_sampler(name).propose(
-            space, before, random.Random(0)
+        assert sampler.propose(feasible, history, random.Random(0)) == make_sampler(name).propose(
+            feasible, before, random.Random(0)
         )
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_taken_up_anywhere_it_goes_on_the_same(name: str) -> None:
-    history = grow(make_sampler(name), MANY, 80)
+    many = loose(MANY)
+    history = grow(make_sampler(name), many, 80)
     for length in range(0, 80, 3):  # within and at the ends of several generations
         resumed = make_sampler(name)
         for number in range(length, min(length + 2, 80)):
             rng = derived_rng(0, number)
-            assert resumed.propose(MANY, history[:number], rng) == history[number].choices
+            assert resumed.propose(many, history[:number], rng) == history[number].choices
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_another_generator_proposes_something_else(name: str) -> None:
     sampler = make_sampler(name)
-    history = grow(sampler, MANY, 15)
-    proposals = [sampler.propose(MANY, history, random.Random(seed)) for seed in range(8)]
-    assert len({tuple(choices.items()) for choices in proposals}) > 4
+    many = loose(MANY)
+    history = grow(sampler, many, 15)
+    proposals = [sampler.propose(many, history, random.Random(seed)) for seed in range(8)]
+    # How many depends on how sure a sampler is by now.
+    assert len({tuple(choices.items()) for choices in proposals}) > (1 if name == "guided" else 4)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_one_sampler_serves_several_spaces_in_turn(name: str) -> None:
     sampler = make_sampler(name)
-    a, b = SPACES["widths"], SPACES["joint blocks"]
+    a, b = loose(SPACES["widths"]), loose(SPACES["joint blocks"])
     history_a, history_b = grow(make_sampler(name), a, 20), grow(make_sampler(name), b, 20)
     for _ in range(2):
-        for space, history in ((a, history_a), (b, history_b)):
-            assert sampler.propose(space, history, random.Random(1)) == make_sampler(name).propose(
-                space, history, random.Random(1)
-            )
+        for feasible, history in ((a, history_a), (b, history_b)):
+            assert sampler.propose(feasible, history, random.Random(1)) == make_sampler(
+                name
+            ).propose(feasible, history, random.Random(1))
 
 
-@pytest.mark.parametrize(("name", "trials"), [("tpe", 60), ("nsga2", 96)])
+@pytest.mark.parametrize(
+    ("name", "trials"), [("guided", 40), ("evolution", 96), ("tpe", 60), ("nsga2", 96)]
+)
 def test_learns_an_easy_objective(name: str, trials: int) -> None:
     def late(kind: str, seed: int) -> float:
         """The mean score of a run's last proposals."""
-        history = grow(make_sampler(kind), MANY, trials, seed)
+        history = grow(make_sampler(kind), loose(MANY), trials, seed)
         return fmean(additive(MANY, trial.choices) for trial in history[-20:])
 
     assert median(late(name, seed) for seed in range(3)) > 0.08 + median(
@@ -169,6 +181,66 @@ def test_learns_an_easy_objective(name: str, trials: int) -> None:
     )
 
 
+def test_evolution_changes_one_choice_of_a_living_parent() -> None:
+    many = loose(MANY)
+    sampler = EvolutionSampler(population=6, tournament=3)
+    history = grow(make_sampler("random"), many, 30)
+    alive = [trial for trial in history if trial.score is not None][-6:]
+    for seed in range(20):
+        child = sampler.propose(many, history, random.Random(seed))
+        apart = [sum(child[k] != t.choices[k] for k in child) for t in alive]
+        assert 1 in apart
+        parent = alive[apart.index(1)]
+        # The weakest two of six never win a tournament of three.
+        assert sum(t.score < parent.score for t in alive if t.score is not None) >= 2
+
+
+@pytest.mark.parametrize("name", ["guided", "evolution"])
+@pytest.mark.parametrize(
+    ("space", "budget"),
+    [
+        ("tiny", "600K-flops"),
+        ("tiny", "1M-flops+10K-params"),
+        ("efficientnet", "120M-flops"),
+        ("tiny", "2M-flops+10K-params+60K-activations"),
+        ("efficientnetv2", "2G-flops"),
+    ],
+)
+def test_stays_within_the_budget(name: str, space: str, budget: str) -> None:
+    feasible = Feasible(load_space(space), parse_budget(budget))
+    for trial in grow(make_sampler(name), feasible, 45):
+        assert feasible.budget.allows(measure_cost(trial.architecture))
+
+
+@pytest.mark.parametrize("space", ["tiny", "efficientnetv2"])
+def test_guided_proposes_no_network_of_the_history(space: str) -> None:
+    feasible = Feasible(load_space(space), parse_budget("5G-flops"))
+    history = grow(make_sampler("guided"), feasible, 40)
+    chosen = [tuple(feasible.canonical(trial.choices).values()) for trial in history]
+    assert len(set(chosen)) == len(chosen)
+
+
+@pytest.mark.parametrize("scores", [[0.5] * 20, [0.0, 1.0] * 10, [1e-9 * n for n in range(20)]])
+def test_guided_takes_any_scores(scores: list[float]) -> None:
+    many = loose(MANY)
+    history = [
+        replace(trial, state="finished", score=score)
+        for trial, score in zip(grow(make_sampler("random"), many, 20), scores, strict=True)
+    ]
+    MANY.check(make_sampler("guided").propose(many, history, random.Random(0)))
+
+
+def test_guided_goes_on_where_all_but_few_trials_failed() -> None:
+    many = loose(MANY)
+    history = [
+        replace(trial, state="failed", score=None) if trial.number % 10 else trial
+        for trial in grow(make_sampler("random"), many, 40)
+    ]
+    MANY.check(make_sampler("guided").propose(many, history, random.Random(0)))
+
+
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(InputError, match="'anneal' is not accepted: tpe, nsga2, random"):
+    with pytest.raises(
+        InputError, match="'anneal' is not accepted: guided, evolution, tpe, nsga2, random"
+    ):
         make_sampler("anneal")

@@ -276,10 +276,10 @@ def test_a_sampler_that_never_learns_does_not_hold_up_the_search() -> None:
         asked = 0
 
         def propose(
-            self, space: SearchSpace, history: Sequence[Trial], rng: random.Random
+            self, feasible: Feasible, history: Sequence[Trial], rng: random.Random
         ) -> Mapping[str, Value]:
             self.asked += 1
-            return {name: values[-1] for name, values in space.choices.items()}
+            return {name: values[-1] for name, values in feasible.space.choices.items()}
 
     sampler = Stubborn()
     proxy = Instant()
@@ -590,6 +590,37 @@ def test_proposals_depend_on_history_and_number_alone() -> None:
     assert proposals[0] == proposals[1]
     assert proposals[0] is not None
     assert TINY.decode(proposals[0]).key() not in seen
+
+
+@pytest.mark.parametrize("space", [TINY, EFFICIENTNET], ids=["tiny", "efficientnet"])
+def test_tight_budgets_are_no_hindrance(space: SearchSpace) -> None:
+    limit = int(Feasible(space, LOOSE).cheapest().flops * (1.5 if space is TINY else 1.08))
+    budget = Budget("tight", flops=limit)
+    proposer = Proposer(space, budget, make_sampler("random"), 0)
+    seen: set[str] = set()
+    for number in range(30):
+        choices = proposer.propose(number, [], seen)
+        assert choices is not None
+        architecture = space.decode(choices)
+        assert measure_cost(architecture).flops <= limit
+        assert architecture.key() not in seen
+        seen.add(architecture.key())
+
+
+def test_the_last_networks_of_a_space_are_the_same_for_a_proposer_that_comes_late() -> None:
+    budget = Budget("few", flops=int(Feasible(TINY, LOOSE).cheapest().flops * 1.3))
+    along = Proposer(TINY, budget, make_sampler("random"), 0)
+    seen: set[str] = set()
+    number = 0
+    while (choices := along.propose(number, [], seen)) is not None:
+        if number % 7 == 0:
+            late = Proposer(TINY, budget, make_sampler("random"), 0)
+            assert late.propose(number, [], seen) == choices
+        seen.add(TINY.decode(choices).key())
+        number += 1
+    assert number > 20
+    assert Feasible(TINY, budget).holds_at_least(number)
+    assert not Feasible(TINY, budget).holds_at_least(number + 1)
 
 
 def test_derived_seeds_differ_in_every_part() -> None:

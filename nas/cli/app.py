@@ -82,7 +82,9 @@ def main_job(
         str, typer.Option(metavar="NAME", help="Measures it for the coefficients.")
     ] = "training",
     objective: Annotated[str, typer.Option(metavar="accuracy|reward")] = "accuracy",
-    sampler: Annotated[str, typer.Option(metavar="NAME", help="tpe, nsga2, random.")] = "tpe",
+    sampler: Annotated[
+        str, typer.Option(metavar="NAME", help="guided, evolution, tpe, nsga2, random.")
+    ] = "tpe",
     trials: Trials = None,
     time: Time = None,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,

@@ -1,0 +1,573 @@
+"""The model-guided sampler: a Gaussian process over the choices, searched within the budget.
+
+Costs are free, the space is discrete and evaluations may be dear: so a model of the score is
+fitted to what is known (closed form, numpy), and the network that looks most promising to it is
+looked for among those within the budget, by local search.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.budget import Budget
+from nas.cost import METRICS, Parts
+from nas.feasibility import Feasible
+from nas.space import Choices, Value
+from nas.trial import Trial
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+SPREAD = 8
+"""So many first proposals are spread over what is feasible, each far from those before."""
+
+MOST = 400
+"""The model is fitted to at most so many trials: half of them the best, half the latest."""
+
+OPTIMISM = 1.0
+"""How far up, in standard deviations, a proposal looks: the scale of a half-normal draw."""
+
+STARTS = 8
+"""Of the local search: a third of them the best known, a third near the best, a third drawn."""
+
+
+class GuidedSampler:
+    """Proposes what a Gaussian process fitted to the trials finds most promising.
+
+    What it keeps between calls only saves the time: it is all computed from the history.
+    """
+
+    def __init__(self) -> None:
+        self._data: _Data | None = None
+
+    def propose(
+        self, feasible: Feasible, history: Sequence[Trial], rng: random.Random
+    ) -> dict[str, Value]:
+        """Return feasible choices that are not in the history, if any are found."""
+        data = self._synchronised(feasible, history)
+        if len(history) < SPREAD or data.known < 3:
+            return data.spread(rng)
+        return data.promising(rng)
+
+    def _synchronised(self, feasible: Feasible, history: Sequence[Trial]) -> _Data:
+        data = self._data
+        if (
+            data is None
+            or data.feasible.space is not feasible.space
+            or data.feasible.budget != feasible.budget
+            or len(data.trials) > len(history)
+            or any(a is not b for a, b in zip(data.trials, history, strict=False))
+        ):
+            data = self._data = _Data(feasible)
+        for trial in history[len(data.trials) :]:
+            data.add(trial)
+        return data
+
+
+@dataclass(frozen=True)
+class Hypers:
+    """What the evidence decides of the model; all but ``weights`` are places on a grid.
+
+    Attributes:
+        order: c of the kernel: 0 is additive, the larger the higher the interactions.
+        noise: variance of the noise, in parts of the choices' variance.
+        costs: weight of the logarithms of the costs, linear.
+        weights: by how many powers of two a field or a stage matters more than another.
+    """
+
+    order: int = 1
+    noise: int = 2
+    costs: int = 1
+    weights: tuple[int, ...] = ()
+
+    ORDERS = (1e-3, 1.0, 3.0, 8.0)
+    NOISES = (1e-4, 1e-3, 1e-2, 1e-1, 0.5)
+    COSTS = (0.0, 0.3, 3.0)
+
+
+class _Table:
+    """A space in numbers: rows of value indices, what they cost, and how alike they are."""
+
+    def __init__(self, feasible: Feasible) -> None:
+        space, budget = feasible.space, feasible.budget
+        self.space = space
+        self.names = list(space.choices)
+        self.values = list(space.choices.values())
+        self.counts = np.array([len(values) for values in self.values], dtype=np.intp)
+        self.limits = _limits(budget)
+        self._stages: list[_StageTable] = []
+        widths = [space.stem.width]
+        first = 0
+        for index, stage in enumerate(space.stages):
+            fields = list(stage.values().values())
+            table = _StageTable(feasible, index, widths, first, fields)
+            self._stages.append(table)
+            first += len(fields)
+            widths = table.widths
+        self._fixed = np.array([feasible.fixed_parts(width) for width in widths], dtype=np.float64)
+        self._hash = np.array(
+            [random.Random(place).getrandbits(62) | 1 for place in range(len(self.names))],
+            dtype=np.int64,
+        )
+        self.moves = np.array(
+            [
+                (place, value)
+                for place, count in enumerate(self.counts)
+                for value in range(1, count)
+            ],
+            dtype=np.intp,
+        ).reshape(-1, 2)
+        fields_of = [name.partition(".") for name in self.names]
+        groups = list(dict.fromkeys([f for _, _, f in fields_of] + [s for s, _, _ in fields_of]))
+        self.groups = np.array(
+            [[group in (stage, name) for group in groups] for stage, _, name in fields_of],
+            dtype=np.float64,
+        ).reshape(len(self.names), len(groups))
+        self._codes = [_code(values) for values in self.values]
+        self._summing = self._summed()
+
+    def _summed(self) -> list[Floats]:
+        """Return, for each choice, what each of its values adds to the network's totals.
+
+        A total is of one field over all stages: how far up its list a number stands, on average,
+        or how often a label is chosen. What helps in one stage often does in the others too.
+        """
+        fields = [name.partition(".")[2] for name in self.names]
+        totals: dict[tuple[str, Value | None], int] = {}
+        for field_, values in zip(fields, self.values, strict=True):
+            for value in values if isinstance(values[0], str) else (None,):
+                totals.setdefault((field_, value), len(totals))
+        adds = []
+        for field_, values in zip(fields, self.values, strict=True):
+            add = np.zeros((len(values), len(totals)))
+            for place, value in enumerate(values):
+                if isinstance(value, str):
+                    add[place, totals[field_, value]] = 1.0 / fields.count(field_)
+                else:
+                    rank = sorted(values, key=float).index(value) / max(1, len(values) - 1)
+                    add[place, totals[field_, None]] = rank / fields.count(field_)
+            adds.append(add)
+        return adds
+
+    def totals(self, rows: Rows, costs: Floats) -> Floats:
+        """Return what is said of a network as a whole: logarithms of costs, sums over stages."""
+        logs = np.log(costs + 1)
+        if not self._summing:
+            return logs
+        sums = sum(add[rows[:, place]] for place, add in enumerate(self._summing))
+        return np.hstack([logs, sums])
+
+    def row(self, choices: Choices) -> Rows:
+        return np.array(
+            [
+                values.index(choices[name])
+                for name, values in zip(self.names, self.values, strict=True)
+            ],
+            dtype=np.intp,
+        )
+
+    def choices(self, row: Rows) -> dict[str, Value]:
+        return {
+            name: values[place]
+            for name, values, place in zip(self.names, self.values, row.tolist(), strict=True)
+        }
+
+    def settle(self, rows: Rows) -> tuple[Rows, Floats]:
+        """Return the rows in canonical form, and the costs of each in every metric."""
+        canonical = rows.copy()
+        costs = np.zeros((len(rows), len(METRICS)))
+        widths = np.zeros(len(rows), dtype=np.intp)
+        for stage in self._stages:
+            widths = stage.settle(rows, widths, canonical, costs)
+        return canonical, costs + self._fixed[widths]
+
+    def allowed(self, costs: Floats) -> NDArray[np.bool_]:
+        within: NDArray[np.bool_] = np.all(costs <= self.limits, axis=1)
+        return within
+
+    def hashes(self, rows: Rows) -> NDArray[np.int64]:
+        """Return a number a row that other rows do not have (but by a chance of 2^-64)."""
+        with np.errstate(over="ignore"):
+            found: NDArray[np.int64] = ((rows.astype(np.int64) + 1) * self._hash).sum(axis=1)
+        return found
+
+    def features(self, rows: Rows, weights: Floats) -> Floats:
+        """Return vectors whose products are similarities in [0, 1], weighted by choice."""
+        return np.hstack(
+            [np.zeros((len(rows), 1))]
+            + [
+                code[rows[:, place]] * np.sqrt(weights[place])
+                for place, code in enumerate(self._codes)
+            ]
+        )
+
+    def neighbours(self, rows: Rows) -> Rows:
+        """Return all rows that differ in one place from one of ``rows``."""
+        near = np.repeat(rows[:, None, :], len(self.moves), axis=1)
+        places = np.arange(len(self.moves))
+        where = self.moves[:, 0]
+        near[:, places, where] = (near[:, places, where] + self.moves[:, 1]) % self.counts[where]
+        return near.reshape(len(rows) * len(self.moves), rows.shape[1])
+
+
+class _StageTable:
+    """One stage: for every width before it and every combination, the costs and the width after."""
+
+    def __init__(
+        self,
+        feasible: Feasible,
+        index: int,
+        before: Sequence[int],
+        first: int,
+        fields: Sequence[tuple[Value, ...]],
+    ) -> None:
+        counts = [len(values) for values in fields]
+        self.columns = slice(first, first + len(fields))
+        self.strides = np.array(
+            [int(np.prod(counts[place + 1 :])) for place in range(len(counts))], dtype=np.intp
+        )
+        rows = {values: row for row, values in enumerate(product(*fields))}
+        places = np.array(list(product(*map(range, counts))), dtype=np.intp)
+        self.widths: list[int] = []
+        shape = (len(before), len(rows))
+        self.costs = np.zeros((*shape, len(METRICS)))
+        self.after = np.zeros(shape, dtype=np.intp)
+        self.canonical = np.zeros((*shape, len(fields)), dtype=np.intp)
+        known: dict[int, tuple[Parts, int, int]] = {}
+        for column, width in enumerate(before):
+            known.clear()
+            for values, option in feasible.space.filled(index, width).items():
+                found = known.get(id(option))
+                if found is None:
+                    if option.width not in self.widths:
+                        self.widths.append(option.width)
+                    found = known[id(option)] = (
+                        feasible.stage_parts(index, width, option),
+                        self.widths.index(option.width),
+                        rows[tuple(value for _, value in option.choices)],
+                    )
+                row = rows[values]
+                self.costs[column, row] = found[0]
+                self.after[column, row] = found[1]
+                self.canonical[column, row] = places[found[2]]
+
+    def settle(self, rows: Rows, widths: Rows, canonical: Rows, costs: Floats) -> Rows:
+        """Add this stage's costs, make its choices canonical; return the widths after it."""
+        code = rows[:, self.columns] @ self.strides
+        costs += self.costs[widths, code]
+        canonical[:, self.columns] = self.canonical[widths, code]
+        after: Rows = self.after[widths, code]
+        return after
+
+
+def _limits(budget: Budget) -> Floats:
+    return np.array([budget.limits.get(metric, np.inf) for metric in METRICS])
+
+
+def _code(values: Sequence[Value]) -> Floats:
+    """Return a vector a value: products are 1 for the same value, less the further apart.
+
+    Numbers are alike by half for being equal and by half for being near in rank; labels are equal
+    or not.
+    """
+    count = len(values)
+    same = np.eye(count)
+    if count < 2 or any(isinstance(value, str) for value in values):
+        return same
+    rank = np.argsort(np.argsort(np.array(values, dtype=np.float64)))
+    above = (rank[:, None] > np.arange(count - 1)).astype(np.float64)
+    near = np.hstack([above, 1 - above]) / np.sqrt(count - 1)
+    code: Floats = np.hstack([same, near]) / np.sqrt(2)
+    return code
+
+
+@dataclass
+class _Data:
+    """What is known, and all that follows from it alone."""
+
+    feasible: Feasible
+    trials: list[Trial] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.table = _Table(self.feasible)
+        self.rows: list[Rows] = []
+        self.totals: list[Floats] = []
+        self.scores: list[float | None] = []
+        self.known = 0
+        self.been: list[int] = []
+        self._hypers: dict[int, Hypers] = {}
+
+    def add(self, trial: Trial) -> None:
+        """Take in a trial; one that was stopped counts as weak, one that failed only as seen."""
+        rows, costs = self.table.settle(self.table.row(trial.choices)[None])
+        self.trials.append(trial)
+        self.been.append(int(self.table.hashes(rows)[0]))
+        if trial.state == "failed":
+            return
+        self.rows.append(rows[0])
+        self.totals.append(self.table.totals(rows, costs)[0])
+        self.scores.append(trial.score)
+        self.known += trial.score is not None
+
+    # ── Before there is a model ──────────────────────────────────────────────────────────────────
+
+    def spread(self, rng: random.Random, tries: int = 8) -> dict[str, Value]:
+        """Return the one of several random networks that is farthest from all that is known."""
+        drawn = [self.feasible.sample(rng) for _ in range(tries if self.rows else 1)]
+        if not self.rows:
+            return drawn[0]
+        known = np.array(self.rows)
+        rows, _ = self.table.settle(np.array([self.table.row(choices) for choices in drawn]))
+        apart = (rows[:, None, :] != known[None]).sum(axis=2).min(axis=1)
+        return drawn[int(apart.argmax())]
+
+    # ── With a model ─────────────────────────────────────────────────────────────────────────────
+
+    def promising(self, rng: random.Random) -> dict[str, Value]:
+        """Return the network within the budget whose upper bound of the score is the highest.
+
+        How many standard deviations up that bound is, is drawn anew for every proposal.
+        """
+        rows, totals, scores = (
+            np.array(self.rows),
+            np.array(self.totals),
+            self._filled(len(self.rows)),
+        )
+        hypers = self._hypers_of(len(rows))
+        order = np.lexsort((np.arange(len(rows)), -scores))
+        best = rows[order[:STARTS]]
+        if len(rows) > MOST:
+            kept = np.union1d(order[: MOST // 2], np.arange(len(rows) - MOST // 2, len(rows)))
+            rows, totals, scores = rows[kept], totals[kept], scores[kept]
+        model = _Model(self.table, hypers, rows, totals, scores)
+        optimism = abs(rng.gauss(0.0, OPTIMISM))
+        found = _Climb(self.table, model, optimism, np.array(self.been)).run(
+            self._starts(best, rng), rng
+        )
+        return self.feasible.sample(rng) if found is None else self.table.choices(found)
+
+    def _starts(self, best: Rows, rng: random.Random) -> Rows:
+        third = max(1, STARTS // 3)
+        starts = [self.table.choices(row) for row in best[:third]]
+        names = [name for name, values in self.table.space.choices.items() if len(values) > 1]
+        for _ in range(third):
+            near = self.table.choices(best[rng.randrange(len(best))])
+            for name in rng.sample(names, min(3, len(names))):
+                near[name] = rng.choice(self.table.space.choices[name])
+            starts.append(self.feasible.mend(near, rng))
+        while len(starts) < STARTS:
+            starts.append(self.feasible.sample(rng))
+        return np.array([self.table.row(choices) for choices in starts])
+
+    def _filled(self, count: int) -> Floats:
+        """Return the scores of the first rows, standardised.
+
+        Those that were stopped early count as a weak quarter's best; what fell out entirely (a
+        training that went wrong) is drawn in, so that it does not outweigh all that did not.
+        """
+        known = [score for score in self.scores[:count] if score is not None]
+        low, high = np.quantile(known, [0.25, 0.75])
+        floor = low - 3 * (high - low)
+        filled = np.array([low if score is None else score for score in self.scores[:count]])
+        if floor < low:
+            filled = np.maximum(filled, floor)
+        scale = filled.std()
+        standard: Floats = (filled - filled.mean()) / (scale if scale > 0 else 1.0)
+        return standard
+
+    def _hypers_of(self, count: int) -> Hypers:
+        """Return what the evidence of the first so many rows decides, or of a few fewer.
+
+        Not of all: it is decided anew whenever a quarter has come in.
+        """
+        step = min(SPREAD, count)
+        while (following := step + max(1, step // 4)) <= min(count, MOST):
+            step = following
+        while step < count and sum(s is not None for s in self.scores[:step]) < 3:
+            step += 1
+        found = self._hypers.get(step)
+        if found is None:
+            rows, totals = np.array(self.rows[:step]), np.array(self.totals[:step])
+            found = self._hypers[step] = _decided(self.table, rows, totals, self._filled(step))
+        return found
+
+
+class _Model:
+    """A Gaussian process whose kernel is a function of how alike two networks' choices are.
+
+    With s in [0, 1] the weighted part of the choices that agree, k = (e^cs - 1) / (e^c - 1): for
+    c → 0 Bayesian ridge regression on the choices one by one, with larger c on their products of
+    every order too. Costs are known of every network and enter linearly, as logarithms.
+    """
+
+    def __init__(
+        self, table: _Table, hypers: Hypers, rows: Rows, totals: Floats, scores: Floats
+    ) -> None:
+        self._table = table
+        powers = np.array(hypers.weights or [0] * table.groups.shape[1], dtype=np.float64)
+        weights = np.exp2(table.groups @ powers)
+        # What has one value only says nothing, and would make all networks alike.
+        weights = np.where(table.counts > 1, weights, 0.0)
+        self._weights = weights / max(weights.sum(), 1e-12)
+        self._order = Hypers.ORDERS[hypers.order]
+        self._costs = Hypers.COSTS[hypers.costs] / len(METRICS)
+        self._middle = totals.mean(axis=0)
+        spread = totals.std(axis=0)
+        self._spread = np.where(spread > 1e-9, spread, np.inf)
+        self._features = table.features(rows, self._weights)
+        self._totals = self._standardised(totals)
+        kernel = self._kernel(self._features, self._totals)
+        noise = Hypers.NOISES[hypers.noise] + 1e-6
+        self._lower = np.linalg.cholesky(kernel + noise * np.eye(len(rows)))
+        whitened = np.linalg.solve(self._lower, scores)
+        self._scale = float(whitened @ whitened) / len(rows) + 1e-12
+        self._scores = scores
+        self._solved: tuple[Floats, Floats] | None = None
+
+    def evidence(self) -> float:
+        """Return the logarithm of the marginal likelihood, its scale at the maximum."""
+        count = len(self._scores)
+        return -0.5 * count * float(np.log(self._scale)) - float(
+            np.log(np.diagonal(self._lower)).sum()
+        )
+
+    def predict(self, rows: Rows, costs: Floats) -> tuple[Floats, Floats]:
+        """Return means and standard deviations of the (standardised) scores."""
+        if self._solved is None:
+            inverse = np.linalg.inv(self._lower)
+            inverse = inverse.T @ inverse
+            self._solved = inverse, inverse @ self._scores
+        inverse, weights = self._solved
+        totals = self._standardised(self._table.totals(rows, costs))
+        across = self._kernel(self._table.features(rows, self._weights), totals)
+        own = 2.0 + self._costs * (totals * totals).sum(axis=1)
+        left = own - ((across @ inverse) * across).sum(axis=1)
+        return across @ weights, np.sqrt(np.maximum(left, 0.0) * self._scale)
+
+    def _standardised(self, totals: Floats) -> Floats:
+        standard: Floats = (totals - self._middle) / self._spread
+        return standard
+
+    def _kernel(self, features: Floats, totals: Floats) -> Floats:
+        alike = features @ self._features.T
+        shape = np.expm1(self._order * alike) / np.expm1(self._order)
+        result: Floats = 1.0 + shape + self._costs * (totals @ self._totals.T)
+        return result
+
+
+def _decided(table: _Table, rows: Rows, totals: Floats, scores: Floats) -> Hypers:
+    """Return the hyperparameters of the highest evidence that coordinate ascent finds."""
+    groups = table.groups.shape[1]
+    best = Hypers(weights=(0,) * groups)
+
+    def value(hypers: Hypers) -> float:
+        # Rounded, so that the last bits of a sum decide nothing; and the less is claimed, the more
+        # of it is believed: a power of two in a weight costs its square.
+        claimed = 0.15 * sum(power * power for power in hypers.weights)
+        return round(_Model(table, hypers, rows, totals, scores).evidence() - claimed, 6)
+
+    reached = value(best)
+    for _ in range(3):
+        before = reached
+        changes: list[tuple[str, int, int]] = [
+            (name, place, 0)
+            for name, grid in (
+                ("order", Hypers.ORDERS),
+                ("noise", Hypers.NOISES),
+                ("costs", Hypers.COSTS),
+            )
+            for place in range(len(grid))
+        ]
+        changes += [("weights", group, step) for group in range(groups) for step in (1, -1)]
+        for name, place, step in changes:
+            if name == "weights":
+                powers = list(best.weights)
+                powers[place] += step
+                if abs(powers[place]) > 4:
+                    continue
+                other = replace(best, weights=tuple(powers))
+            else:
+                other = replace(best, **{name: place})  # type: ignore[arg-type]
+            if other != best and (now := value(other)) > reached:
+                best, reached = other, now
+        if reached - before < 0.1:
+            break
+    return best
+
+
+class _Climb:
+    """Local search within the budget for the highest upper bound, among networks not seen."""
+
+    def __init__(
+        self, table: _Table, model: _Model, optimism: float, been: NDArray[np.int64]
+    ) -> None:
+        self._table = table
+        self._model = model
+        self._optimism = optimism
+        self._been = been
+
+    def run(self, starts: Rows, rng: random.Random) -> Rows | None:
+        """Return the best row found; None if all that were looked at are seen or over budget."""
+        rows, values = self._valued(starts)
+        for _ in range(24):
+            moved = self._step(rows, values, self._table.neighbours(rows))
+            if moved is None:
+                break
+            rows, values = moved
+        # At the limit of the budget what one change adds another must save: changes in pairs.
+        order = np.argsort(-values, kind="stable")[:2]
+        rows, values = rows[order], values[order]
+        for _ in range(6):
+            pairs = self._pairs(rows, rng)
+            moved = self._step(rows, values, pairs)
+            if moved is None:
+                break
+            rows, values = moved
+        best = int(values.argmax())
+        return None if values[best] == -np.inf else rows[best]
+
+    def _step(self, rows: Rows, values: Floats, near: Rows) -> tuple[Rows, Floats] | None:
+        """Return each row's best neighbour where it is better than the row; None: nowhere."""
+        if len(near) == 0:
+            return None
+        found, reached = self._valued(near)
+        found = found.reshape(len(rows), -1, rows.shape[1])
+        reached = reached.reshape(len(rows), -1)
+        best = reached.argmax(axis=1)
+        each = np.arange(len(rows))
+        better = reached[each, best] > values
+        if not better.any():
+            return None
+        return (
+            np.where(better[:, None], found[each, best], rows),
+            np.where(better, reached[each, best], values),
+        )
+
+    def _pairs(self, rows: Rows, rng: random.Random, count: int = 400) -> Rows:
+        moves, counts = self._table.moves, self._table.counts
+        if len(moves) < 2:
+            return rows[:0]
+        draws = np.random.default_rng(rng.getrandbits(63))
+        near = np.repeat(rows[:, None, :], count, axis=1)
+        each = np.arange(count)
+        for _ in range(2):
+            where, by = moves[draws.integers(len(moves), size=count)].T
+            near[:, each, where] = (near[:, each, where] + by) % counts[where]
+        return near.reshape(-1, rows.shape[1])
+
+    def _valued(self, rows: Rows) -> tuple[Rows, Floats]:
+        """Return the rows in canonical form and their upper bounds; -inf: not to be proposed."""
+        rows, costs = self._table.settle(rows)
+        values = np.full(len(rows), -np.inf)
+        open_ = self._table.allowed(costs) & ~np.isin(self._table.hashes(rows), self._been)
+        if open_.any():
+            mean, deviation = self._model.predict(rows[open_], costs[open_])
+            # Rounded, so that the last bits of a sum decide nothing.
+            values[open_] = np.round(mean + self._optimism * deviation, 9)
+        return rows, values
