@@ -212,6 +212,11 @@ class _Run:
         self._save()
 
         found = self._phase("search", lambda: self._search(space, proxy, starts))
+        if _at_chance(found.baseline.accuracy, space.num_classes):
+            self._note(
+                "the baseline is no better than chance after so little training: the search says "
+                "nothing; give it more --time, or your own --data"
+            )
         provenance = self._provenance(searched, proxy)
         best = found.baseline.architecture
         test = known_test(self.folder, best)
@@ -341,6 +346,11 @@ class _Run:
             )
         if result is None:
             self._note("the time ended before any coefficients were evaluated; resume with more")
+        elif _at_chance(result.chosen.accuracy, view(baseline).num_classes):
+            self._note(
+                "the scaled networks were no better than chance after so little training: "
+                "the choice of coefficients says nothing; give it more --time, or your own --data"
+            )
         return result
 
     def _test(self, best: Trial, proxy: Any) -> Accuracy | None:
@@ -503,6 +513,13 @@ def _digest(data: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _at_chance(accuracy: Accuracy | None, classes: int) -> bool:
+    """Say whether a measured accuracy is within two standard errors of guessing."""
+    if accuracy is None or accuracy.predicted:
+        return False
+    return accuracy.mean - 2 * accuracy.standard_error <= 1 / classes
 
 
 def _trial_line(trial: Trial) -> str:

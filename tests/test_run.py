@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from PIL import Image
 
 import nas
 import nas.run
+from nas.accuracy import Accuracy
 from nas.cli import _run as command
 from nas.files import sha256
 from nas.proxies.training import TrainingProxy, TrainingSettings
@@ -597,3 +599,11 @@ def test_a_signal_ends_it_soon_and_leaves_no_worker(
     # Another process may take it over at once.
     assert load(out / "run.json")["status"] == "running"
     assert command(["resume", str(out), "--quiet", "--jobs", "1", "--trials", "0"]) == 2
+
+
+def test_what_is_no_better_than_guessing_is_said() -> None:
+    lucky = Accuracy(mean=0.12, standard_error=0.02)
+    assert nas.run._at_chance(lucky, 10)
+    assert not nas.run._at_chance(replace(lucky, standard_error=0.005), 10)
+    assert not nas.run._at_chance(replace(lucky, predicted=True), 10)
+    assert not nas.run._at_chance(None, 10)

@@ -28,7 +28,10 @@ GRID_RESOLUTION = 64
 """Pixels of the grid's baseline: below, a step of resolution is lost in a final map of 1 x 1."""
 
 GRID_SHARE = 0.3
-"""Training images of an evaluation in the grid, over those of one in the search."""
+"""Training images of an evaluation in the grid, over those of one in the search …"""
+
+GRID_LEAST = 4_000
+"""… but not fewer than these: after less training all scaled networks are at chance."""
 
 
 def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
@@ -45,9 +48,14 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
 
 
 def grid_settings(
-    settings: TrainingSettings, space: SearchSpace, share: float = GRID_SHARE
+    settings: TrainingSettings, space: SearchSpace, share: float | None = None
 ) -> TrainingSettings:
-    """Return how scaled networks are trained, given how candidates are."""
+    """Return how scaled networks are trained, given how candidates are.
+
+    ``share`` of a candidate's training images; None: where no time is given.
+    """
+    if share is None:
+        share = max(GRID_SHARE, min(1.0, GRID_LEAST / settings.passes))
     return replace(
         settings,
         resolution=min(GRID_RESOLUTION, space.resolution),
