@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import sys
 import tempfile
 import time
 import warnings
@@ -24,20 +23,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import optuna
 
-import optuna  # noqa: E402
-
-from nas.accuracy import Accuracy  # noqa: E402
-from nas.architecture import Architecture  # noqa: E402
-from nas.catalogue import load_budget, load_space  # noqa: E402
-from nas.cost import measure_cost  # noqa: E402
-from nas.feasibility import Feasible  # noqa: E402
-from nas.samplers import SAMPLERS, Sampler, make_sampler  # noqa: E402
-from nas.search import search  # noqa: E402
-from nas.space import Value  # noqa: E402
-from nas.trial import Trial  # noqa: E402
+from nas.accuracy import Accuracy
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.catalogue import load_budget, load_space
+from nas.cost import measure_cost
+from nas.feasibility import Feasible
+from nas.proxies.protocol import Report
+from nas.samplers import SAMPLERS, Sampler, make_sampler
+from nas.search import search
+from nas.space import SearchSpace, Value
+from nas.trial import Trial
 
 PLAIN = ("tpe", "nsga2", "random")
 
@@ -51,10 +49,10 @@ def instant_accuracy(architecture: Architecture) -> float:
 class Instant:
     """A proxy that takes no time."""
 
-    def prepare(self, *_: object) -> None:
+    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
         """Prepare nothing."""
 
-    def evaluate(self, arch: Architecture, **_: object) -> Accuracy:
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
         """Return a made-up accuracy."""
         return Accuracy(instant_accuracy(arch), 0.0)
 
@@ -99,7 +97,7 @@ def ours(name: str, trials: int, budget: str) -> None:
         result = search(
             space,
             load_budget(budget),
-            Instant(),  # type: ignore[arg-type]
+            Instant(),
             trials=trials,
             sampler=sampler,
             storage=Path(folder),

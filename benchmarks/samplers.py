@@ -36,19 +36,18 @@ from statistics import fmean, median
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from nas.accuracy import Accuracy
+from nas.architecture import efficientnet_b0
+from nas.budget import Budget, parse_budget
+from nas.catalogue import load_space
+from nas.cost import measure_cost
+from nas.feasibility import Feasible
+from nas.samplers import SAMPLERS, make_sampler
+from nas.search import Proposer
+from nas.space import Choices, SearchSpace
+from nas.trial import Trial, derived_rng
 
-from nas.accuracy import Accuracy  # noqa: E402
-from nas.architecture import efficientnet_b0  # noqa: E402
-from nas.budget import Budget, parse_budget  # noqa: E402
-from nas.catalogue import load_space  # noqa: E402
-from nas.cost import measure_cost  # noqa: E402
-from nas.feasibility import Feasible  # noqa: E402
-from nas.samplers import SAMPLERS, make_sampler  # noqa: E402
-from nas.search import Proposer  # noqa: E402
-from nas.space import Choices, SearchSpace  # noqa: E402
-from nas.trial import Trial, derived_rng  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 ARCHIVE = ROOT.parent / "shared/data/accel-nasbench/anb_dataset_jsons.tar.gz"
 MARKS = (30, 60, 120, 300)
