@@ -26,6 +26,7 @@ LAYERS = (
     ("feasibility", "objective", "catalogue", "coefficients", "predictor"),
     ("data", "importing", "fitting"),
     ("proxies",),
+    ("encoding",),
     ("guided",),
     ("samplers", "storage", "engines"),
     ("search",),
@@ -263,7 +264,8 @@ def test_every_dependency_is_constrained_and_says_who_needs_it() -> None:
         for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
         if "==" in line
     }
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    extras = project["optional-dependencies"].values()
+    for requirement in [*project["dependencies"], *(one for extra in extras for one in extra)]:
         name = re.match(r"[\w.-]+", requirement)
         assert name is not None
         assert canonical(name[0]) in pinned, f"constraints.txt has no version of {requirement}"
