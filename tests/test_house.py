@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("_version", "errors"),
     ("files",),
-    ("accuracy", "architecture"),
+    ("accuracy", "architecture", "paired"),
     ("space", "model"),
     ("cost", "space_file", "table"),
     ("budget", "trial", "scaling", "record"),
@@ -30,6 +30,7 @@ LAYERS = (
     ("guided",),
     ("samplers", "storage", "engines"),
     ("search",),
+    ("rounds",),
     ("grid", "folder"),
     ("results",),
     ("run",),
@@ -48,7 +49,7 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = {"search", "grid"}
+WITHOUT_PROXIES = {"search", "rounds", "grid"}
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.

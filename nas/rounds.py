@@ -1,0 +1,136 @@
+"""Several networks measured with the same seeds, a round each, in a study and resumable."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from nas.accuracy import Accuracy
+from nas.architecture import Architecture
+from nas.engines.task import Engine, Outcome, Task
+from nas.objective import Objective
+from nas.storage import Param, Record, Study
+from nas.trial import derived_seed
+
+OnEvaluation = Callable[[int, int], None]
+"""Called with each evaluation as soon as it is on disk: how many of about how many."""
+
+
+class Rounds:
+    """Evaluations of networks, each by (round, network); a round has one seed for all.
+
+    Every evaluation is in the study before it counts; a study that has some is continued.
+
+    Args:
+        networks: what is measured; the study is of these, in this order, and of no others.
+        study: where evaluations are kept.
+        engine: where they run.
+        objective: what a score is, by accuracy or by loss; costs do not count.
+        seed: of all.
+        purpose: in a word; other purposes have other seeds.
+        params: what the study says of each network.
+        deadline: nothing starts that would probably end later than this ``time.monotonic()``.
+        total: about how many evaluations there will be.
+        on_evaluation: told after each.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Architecture],
+        study: Study,
+        engine: Engine,
+        objective: Objective,
+        *,
+        seed: int,
+        purpose: str,
+        params: Sequence[Mapping[str, Param]] | None = None,
+        deadline: float | None = None,
+        total: int = 0,
+        on_evaluation: OnEvaluation | None = None,
+    ) -> None:
+        self._networks = networks
+        self._study = study
+        self._engine = engine
+        self._objective = objective
+        self._seed = seed
+        self._purpose = purpose
+        self._params = params
+        self._deadline = deadline
+        self._total = total
+        self._on_evaluation = on_evaluation
+        self._rows = study.rows()
+
+    def run(self, turn: int, which: Sequence[int]) -> bool:
+        """Evaluate those of a round that are not yet; False where the time ended before."""
+        waiting = [number for i in which if (number := self._number(turn, i)) not in self._rows]
+        running = 0
+        while waiting or running:
+            while waiting and running < self._engine.slots and not self._late():
+                number = waiting.pop(0)
+                seed = derived_seed(self._seed, self._purpose, turn)
+                self._engine.submit(
+                    Task(number, self._networks[number % len(self._networks)], seed)
+                )
+                running += 1
+            if not running:
+                return False
+            self._record(self._engine.next())
+            running -= 1
+            if self._on_evaluation is not None:
+                self._on_evaluation(len(self._rows), max(self._total, len(self._rows)))
+        return True
+
+    def scores(self, index: int, rounds: int | None = None) -> dict[int, float]:
+        """Return a network's scores by round, of the first so many or of all."""
+        return {
+            turn: row.value
+            for turn, row in self._of(index).items()
+            if row.value is not None and (rounds is None or turn < rounds)
+        }
+
+    def accuracies(self, index: int) -> list[Accuracy]:
+        """Return what was measured of a network, by round."""
+        rows = self._of(index).values()
+        return [Accuracy(**row.attrs["accuracy"]) for row in rows if row.attrs["accuracy"]]
+
+    def reason(self, index: int) -> str:
+        """Return why an evaluation of a network failed first; empty where none did."""
+        rows = self._of(index).values()
+        return next((row.attrs["reason"] for row in rows if row.attrs["reason"]), "")
+
+    def _of(self, index: int) -> dict[int, Record]:
+        count = len(self._networks)
+        return {
+            number // count: self._rows[number]
+            for number in sorted(self._rows)
+            if number % count == index
+        }
+
+    def _number(self, turn: int, index: int) -> int:
+        return turn * len(self._networks) + index
+
+    def _record(self, outcome: Outcome) -> None:
+        accuracy = outcome.accuracy
+        index = outcome.number % len(self._networks)
+        row = Record(
+            number=outcome.number,
+            params={} if self._params is None else self._params[index],
+            state="failed" if accuracy is None else "finished",
+            value=None if accuracy is None else self._objective.quality(accuracy),
+            steps=outcome.steps,
+            attrs={
+                "architecture": self._networks[index].name,
+                "accuracy": None if accuracy is None else accuracy.to_dict(),
+                "reason": outcome.error,
+                "seconds": round(outcome.seconds, 3),
+            },
+        )
+        self._study.add(row)
+        self._rows[row.number] = row
+
+    def _late(self) -> bool:
+        if self._deadline is None:
+            return False
+        usual = [row.attrs["seconds"] for row in self._rows.values()]
+        return time.monotonic() + (statistics.median(usual) if usual else 0.0) > self._deadline
