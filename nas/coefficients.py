@@ -154,7 +154,7 @@ def spread(points: Sequence[Point], count: int, target: float = 2.0) -> list[Poi
     pool = fair + rest[: max(0, count - len(fair))]
     if len(pool) <= count:
         return pool
-    chosen = [min(pool, key=lambda p: math.dist(_shares(p), (1 / 3, 1 / 3, 1 / 3)))]
+    chosen = [min(pool, key=imbalance)]
     while len(chosen) < count:
         chosen.append(
             max(
@@ -163,6 +163,11 @@ def spread(points: Sequence[Point], count: int, target: float = 2.0) -> list[Poi
             )
         )
     return [point for point in points if point in chosen]
+
+
+def imbalance(point: Point) -> float:
+    """Return how far a point is from growing depth, width and resolution by equal shares."""
+    return math.dist(_shares(point), (1 / 3, 1 / 3, 1 / 3))
 
 
 def _shares(point: Point) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.accuracy import Accuracy, pooled
 from nas.architecture import Architecture
-from nas.coefficients import Point
+from nas.coefficients import Point, imbalance
 from nas.engines.task import Engine
 from nas.objective import Objective
 from nas.paired import compare
@@ -52,9 +52,10 @@ class GridResult:
 
     Attributes:
         points: all points evaluated, the best first, those without an accuracy last.
-        chosen: the best eligible one.
-        tied: those that cannot be told from it by what was measured (95 %); where the noise was
-            not measured, all.
+        chosen: the most balanced one of those that had all seeds and cannot be told from the best.
+        best: the eligible one with the highest score.
+        tied: those that cannot be told from the best by what was measured (95 %), the chosen left
+            out; where the noise was not measured, all.
         reference: the paper's coefficients on this baseline.
         noise: standard deviation of a score from seed to seed, what a seed does to all points alike
             taken out; None if not measured.
@@ -62,6 +63,7 @@ class GridResult:
 
     points: tuple[Evaluated, ...]
     chosen: Evaluated
+    best: Evaluated
     tied: tuple[Evaluated, ...]
     reference: Evaluated
     noise: float | None
@@ -71,6 +73,7 @@ class GridResult:
         return {
             "points": [point.to_dict() for point in self.points],
             "chosen": self.chosen.to_dict(),
+            "best": self.best.to_dict(),
             "tied": [point.to_dict() for point in self.tied],
             "reference": {"name": "EfficientNet (Tan & Le 2019)", **self.reference.to_dict()},
             "seed_to_seed_deviation": self.noise,
@@ -187,13 +190,20 @@ class _Race:
             )
         most = max(found.counts[i] for i in measured)
         means = [-math.inf if mean is None else mean for mean in found.means]
-        best = max((i for i in measured if found.counts[i] == most), key=lambda i: (means[i], -i))
-        tied = [i for i in measured if i != best and not found.difference(i, best).real]
+        last = [i for i in measured if found.counts[i] == most]
+        best = max(last, key=lambda i: (means[i], -i))
+        alike = [i for i in measured if i == best or not found.difference(i, best).real]
+        # Where measurements decide nothing the paper's finding does: dimensions grow together.
+        chosen = min(
+            (i for i in last if i in alike),
+            key=lambda i: (imbalance(self.points[i]), -means[i], i),
+        )
         order = sorted(range(len(evaluated)), key=lambda i: -means[i])
         return GridResult(
             points=tuple(evaluated[i] for i in order),
-            chosen=evaluated[best],
-            tied=tuple(evaluated[i] for i in order if i in tied),
+            chosen=evaluated[chosen],
+            best=evaluated[best],
+            tied=tuple(evaluated[i] for i in order if i in alike and i != chosen),
             reference=replace(evaluated[self._labelled], point=self._reference),
             noise=found.deviation,
         )

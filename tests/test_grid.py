@@ -15,7 +15,7 @@ import pytest
 import nas
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
-from nas.coefficients import Point, candidates, make_point, reference_point, spread
+from nas.coefficients import Point, candidates, imbalance, make_point, reference_point, spread
 from nas.engines.local import InProcess
 from nas.engines.task import Outcome, Task
 from nas.grid import grid_search
@@ -205,6 +205,9 @@ def test_ties_are_named(tmp_path: Path) -> None:
     named = {e.point.architecture.key() for e in (result.chosen, *result.tied)}
     assert named == best
     assert result.chosen not in result.tied
+    assert result.best is result.points[0]
+    # Measurements decide nothing between these three: growing evenly does.
+    assert result.chosen.point == min((points[i] for i in (2, 5, 7)), key=imbalance)
 
 
 def test_the_reference_is_never_chosen_over_the_budget(tmp_path: Path) -> None:
@@ -355,7 +358,9 @@ def test_several_slots_give_the_same_result(tmp_path: Path) -> None:
 
 def test_what_is_written(tmp_path: Path) -> None:
     result = search_grid(Toy(spread_points(), lambda i: 0.5 + 0.02 * i), tmp_path).to_dict()
-    assert list(result) == ["points", "chosen", "tied", "reference", "seed_to_seed_deviation"]
+    assert list(result) == [
+        "points", "chosen", "best", "tied", "reference", "seed_to_seed_deviation"
+    ]  # fmt: skip
     assert set(result["points"][0]) >= {
         "alpha",
         "beta",

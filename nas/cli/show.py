@@ -184,8 +184,8 @@ def grid_table(grid: GridResult) -> Table:
     """Return the coefficients evaluated, the best first."""
     table = Table(
         title="Coefficients: α depth, β width, γ resolution",
-        caption="* chosen   = cannot be told from it   P the paper's   ! off the target\n"
-        "↑ the proxy only enlarges its images for this γ",
+        caption="* chosen   = cannot be told from the best: of these the most balanced is chosen\n"
+        "P the paper's   ! off the target   ↑ the proxy only enlarges its images for this γ",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
