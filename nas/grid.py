@@ -209,7 +209,7 @@ class _Race:
         )
 
     def _evaluated(self, index: int, rounds: Rounds, score: float | None) -> Evaluated:
-        found = rounds.accuracies(index)
+        found = list(rounds.accuracies(index).values())
         return Evaluated(
             self.points[index], pooled(found) if found else None, score, rounds.reason(index)
         )

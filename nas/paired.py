@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -55,7 +55,7 @@ class Comparison:
     counts: tuple[int, ...]
     deviation: float | None
     freedom: int
-    _covariance: NDArray[np.floating[Any]]
+    _covariance: NDArray[np.floating[Any]] = field(repr=False, compare=False)
 
     def difference(self, one: int, other: int) -> Difference:
         """Return by how much the score of ``one`` is above that of ``other``.

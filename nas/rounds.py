@@ -89,10 +89,13 @@ class Rounds:
             if row.value is not None and (rounds is None or turn < rounds)
         }
 
-    def accuracies(self, index: int) -> list[Accuracy]:
+    def accuracies(self, index: int) -> dict[int, Accuracy]:
         """Return what was measured of a network, by round."""
-        rows = self._of(index).values()
-        return [Accuracy(**row.attrs["accuracy"]) for row in rows if row.attrs["accuracy"]]
+        return {
+            turn: Accuracy(**row.attrs["accuracy"])
+            for turn, row in self._of(index).items()
+            if row.attrs["accuracy"]
+        }
 
     def reason(self, index: int) -> str:
         """Return why an evaluation of a network failed first; empty where none did."""

@@ -31,7 +31,7 @@ LAYERS = (
     ("samplers", "storage", "engines"),
     ("search",),
     ("rounds",),
-    ("grid", "folder"),
+    ("grid", "contest", "folder"),
     ("results",),
     ("run",),
     ("export", "report"),
@@ -49,7 +49,7 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = {"search", "rounds", "grid"}
+WITHOUT_PROXIES = {"search", "rounds", "grid", "contest"}
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.
