@@ -14,6 +14,7 @@ from torch import Tensor
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.budget import Budget
+from nas.convolution import quicken
 from nas.data import ImageData, augment, iterate_batches, normalise, resize
 from nas.model import build
 from nas.proxies.protocol import Report
@@ -145,6 +146,8 @@ class TrainingProxy:
             torch.manual_seed(seed)
             network = build(view, zero_init_residual=True).to(self.device)
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if self.device == "cpu":
+                quicken(network)
             self._fit(network, view.resolution, seed, report)
         score = self._score(network, view.resolution, images, labels)
         balanced = "" if score.even else ", every class weighing the same"
