@@ -1,5 +1,6 @@
 """The command line: what is printed, exit statuses, and one line for every wrong input."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -364,3 +365,10 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
         assert running.stderr is not None
         assert running.stderr.read() == b""
         assert running.wait() in (0, 1)
+
+
+def test_the_commands_defaults_are_the_librarys() -> None:
+    from nas.cli.app import main_job
+    from nas.samplers import DEFAULT
+
+    assert inspect.signature(main_job).parameters["sampler"].default == DEFAULT

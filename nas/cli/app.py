@@ -84,7 +84,7 @@ def main_job(
     objective: Annotated[str, typer.Option(metavar="accuracy|reward")] = "accuracy",
     sampler: Annotated[
         str, typer.Option(metavar="NAME", help="guided, evolution, tpe, nsga2, random.")
-    ] = "tpe",
+    ] = "guided",
     trials: Trials = None,
     time: Time = None,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
