@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("_version", "errors"),
     ("files",),
-    ("accuracy", "architecture"),
+    ("accuracy", "architecture", "ranking"),
     ("space", "model"),
     ("cost", "space_file", "table"),
     ("budget", "trial", "scaling", "record"),
