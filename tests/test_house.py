@@ -23,13 +23,13 @@ LAYERS = (
     ("space", "model"),
     ("cost", "space_file", "table"),
     ("budget", "trial", "scaling", "record"),
-    ("feasibility", "objective", "catalogue", "coefficients", "predictor"),
+    ("feasibility", "objective", "catalogue", "coefficients", "predictor", "draw"),
     ("data", "importing", "fitting"),
     ("proxies",),
     ("guided",),
     ("samplers", "storage", "engines"),
     ("search",),
-    ("grid", "folder"),
+    ("grid", "folder", "fidelity"),
     ("results",),
     ("run",),
     ("export", "report"),
@@ -47,7 +47,7 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = {"search", "grid"}
+WITHOUT_PROXIES = {"search", "grid", "fidelity"}
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.
@@ -323,6 +323,7 @@ def test_a_wheel_made_from_the_sdist_is_whole(tmp_path: Path) -> None:
         ("nas.search", "from nas.proxies import Proxy"),  # loads them all
         ("nas.scaling", "def grid():\n    import nas.proxies.training"),
         ("nas.grid", "from nas.proxies.catalogue import make_proxy"),
+        ("nas.fidelity", "from nas.proxies.table import TableProxy"),
         ("nas.run", "import optuna"),
         ("nas", "from nas.cli import main"),
         ("nas.model", "import optuna"),
