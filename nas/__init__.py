@@ -1,6 +1,6 @@
 """nas-search: from a compute budget to a family of image classifiers.
 
-The public API. What needs torch is imported when it is first used.
+The public API. What needs torch or numpy is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from nas.record import save_architecture
 from nas.scaling import Coefficients, compound, family, scale
 from nas.search import SearchFailed, SearchResult, search
 from nas.space import SearchSpace
+from nas.table import read_table
 from nas.trial import Trial
 
 if TYPE_CHECKING:
     from nas.data import ImageData, load_images
+    from nas.draw import draw_networks
+    from nas.fidelity import Fidelity, measure_fidelity
     from nas.model import Network, build
     from nas.proxies.training import TrainingProxy, TrainingSettings
 
@@ -34,6 +37,7 @@ __all__ = [
     "Coefficients",
     "Cost",
     "Feasible",
+    "Fidelity",
     "Head",
     "ImageData",
     "InputError",
@@ -51,31 +55,37 @@ __all__ = [
     "__version__",
     "build",
     "compound",
+    "draw_networks",
     "family",
     "load_architecture",
     "load_budget",
     "load_images",
     "load_space",
     "measure_cost",
+    "measure_fidelity",
     "parse_budget",
+    "read_table",
     "save_architecture",
     "scale",
     "search",
 ]
 
-_WITH_TORCH = {
+_LATE = {
+    "Fidelity": "nas.fidelity",
     "ImageData": "nas.data",
     "Network": "nas.model",
     "TrainingProxy": "nas.proxies.training",
     "TrainingSettings": "nas.proxies.training",
     "build": "nas.model",
+    "draw_networks": "nas.draw",
     "load_images": "nas.data",
+    "measure_fidelity": "nas.fidelity",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WITH_TORCH:
+    if name not in _LATE:
         raise AttributeError(f"module 'nas' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_WITH_TORCH[name]), name)
+    return getattr(import_module(_LATE[name]), name)

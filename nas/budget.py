@@ -22,7 +22,9 @@ LATENCY_LATER = (
     "latency is not a limit that this version can measure; use flops, params or activations"
 )
 
-_TERM = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([KMG]?)-(flops|params|activations)")
+_AMOUNT = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([KMG]?)"
+_TERM = re.compile(rf"{_AMOUNT}-(flops|params|activations)")
+_RANGE = re.compile(f"{_AMOUNT}-{_AMOUNT}")
 _LATENCY_TERM = re.compile(r"[0-9]+(?:\.[0-9]+)?ms-latency")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _SYMBOLS = (("G", 10**9), ("M", 10**6), ("K", 10**3))
@@ -95,13 +97,37 @@ def parse_budget(text: str) -> Budget:
         if match is None:
             raise InputError(f"budget {text!r}: {term!r} is not accepted: {ACCEPTED}")
         number, unit, metric = match.groups()
-        value = int(Decimal(number) * _UNITS[unit])
+        value = _whole(number, unit)
         if value < 1:
             raise InputError(f"budget {text!r}: {term!r} is not accepted: a limit is at least 1")
         if metric in limits:
             raise InputError(f"budget {text!r}: {metric} is limited twice")
         limits[metric] = value
     return Budget(name=text, **limits)  # type: ignore[arg-type]
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """Return the lowest and the highest FLOPs of a range such as ``300M-330M``, both within it.
+
+    Raises:
+        InputError: the text is not of that form, or the range is empty.
+    """
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise InputError(f"band {text!r} is not accepted: LOW-HIGH in FLOPs, such as 300M-330M")
+    low, high = _whole(match[1], match[2]), _whole(match[3], match[4])
+    if low >= high:
+        raise InputError(f"band {text!r} is not accepted: the first must be less than the second")
+    return low, high
+
+
+def range_text(low: int, high: int) -> str:
+    """Return a range as :func:`parse_range` reads it, exactly."""
+    return f"{_exact(low)}-{_exact(high)}"
+
+
+def _whole(number: str, unit: str) -> int:
+    return int(Decimal(number) * _UNITS[unit])
 
 
 _Limit = Annotated[int, Field(ge=1, le=10**18)]

@@ -45,6 +45,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def digest(data: Any) -> str:
+    """Return the SHA-256 of plain data, in hex: the same in every process."""
+    text = json.dumps(data, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file; raise :class:`InputError` naming the file and the reason."""
     try:

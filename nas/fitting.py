@@ -24,6 +24,7 @@ from nas.predictor import (
     options_of,
     stage_options,
 )
+from nas.ranking import kendall_tau
 from nas.space import SearchSpace
 from nas.table import Table
 
@@ -111,14 +112,6 @@ def fit_predictor(
         fitted,
         space,
     )
-
-
-def kendall_tau(a: Floats, b: Floats) -> float:
-    """Return Kendall's rank correlation, τ-b."""
-    above_a = np.sign(a[:, None] - a[None, :])
-    above_b = np.sign(b[:, None] - b[None, :])
-    pairs = math.sqrt(float((above_a != 0).sum()) * float((above_b != 0).sum()))
-    return float((above_a * above_b).sum()) / pairs
 
 
 def _unique(table: Table, space: SearchSpace) -> tuple[Options, Floats]:

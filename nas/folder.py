@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -22,6 +22,8 @@ from nas.proxies.training import TrainingSettings
 RUN_FILE = "run.json"
 SCHEMA = "nas-search-run/1"
 FAMILY = "family"
+
+T = TypeVar("T")
 
 
 class Plan(BaseModel):
@@ -47,10 +49,10 @@ _BEFORE: TypeAdapter[Before] = TypeAdapter(Before)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = RUN_FILE) -> Iterator[None]:
     """Hold the folder's lock; the system lets go of it when the owner ends, however it ends.
 
-    Where no run begins, for wrong input say, no folder is left behind.
+    Where no run begins, for wrong input say, and so no file ``name``, no folder is left behind.
 
     Raises:
         InputError: another process holds it (names its pid), or it cannot be written.
@@ -78,7 +80,7 @@ def locked(folder: Path) -> Iterator[None]:
                 raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
             yield
         finally:
-            if not (folder / RUN_FILE).exists():
+            if not (folder / name).exists():
                 lock.unlink(missing_ok=True)
                 with suppress(OSError):
                     for path in made:
@@ -91,15 +93,24 @@ def read_before(folder: Path) -> Before | None:
     Raises:
         InputError: the folder holds files and no run, or the file is not a run's.
     """
-    path = folder / RUN_FILE
+    return read_own(folder, RUN_FILE, _BEFORE)
+
+
+def read_own(folder: Path, name: str, adapter: TypeAdapter[T]) -> T | None:
+    """Return what an earlier process left in the file that makes a folder ours, or None: it is new.
+
+    Raises:
+        InputError: the folder holds other files and not that one, or the file cannot be read.
+    """
+    path = folder / name
     before = None
     if path.exists():
-        before = validate(_BEFORE, parse_json(read_text(path), str(path)), str(path))
+        before = validate(adapter, parse_json(read_text(path), str(path)), str(path))
     else:
         foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
         if foreign:
             raise InputError(
-                f"{folder}: holds {sorted(foreign)[0]!r} but no {RUN_FILE}: not a run's "
+                f"{folder}: holds {sorted(foreign)[0]!r} but no {name}: not a run's "
                 "folder; name an empty one with --out"
             )
     for place in (folder, folder / FAMILY):
@@ -108,9 +119,9 @@ def read_before(folder: Path) -> Before | None:
     return before
 
 
-def check_identity(folder: Path, before: Before, identity: dict[str, Any]) -> None:
+def check_identity(folder: Path, before: dict[str, Any], identity: dict[str, Any]) -> None:
     """Raise :class:`InputError`, naming what differs, if the folder holds another run."""
-    differing = [key for key in identity if before.identity.get(key) != identity[key]]
+    differing = [key for key in identity if before.get(key) != identity[key]]
     if differing:
         raise InputError(
             f"{folder}: holds another run: {', '.join(differing)} differ; "

@@ -204,6 +204,14 @@ class Predictor:
             (choices_of(arrays.rows[row], self.space), float(arrays.accuracy[row])) for row in order
         ]
 
+    def was_fitted_on(self, choices: Choices) -> bool:
+        """Say whether a network is among those that were measured."""
+        return tuple(options_of([choices], self.space)[0].tolist()) in self._measured
+
+    @cached_property
+    def _measured(self) -> frozenset[tuple[int, ...]]:
+        return frozenset(map(tuple, self.arrays.rows.tolist()))
+
 
 def stage_options(stage: StageSpace) -> list[dict[str, Value]]:
     """Return all ways to choose in one stage, in the order that :data:`Options` counts."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +20,7 @@ from nas.data import BUILT_IN, ImageData, load_images
 from nas.engines.local import default_jobs, fits_shared_memory, local_engine
 from nas.engines.task import Engine
 from nas.feasibility import Feasible
-from nas.files import slug
+from nas.files import digest, slug
 from nas.folder import (
     SCHEMA,
     Before,
@@ -44,6 +42,7 @@ from nas.proxies.catalogue import (
     grid_settings,
     grid_work,
     known_proxy,
+    make_proxy,
     needs_images,
     settings_for_time,
 )
@@ -189,7 +188,7 @@ class _Run:
             plan = self._plan(data, space)
         grid_proxy = None
         if data is not None and plan is not None:
-            proxy = proxy or TrainingProxy(data, plan.search, settings.device)
+            proxy = proxy or make_proxy(settings.proxy_name, data, plan.search, settings.device)
             grid_proxy = TrainingProxy(data, plan.grid, settings.device)
         assert proxy is not None  # it needs no images, or there are some
         starts = [
@@ -203,7 +202,7 @@ class _Run:
         ]
         self.identity = self._identity(space, searched, proxy)
         if before is not None:
-            check_identity(self.folder, before, self.identity)
+            check_identity(self.folder, before.identity, self.identity)
         self._open(before, plan, data)
         # What cannot be started from, or stored in, is found before the run is written down.
         Proposer(space, settings.budget, make_sampler(settings.sampler), settings.seed, starts)
@@ -252,22 +251,9 @@ class _Run:
     # -- phases ---------------------------------------------------------------------------------
 
     def _load(self) -> ImageData:
-        name = self.settings.data or BUILT_IN
-        self.progress.phase(f"load {name}", None)
-        data = load_images(
-            name,
-            channels=self.settings.space.in_channels if self.settings.data is None else 3,
-            cache=_data_cache(),
-            progress=lambda done, total: self.progress.advance(done, f"of {total:,} images"),
-        )
-        for note in data.notes:
-            self._note(f"{data.name}: {note}")
-        if self.jobs > 1 and not fits_shared_memory(data.nbytes):
-            self._note(
-                f"one job instead of {self.jobs}: the images ({data.nbytes >> 20} MiB) do not fit "
-                "into shared memory (/dev/shm)"
-            )
-            self.jobs = 1
+        settings = self.settings
+        data = load_data(settings.data, settings.space, self.progress, self._note)
+        self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data
 
     def _search(
@@ -392,7 +378,7 @@ class _Run:
     def _identity(self, space: SearchSpace, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
         settings = self.settings
         return {
-            "space": _digest(asdict(space)),
+            "space": digest(asdict(space)),
             "budget": settings.budget.limits,
             "data": None if data is None else data.fingerprint,
             # What a trained one's settings are, the plan says.
@@ -477,7 +463,38 @@ class _Run:
         self.progress.note(text)
 
     def _study_name(self, phase: str, *more: str) -> str:
-        return f"{self.state['study']}-{phase}-{_digest([self.identity, *more])[:10]}"
+        return f"{self.state['study']}-{phase}-{digest([self.identity, *more])[:10]}"
+
+
+def load_data(
+    name: str | None, space: SearchSpace, progress: Progress, note: Callable[[str], None]
+) -> ImageData:
+    """Return a user's images, or with no name the built-in ones; prepared ones are remembered.
+
+    Raises:
+        InputError: there are none by that name, or they cannot be used.
+    """
+    progress.phase(f"load {name or BUILT_IN}", None)
+    data = load_images(
+        name or BUILT_IN,
+        channels=space.in_channels if name is None else 3,
+        cache=_data_cache(),
+        progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
+    )
+    for text in data.notes:
+        note(f"{data.name}: {text}")
+    return data
+
+
+def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> int:
+    """Return how many parallel processes can share the images: as many as asked for, or one."""
+    if jobs == 1 or fits_shared_memory(data.nbytes):
+        return jobs
+    note(
+        f"one job instead of {jobs}: the images ({data.nbytes >> 20} MiB) do not fit "
+        "into shared memory (/dev/shm)"
+    )
+    return 1
 
 
 @contextmanager
@@ -504,15 +521,6 @@ def _data_cache() -> Path:
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("NAS_SEARCH_CACHE") or user_cache_path("nas-search")) / "data"
-
-
-def _digest(data: Any) -> str:
-    text = json.dumps(data, sort_keys=True, default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def _at_chance(accuracy: Accuracy | None, classes: int) -> bool:

@@ -65,14 +65,18 @@ class Table:
         Raises:
             InputError: a row is not of this space; names the file and the line.
         """
-        return [space.encode(self._decode(row, space)) for row in self.rows]
+        return [space.encode(architecture) for architecture in self.architectures(space)]
 
     def measurements(self, space: SearchSpace) -> dict[Identity, list[float]]:
         """Return all accuracies of each architecture; see :meth:`canonical`."""
         found: dict[Identity, list[float]] = {}
-        for row in self.rows:
-            found.setdefault(identity(self._decode(row, space)), []).append(row.accuracy)
+        for row, architecture in zip(self.rows, self.architectures(space), strict=True):
+            found.setdefault(identity(architecture), []).append(row.accuracy)
         return found
+
+    def architectures(self, space: SearchSpace) -> list[Architecture]:
+        """Return each row's architecture; see :meth:`canonical`."""
+        return [self._decode(row, space) for row in self.rows]
 
     def _decode(self, row: Row, space: SearchSpace) -> Architecture:
         try:
@@ -83,12 +87,13 @@ class Table:
             ) from None
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path | str) -> Table:
     """Return a benchmark table.
 
     Raises:
         InputError: the file cannot be read, or a line is not a row; names the line.
     """
+    path = Path(path)
     text = read_text(path)
     rows = []
     for number, line in enumerate(text.split("\n"), 1):

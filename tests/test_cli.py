@@ -84,7 +84,7 @@ def test_version(capsys: Captured) -> None:
     "name",
     [
         *(None, "resume", "spaces", "budgets", "proxies", "cost", "scale", "evaluate"),
-        *("import", "fit-predictor"),
+        *("import", "fit-predictor", "fidelity"),
     ],
 )
 def test_help(name: str | None, capsys: Captured) -> None:

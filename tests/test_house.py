@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("_version", "errors"),
     ("files",),
-    ("accuracy", "architecture", "paired", "convolution"),
+    ("accuracy", "architecture", "ranking", "paired", "convolution"),
     ("space", "model"),
     ("cost", "space_file", "table"),
     ("budget", "trial", "scaling", "record"),
-    ("feasibility", "objective", "catalogue", "coefficients", "predictor"),
+    ("feasibility", "objective", "catalogue", "coefficients", "predictor", "draw"),
     ("data", "importing", "fitting"),
     ("proxies",),
     ("encoding",),
@@ -31,7 +31,7 @@ LAYERS = (
     ("samplers", "storage", "engines"),
     ("search",),
     ("rounds",),
-    ("grid", "contest", "folder"),
+    ("grid", "contest", "folder", "fidelity"),
     ("results",),
     ("run",),
     ("export", "report"),
@@ -49,7 +49,7 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = {"search", "rounds", "grid", "contest"}
+WITHOUT_PROXIES = {"search", "rounds", "grid", "contest", "fidelity"}
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.
@@ -326,6 +326,7 @@ def test_a_wheel_made_from_the_sdist_is_whole(tmp_path: Path) -> None:
         ("nas.search", "from nas.proxies import Proxy"),  # loads them all
         ("nas.scaling", "def grid():\n    import nas.proxies.training"),
         ("nas.grid", "from nas.proxies.catalogue import make_proxy"),
+        ("nas.fidelity", "from nas.proxies.table import TableProxy"),
         ("nas.run", "import optuna"),
         ("nas", "from nas.cli import main"),
         ("nas.model", "import optuna"),

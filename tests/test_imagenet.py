@@ -20,7 +20,7 @@ from nas.architecture import Stage
 from nas.cli import _run as command
 from nas.data import load_images
 from nas.errors import InputError
-from nas.fitting import fit_predictor, kendall_tau
+from nas.fitting import fit_predictor
 from nas.importing import import_accel_nasbench
 from nas.predictor import choices_of, options_of, read_predictor, write_predictor
 from nas.proxies.catalogue import default_proxy
@@ -251,15 +251,6 @@ def test_the_command_prints_what_it_is_worth(
     assert said["bytes"] == sum(path.stat().st_size for path in files)
     assert command([*words, "--quiet"]) == 0
     assert "Kendall" in capsys.readouterr().out
-
-
-def test_kendall_tau() -> None:
-    a = np.array([1.0, 2.0, 3.0, 4.0])
-    assert kendall_tau(a, a) == 1
-    assert kendall_tau(a, -a) == -1
-    assert kendall_tau(a, np.array([1.0, 3.0, 2.0, 4.0])) == pytest.approx(2 / 3)
-    # Knight 1966: ties count on neither side.
-    assert kendall_tau(a, np.array([1.0, 1.0, 2.0, 3.0])) == pytest.approx(5 / 30**0.5)
 
 
 # ── Commands and runs ────────────────────────────────────────────────────────────────────────────

@@ -234,7 +234,11 @@ def test_settings_suit_the_data() -> None:
     assert grid_settings(TrainingSettings(passes=20_000), large).passes == 6_000
     timed = settings_for_time(data, tiny, 0.01, "cpu")
     assert timed.passes == 256
-    assert settings_for_time(data, tiny, 20, "cpu").passes > 256
+    # A short training is validated on no more than it saw: its time is for training.
+    assert (timed.validation_images, timed.check_images) == (256, 64)
+    longer = settings_for_time(data, tiny, 20, "cpu")
+    assert longer.passes > 256
+    assert longer.validation_images <= longer.passes
 
 
 def test_proxies_by_name() -> None:

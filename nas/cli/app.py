@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nas._version import __version__
+from nas.draw import SAMPLES
 from nas.errors import InputError
 
 app = typer.Typer(
@@ -250,6 +251,59 @@ def evaluate(
         seeds=seeds,
         seconds=duration(time),
         device=device or "cpu",
+        json=json,
+        quiet=quiet,
+    )
+
+
+@app.command()
+def fidelity(
+    table: Annotated[
+        str, typer.Option(metavar="FILE", help="Networks whose accuracy is known: JSON Lines.")
+    ],
+    space: Space = "efficientnet",
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="training, imagenet, table:FILE. Default: as in a search."
+        ),
+    ] = None,
+    data: Data = None,
+    samples: Annotated[
+        int, typer.Option(metavar="N", help="Networks drawn of the table, and of each band.")
+    ] = SAMPLES,
+    band: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LOW-HIGH", help="FLOPs, as 300M-330M; may be repeated."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="10m", help="For the proxy's preparation and all evaluations."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    jobs: Jobs = None,
+    device: Device = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep it there; the same command goes on.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how far a proxy can be trusted: how well it ranks networks whose accuracy is known."""
+    from nas.cli.fidelity import show_fidelity
+
+    show_fidelity(
+        Path(table),
+        space,
+        proxy,
+        data,
+        samples=samples,
+        bands=band or [],
+        seconds=duration(time),
+        seed=seed,
+        jobs=jobs,
+        device=device or "cpu",
+        out=None if out is None else Path(out),
         json=json,
         quiet=quiet,
     )

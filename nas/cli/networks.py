@@ -181,18 +181,19 @@ def show_accuracy(
 ) -> None:
     """Print the accuracy of a network by a proxy."""
     from nas.catalogue import load_space
-    from nas.proxies.catalogue import check_proxy, needs_images
+    from nas.proxies.catalogue import check_data, check_proxy, needs_images
 
     if seeds < 1:
         raise InputError(f"seeds: {seeds} is not accepted: at least 1")
     check_proxy(proxy_name)
+    check_data(proxy_name, data_name)
     check_device(device)
     architecture, space = load_architecture(name), load_space(space_name)
     if needs_images(proxy_name):
         with Show(quiet=quiet, json=json) as show:
-            accuracy = _trained(architecture, space, data_name, seed, seeds, seconds, device, show)
-    elif data_name is not None:
-        raise InputError(f"--data {data_name}: not accepted: proxy {proxy_name} looks at no images")
+            accuracy = _trained(
+                architecture, space, proxy_name, data_name, seed, seeds, seconds, device, show
+            )
     else:
         accuracy = _known(architecture, space, proxy_name)
     if json:
@@ -222,6 +223,7 @@ def _known(architecture: Architecture, space: SearchSpace, proxy_name: str) -> A
 def _trained(
     architecture: Architecture,
     space: SearchSpace,
+    proxy_name: str,
     data_name: str | None,
     seed: int,
     seeds: int,
@@ -231,19 +233,13 @@ def _trained(
 ) -> Accuracy:
     import tempfile
 
-    from nas.data import BUILT_IN, load_images
-    from nas.proxies.catalogue import default_settings, settings_for_time
-    from nas.proxies.training import TrainingProxy
+    from nas.proxies.catalogue import make_proxy, training_settings
+    from nas.run import load_data
 
-    show.phase("load", None)
-    data = load_images(data_name or BUILT_IN, progress=lambda done, total: show.advance(done))
+    data = load_data(data_name, space, show, show.note)
     space = replace(space, resolution=architecture.resolution)
-    settings = (
-        default_settings(data, space)
-        if seconds is None
-        else settings_for_time(data, space, seconds / seeds, device)
-    )
-    proxy = TrainingProxy(data, settings, device)
+    each = None if seconds is None else seconds / seeds
+    proxy = make_proxy(proxy_name, data, training_settings(data, space, each, device), device)
     with tempfile.TemporaryDirectory() as folder:
         proxy.prepare(space, Budget("none"), Path(folder))
     show.phase("evaluate", seeds)

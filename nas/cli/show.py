@@ -101,7 +101,9 @@ class Show:
             else:
                 self._bar.update(self._task, completed=done, text=escape(text))
         elif not self._quiet and self._total:
-            self._line(f"{self._phase} {self._done}/{self._total} {text}")
+            # A line for each of what takes milliseconds and has nothing to say would be noise.
+            if text or self._done == self._total or time.monotonic() - self._spoke > 1:
+                self._line(f"{self._phase} {self._done}/{self._total} {text}")
         elif not self._quiet and time.monotonic() - self._spoke > 10:
             self._line(f"{self._phase} {done} {text}")
 

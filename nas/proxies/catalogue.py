@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from nas.budget import Budget
 from nas.data import BUILT_IN, ImageData
 from nas.errors import InputError
@@ -32,6 +34,9 @@ GRID_SHARE = 0.3
 
 GRID_LEAST = 4_000
 """… but not fewer than these: after less training all scaled networks are at chance."""
+
+_CHECKED = 0.25
+"""Of the images of a short training, so many validate it on the way."""
 
 
 def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
@@ -79,17 +84,49 @@ def settings_for_time(
 ) -> TrainingSettings:
     """Return settings that train a candidate in about ``seconds`` on this machine, one core.
 
-    Measured on the space's middle: a network of every choice's middle value.
+    Measured on the space's middle: a network of every choice's middle value. A short training is
+    validated on no more images than it was trained on; an image costs a third there.
     """
     settings = default_settings(data, space)
+    images = seconds * _training_speed(data, space, replace(settings, passes=384), device)
+    validated = (settings.validation_images + settings.check_images) / 3
+    share = 1 + (1 + _CHECKED) / 3
+    passes = min(0.85 * images, max(0.95 * images - validated, 0.95 * images / share))
+    passes = int(max(256, min(200_000, passes)))
+    return replace(
+        settings,
+        passes=passes,
+        validation_images=min(settings.validation_images, passes),
+        check_images=min(settings.check_images, int(_CHECKED * passes)),
+    )
+
+
+def _training_speed(
+    data: ImageData, space: SearchSpace, settings: TrainingSettings, device: str
+) -> float:
+    """Return training images a second of the space's middle network, with one thread."""
     middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
-    probe = TrainingProxy(data, replace(settings, passes=384, validation_images=64), device)
-    probe.prepare(space, Budget("none"), Path())
-    probe.evaluate(middle, seed=0, report=lambda step, value: False)
-    start = time.perf_counter()
-    probe.evaluate(middle, seed=0, report=lambda step, value: False)
-    speed = 384 / (time.perf_counter() - start)
-    return replace(settings, passes=int(max(256, min(200_000, 0.85 * seconds * speed))))
+    settings = replace(settings, validation_images=64, checks=())
+    proxy = TrainingProxy(data, settings, device)
+    proxy.prepare(space, Budget("none"), Path())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in parallel processes; more than one wait for others' work
+    try:
+        proxy.evaluate(middle, seed=0, report=lambda step, value: False)
+        start = time.perf_counter()
+        proxy.evaluate(middle, seed=0, report=lambda step, value: False)
+    finally:
+        torch.set_num_threads(threads)
+    return settings.passes / (time.perf_counter() - start)
+
+
+def training_settings(
+    data: ImageData, space: SearchSpace, seconds: float | None, device: str
+) -> TrainingSettings:
+    """Return settings for so many seconds a candidate, or None: with no limit on time."""
+    if seconds is None:
+        return default_settings(data, space)
+    return settings_for_time(data, space, seconds, device)
 
 
 def needs_images(name: str) -> bool:
@@ -107,6 +144,36 @@ def default_proxy(space: SearchSpace, data: str | None) -> str:
     return TRAINING
 
 
+def make_proxy(
+    name: str,
+    data: ImageData | None = None,
+    settings: TrainingSettings | None = None,
+    device: str = "cpu",
+) -> Proxy:
+    """Return a proxy by its name, not prepared yet.
+
+    Args:
+        name: of the catalogue.
+        data: images, for a proxy that needs them.
+        settings: how that one trains.
+        device: where it does.
+
+    Raises:
+        InputError: unknown name, or a table that cannot be read.
+    """
+    check_proxy(name)
+    if needs_images(name):
+        assert data is not None, "the caller loads images for a proxy that needs them"
+        return TrainingProxy(data, settings, device)
+    if name.startswith(_TABLE):
+        from nas.proxies.table import TableProxy
+
+        return TableProxy(read_table(Path(name.removeprefix(_TABLE))))
+    from nas.proxies.imagenet import ImagenetProxy
+
+    return ImagenetProxy()
+
+
 def known_proxy(name: str, space: SearchSpace) -> Proxy:
     """Return a proxy that needs no images, ready for the space.
 
@@ -114,16 +181,7 @@ def known_proxy(name: str, space: SearchSpace) -> Proxy:
         InputError: unknown name, a table that cannot be read or is of another space, a space that
             the predictor does not know.
     """
-    check_proxy(name)
-    proxy: Proxy
-    if name.startswith(_TABLE):
-        from nas.proxies.table import TableProxy
-
-        proxy = TableProxy(read_table(Path(name.removeprefix(_TABLE))))
-    else:
-        from nas.proxies.imagenet import ImagenetProxy
-
-        proxy = ImagenetProxy()
+    proxy = make_proxy(name)
     proxy.prepare(space, Budget("none"), Path())
     return proxy
 
@@ -134,6 +192,12 @@ def check_proxy(name: str) -> None:
         return
     if name not in PROXIES or name.startswith(_TABLE):
         raise InputError(f"proxy {name!r} is not accepted: {', '.join(PROXIES)}")
+
+
+def check_data(name: str, data: str | None) -> None:
+    """Raise :class:`InputError` where images are given to a proxy that looks at none."""
+    if data is not None and not needs_images(name):
+        raise InputError(f"--data {data}: not accepted: proxy {name} looks at no images")
 
 
 def check_grid_proxy(name: str) -> None:

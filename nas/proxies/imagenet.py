@@ -118,6 +118,21 @@ class ImagenetProxy:
             for choices, accuracy in self.predictor.nearest(self._choices(arch), count)
         ]
 
+    def in_sample(self, table_sha256: str, arch: Architecture) -> bool:
+        """Say whether the predictor was fitted on this very network, or on that whole table."""
+        if table_sha256 == self.predictor.about.table_sha256:
+            return True
+        return self.predictor.was_fitted_on(self._choices(arch))
+
+    @property
+    def held_out(self) -> str:
+        """What the predictor reached on networks that it was not fitted on, in words."""
+        scores = self.predictor.about.scores
+        return (
+            f"Kendall τ {scores.kendall_tau:.3f}, RMSE {100 * scores.rmse:.2f} points "
+            f"({scores.held_out:.0%} of the networks held out, mean of {scores.splits} splits)"
+        )
+
     def _choices(self, arch: Architecture) -> Choices:
         space = self.predictor.space
         for key in ("resolution", "in_channels"):

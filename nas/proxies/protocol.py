@@ -27,7 +27,10 @@ class Proxy(Protocol):
     * ``describe() -> dict``: its settings, plain data; a run with other settings is another run;
     * ``test(arch, *, seed) -> Accuracy``: the accuracy on images never used for choosing;
     * ``corrected(arch) -> Accuracy`` and ``nearest(arch) -> list``: what is to be expected of a
-      network that was chosen as the best of many, and what was really measured near it.
+      network that was chosen as the best of many, and what was really measured near it;
+    * ``in_sample(table_sha256, arch) -> bool``: whether what the benchmark table of that hash says
+      of this network went into the proxy; and ``held_out: str``: what it reached where that was
+      not so.
 
     To run in parallel processes (``jobs > 1``) it must be picklable.
     """

@@ -43,6 +43,10 @@ class TableProxy:
             "rows": len(self._table.rows),
         }
 
+    def in_sample(self, table_sha256: str, arch: Architecture) -> bool:
+        """Say whether that table is this one."""
+        return table_sha256 == self._table.sha256
+
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
         """Read the rows as choices of ``space``.
 

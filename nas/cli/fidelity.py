@@ -1,0 +1,246 @@
+"""The command ``fidelity``: from the command line to a proxy's judgement, and its numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nas.catalogue import load_space
+from nas.cli.app import check_device
+from nas.cli.show import Show, print_json
+from nas.errors import InputError
+from nas.files import digest, write_json
+from nas.proxies.training import TrainingSettings
+from nas.table import read_table
+
+if TYPE_CHECKING:
+    from nas.draw import Draw
+    from nas.fidelity import Fidelity, Measured
+    from nas.ranking import Agreement
+
+FILE = "fidelity.json"
+SCHEMA = "nas-search-fidelity/1"
+
+PLANNED = 0.8
+"""Of --time, trainings are to fill so much; measuring their speed and starting takes the rest."""
+
+
+class _Begun(BaseModel):
+    """What of ``fidelity.json`` the same command goes by when it is given again."""
+
+    model_config = ConfigDict(extra="ignore")
+    schema_: Annotated[Literal["nas-search-fidelity/1"], Field(alias="schema")]
+    identity: dict[str, Any]
+    training: TrainingSettings | None
+
+
+def show_fidelity(
+    table_path: Path,
+    space_name: str,
+    proxy_name: str | None,
+    data_name: str | None,
+    *,
+    samples: int,
+    bands: Sequence[str],
+    seconds: float | None,
+    seed: int,
+    jobs: int | None,
+    device: str,
+    out: Path | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Print how far a proxy can be trusted."""
+    from nas.draw import draw_networks
+    from nas.proxies.catalogue import check_data, check_proxy, default_proxy
+
+    space = load_space(space_name)
+    name = proxy_name or default_proxy(space, data_name)
+    check_proxy(name)
+    check_data(name, data_name)
+    check_device(device)
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs: {jobs} is not accepted: at least 1")
+    with Show(quiet=quiet, json=json) as show:
+        show.phase("draw networks", None)
+        draw = draw_networks(read_table(table_path), space, samples=samples, bands=bands, seed=seed)
+        with _folder(out) as folder:
+            result = _measure(draw, name, data_name, seconds, jobs, device, folder, show)
+    if json:
+        print_json(result.to_dict())
+        return
+    console = Console(highlight=False)
+    if not quiet:
+        console.print(_table(result))
+    for line in (*result.notes, _conclusion(result)):
+        console.print(escape(line), soft_wrap=True)
+
+
+def _measure(
+    draw: Draw,
+    name: str,
+    data_name: str | None,
+    seconds: float | None,
+    jobs: int | None,
+    device: str,
+    folder: Path | None,
+    show: Show,
+) -> Fidelity:
+    """Make the proxy, let it be judged, and keep in the folder what the same command goes by."""
+    from nas.engines.local import default_jobs
+    from nas.fidelity import measure_fidelity
+    from nas.folder import check_identity, read_own
+    from nas.proxies.catalogue import make_proxy, needs_images, training_settings
+    from nas.proxies.protocol import description
+    from nas.run import jobs_that_fit, load_data
+
+    before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
+    space, count, data, training = draw.space, jobs or 1, None, None
+    if needs_images(name):
+        data = load_data(data_name, space, show, show.note)
+        space = replace(space, in_channels=data.channels, num_classes=data.num_classes)
+        count = jobs_that_fit(data, jobs or default_jobs(device), show.note)
+    start = time.monotonic()
+    show.phase("prepare", None)
+    if data is not None:
+        each = None if seconds is None else PLANNED * seconds * count / len(draw.networks)
+        training = (
+            training_settings(data, space, each, device) if before is None else before.training
+        )
+    proxy = make_proxy(name, data, training, device)
+    identity = {
+        "space": digest(asdict(draw.space)),
+        "table": draw.table.sha256,
+        "data": None if data is None else data.fingerprint,
+        # How one is trained stands beside this: it may have been measured by the clock.
+        "proxy": name if data is not None else description(proxy),
+        "seed": draw.seed,
+    }
+    if folder is not None and before is not None:
+        check_identity(folder, before.identity, identity)
+    state = {
+        "schema": SCHEMA,
+        "identity": identity,
+        "training": None if training is None else asdict(training),
+    }
+    if folder is not None:
+        write_json(folder / FILE, state)
+    begun = False
+
+    def on_evaluation(done: int, total: int) -> None:
+        nonlocal begun
+        if not begun:
+            show.phase("evaluate", total)
+        if not begun and done:
+            show.advance(done, "already done")
+        elif begun:
+            show.advance(1)
+        begun = True
+
+    try:
+        result = measure_fidelity(
+            draw,
+            proxy,
+            space=space,
+            jobs=count,
+            seconds=None if seconds is None else start + seconds - time.monotonic(),
+            folder=folder,
+            study_name=f"fidelity-{digest(state)[:10]}",
+            on_evaluation=on_evaluation,
+        )
+    except InputError:
+        if folder is not None and before is None and not begun:
+            (folder / FILE).unlink()  # the proxy cannot work here: nothing has begun
+        raise
+    if folder is not None:
+        write_json(folder / FILE, state | {"result": result.to_dict()})
+    return result
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path | None]:
+    from nas.folder import locked
+
+    if out is None:
+        yield None
+        return
+    with locked(out, FILE):
+        yield out
+
+
+# -- on the terminal ------------------------------------------------------------------------------
+
+
+def _table(result: Fidelity) -> Table:
+    proxy = str(result.proxy["name"])
+    table = Table(
+        title=f"How {escape(proxy)} ranks, and FLOPs or parameters alone: Kendall τ, its 95 %",
+        caption="regret: accuracy lost by picking its first; or the best of its first 5",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for heading in ("", "samples", "τ", "Spearman", "τ FLOPs", "τ params", "regret", "of 5"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for measured in (result.overall, *result.bands):
+        ranking = measured.ranking
+        table.add_row(
+            str(measured.group),
+            str(measured.finished),
+            *(
+                ("–",) * 6
+                if ranking is None
+                else (
+                    _tau(ranking.proxy),
+                    _number(ranking.proxy.spearman),
+                    _tau(ranking.flops),
+                    _tau(ranking.params),
+                    f"{ranking.proxy.regret:.4f}",
+                    f"{ranking.proxy.regret_top5:.4f}",
+                )
+            ),
+        )
+    return table
+
+
+def _tau(score: Agreement) -> str:
+    low, high = score.kendall_tau_ci95
+    return f"{_number(score.kendall_tau)}\n{_number(low, 2)}…{_number(high, 2)}"
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+_VERDICTS = {
+    "better": "ranks better than FLOPs alone",
+    "worse": "ranks worse than FLOPs alone",
+    "equal": "cannot be told from FLOPs alone",
+}
+
+
+def _conclusion(result: Fidelity) -> str:
+    """Say in one sentence where the proxy beats FLOPs alone, by the paired bootstrap."""
+    found: dict[str, list[str]] = {}
+    for measured in (result.overall, *result.bands):
+        found.setdefault(_verdict(measured), []).append(
+            "over all" if measured.group.flops is None else f"in {measured.group}"
+        )
+    parts = [f"{verdict} {', '.join(where)}" for verdict, where in found.items()]
+    return f"{result.proxy['name']} " + "; it ".join(parts) + " (95 %)."
+
+
+def _verdict(measured: Measured) -> str:
+    if measured.ranking is None:
+        return "ranked too few networks"
+    return _VERDICTS[measured.ranking.verdict]
