@@ -45,6 +45,7 @@ from nas.proxies.catalogue import (
     make_proxy,
     needs_images,
     settings_for_time,
+    trains,
 )
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.training import TrainingProxy
@@ -102,7 +103,7 @@ class Settings:
     @property
     def trial_count(self) -> int:
         """How many trials, in all."""
-        return self.trials or (TRIALS if needs_images(self.proxy_name) else QUICK_TRIALS)
+        return self.trials or (TRIALS if trains(self.proxy_name) else QUICK_TRIALS)
 
     @property
     def folder(self) -> Path:
@@ -167,7 +168,8 @@ class _Run:
         self.notes: list[str] = []
         self.state: dict[str, Any] = {}
         self.identity: dict[str, Any] = {}
-        self.trains = needs_images(settings.proxy_name)
+        self.trains = trains(settings.proxy_name)
+        self.looks = needs_images(settings.proxy_name)
         self.jobs = settings.jobs or default_jobs(settings.device)
 
     def run(self) -> RunResult:
@@ -175,11 +177,11 @@ class _Run:
         before = read_before(self.folder)
         # Before images are loaded: a wrong table is to be found at once.
         proxy: Proxy | None = None
-        if not self.trains:
+        if not self.looks:
             proxy = known_proxy(settings.proxy_name, settings.space)
-        data = self._load() if settings.data or self.trains or settings.scale else None
+        data = self._load() if settings.data or self.looks or settings.scale else None
         # The built-in images are those of a proxy that trains, and not what the user wants to sort.
-        searched = data if settings.data or self.trains else None
+        searched = data if settings.data or self.looks else None
         space = settings.space
         if searched is not None:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
@@ -188,7 +190,8 @@ class _Run:
             plan = self._plan(data, space)
         grid_proxy = None
         if data is not None and plan is not None:
-            proxy = proxy or make_proxy(settings.proxy_name, data, plan.search, settings.device)
+            if proxy is None:
+                proxy = make_proxy(settings.proxy_name, data, plan.search, settings.device)
             grid_proxy = TrainingProxy(data, plan.grid, settings.device)
         assert proxy is not None  # it needs no images, or there are some
         starts = [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import torch
 from nas.architecture import Architecture, Stage
 from nas.budget import Budget
 from nas.catalogue import load_space
+from nas.cli import _run as command
 from nas.cost import measure_cost
 from nas.data import ImageData
 from nas.model import build
@@ -100,3 +103,24 @@ def test_naswot_tells_different_images_from_alike_ones() -> None:
 def test_naswot_without_images_is_refused() -> None:
     with pytest.raises(ValueError, match="needs images"):
         ZeroCostProxy("naswot")
+
+
+@pytest.mark.parametrize("measure", ["synflow", "naswot"])
+def test_a_search_by_a_measure(
+    measure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "run"
+    arguments = ["--budget", "200M-flops", "--proxy", f"zero-cost:{measure}", "--no-scale"]
+    assert command([*arguments, "--trials", "3", "--out", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["trials"] == {"finished": 3, "failed": 0}
+    assert "no accuracy" in result["baseline"]["accuracy"]["metric"]
+
+
+def test_an_unknown_measure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["--budget", "200M-flops", "--proxy", "zero-cost:luck"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert "zero-cost:luck" in error
+    assert "zero-cost:synflow" in error

@@ -19,12 +19,14 @@ from nas.table import read_table
 PROXIES: dict[str, str] = {
     "training": "trains each candidate from scratch, narrow, at few pixels, briefly; ranks by loss",
     "imagenet": "predicts ImageNet top-1 after 16 epochs, from 5,138 real trainings; no images",
+    "zero-cost:NAME": "scores without training, as baselines: synflow, naswot, flops, params",
     "table:FILE": "looks each candidate up in a benchmark table (JSON Lines); no images",
 }
 """The proxies by name, a line each."""
 
 TRAINING = "training"
 _TABLE = "table:"
+_ZERO_COST = "zero-cost:"
 
 GRID_RESOLUTION = 64
 """Pixels of the grid's baseline: below, a step of resolution is lost in a final map of 1 x 1."""
@@ -129,9 +131,14 @@ def training_settings(
     return settings_for_time(data, space, seconds, device)
 
 
-def needs_images(name: str) -> bool:
-    """Say whether the proxy of that name trains, and so needs images."""
+def trains(name: str) -> bool:
+    """Say whether the proxy of that name trains every candidate."""
     return name == TRAINING
+
+
+def needs_images(name: str) -> bool:
+    """Say whether the proxy of that name looks at images."""
+    return name in (TRAINING, f"{_ZERO_COST}naswot")
 
 
 def default_proxy(space: SearchSpace, data: str | None) -> str:
@@ -162,8 +169,12 @@ def make_proxy(
         InputError: unknown name, or a table that cannot be read.
     """
     check_proxy(name)
-    if needs_images(name):
-        assert data is not None, "the caller loads images for a proxy that needs them"
+    assert data is not None or not needs_images(name), "the caller loads images where needed"
+    if name.startswith(_ZERO_COST):
+        from nas.proxies.zero_cost import ZeroCostProxy
+
+        return ZeroCostProxy(name.removeprefix(_ZERO_COST), data, device)
+    if data is not None and name == TRAINING:
         return TrainingProxy(data, settings, device)
     if name.startswith(_TABLE):
         from nas.proxies.table import TableProxy
@@ -190,6 +201,15 @@ def check_proxy(name: str) -> None:
     """Raise :class:`InputError` unless a proxy has that name."""
     if name.startswith(_TABLE) and name != _TABLE:
         return
+    if name.startswith(_ZERO_COST):
+        from nas.proxies.zero_cost import MEASURES
+
+        if name.removeprefix(_ZERO_COST) in MEASURES:
+            return
+        raise InputError(
+            f"proxy {name!r} is not accepted: "
+            + ", ".join(f"{_ZERO_COST}{measure}" for measure in MEASURES)
+        )
     if name not in PROXIES or name.startswith(_TABLE):
         raise InputError(f"proxy {name!r} is not accepted: {', '.join(PROXIES)}")
 
@@ -203,7 +223,7 @@ def check_data(name: str, data: str | None) -> None:
 def check_grid_proxy(name: str) -> None:
     """Raise :class:`InputError` unless that proxy can measure scaled networks."""
     check_proxy(name)
-    if not needs_images(name):
+    if not trains(name):
         raise InputError(
             f"grid proxy {name!r} is not accepted: {TRAINING} (a predictor or a table knows "
             "nothing of scaled networks)"
