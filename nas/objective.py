@@ -46,7 +46,10 @@ class Objective:
 
     def score(self, accuracy: Accuracy, cost: Cost) -> float:
         """Return what the search maximises."""
-        quality = self.quality(accuracy)
+        return self.reward(self.quality(accuracy), cost)
+
+    def reward(self, quality: float, cost: Cost) -> float:
+        """Return what the search maximises, given what stands for accuracy."""
         if self.kind == "accuracy":
             return quality
         if self.target_flops is None:

@@ -31,7 +31,8 @@ LAYERS = (
     ("samplers", "storage", "engines"),
     ("search",),
     ("rounds",),
-    ("grid", "contest", "folder", "fidelity"),
+    ("grid", "contest", "folder", "fidelity", "check"),
+    ("finalists",),
     ("results",),
     ("run",),
     ("export", "report"),
@@ -49,7 +50,7 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = {"search", "rounds", "grid", "contest", "fidelity"}
+WITHOUT_PROXIES = {"search", "rounds", "grid", "contest", "fidelity", "check", "finalists"}
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.
