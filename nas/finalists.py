@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,9 @@ def finalists(trials: Sequence[Trial], count: int) -> tuple[Trial, ...]:
     return tuple(ranked(trials)[:count])
 
 
-def entrants(chosen: Sequence[Trial], reference: Architecture) -> list[Architecture]:
-    """Return all networks of the finals; a reference that was found is not trained twice."""
-    networks = [trial.architecture for trial in chosen]
+def entrants(architectures: Iterable[Architecture], reference: Architecture) -> list[Architecture]:
+    """Return networks and the reference; a reference that is one of them is not trained twice."""
+    networks = list(architectures)
     if reference.key() not in {network.key() for network in networks}:
         networks.append(reference)
     return networks

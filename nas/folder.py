@@ -31,6 +31,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     search: TrainingSettings
+    finals: TrainingSettings
     grid: TrainingSettings
 
 

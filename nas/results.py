@@ -7,20 +7,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
+from nas.contest import Contest
 from nas.cost import CONVENTION, measure_cost
-from nas.files import validate, write_json
+from nas.files import write_json
+from nas.finalists import Finals
 from nas.folder import FAMILY
 from nas.grid import GridResult
-from nas.record import Record, read_record
+from nas.record import Record
 from nas.scaling import family
 from nas.search import SearchResult
 from nas.trial import Trial
-
-_ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
 
 def write_found(
@@ -74,19 +72,17 @@ def write_family(folder: Path, baseline: Record, grid: GridResult | None) -> tup
     return members
 
 
-def known_test(folder: Path, architecture: Architecture) -> Accuracy | None:
-    """Return the test accuracy that the folder's baseline has, if it is this architecture.
+def write_finals(folder: Path, finals: Finals | None, test: Contest | None) -> None:
+    """Write ``finalists.json``; without finals, what earlier ones left is removed.
 
-    The test images are looked at once: a resumed run takes what the first one saw.
+    ``test``: the baseline, then the reference if it is another, on images that chose nothing.
     """
-    path = folder / "baseline.json"
-    if not path.exists():
-        return None
-    before = read_record(path)
-    known = before.provenance.get("test")
-    if known is None or before.architecture.key() != architecture.key():
-        return None
-    return validate(_ACCURACY, known, f"{path}: provenance.test")
+    path = folder / "finalists.json"
+    if finals is None:
+        path.unlink(missing_ok=True)
+        return
+    tested = None if test is None else test.to_dict(against=len(test.entries) - 1)
+    write_json(path, {**finals.to_dict(), "test": tested})
 
 
 def _record(trial: Trial, provenance: dict[str, Any]) -> Record:

@@ -7,20 +7,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from nas._version import __version__
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture
+from nas.architecture import Architecture, efficientnet_b0
 from nas.budget import Budget
+from nas.check import Check, check, sample
 from nas.coefficients import View, candidates, reference_point, spread
+from nas.contest import Contest, contest
 from nas.cost import CONVENTION
 from nas.data import BUILT_IN, ImageData, load_images
 from nas.engines.local import default_jobs, fits_shared_memory, local_engine
 from nas.engines.task import Engine
 from nas.feasibility import Feasible
 from nas.files import digest, slug
+from nas.finalists import Finals, entrants, finalists, finals
 from nas.folder import (
     SCHEMA,
     Before,
@@ -39,6 +43,7 @@ from nas.proxies.catalogue import (
     check_proxy,
     default_proxy,
     default_settings,
+    final_settings,
     grid_settings,
     grid_work,
     known_proxy,
@@ -48,24 +53,27 @@ from nas.proxies.catalogue import (
     trains,
 )
 from nas.proxies.protocol import Proxy, description
-from nas.proxies.training import TrainingProxy
+from nas.proxies.training import Tested, TrainingProxy, TrainingSettings
 from nas.record import Record
-from nas.results import known_test, write_family, write_found
+from nas.results import write_family, write_finals, write_found
+from nas.rounds import Rounds
 from nas.samplers import DEFAULT, make_sampler
 from nas.search import Proposer, SearchResult, search
 from nas.space import SearchSpace
 from nas.storage import Study
-from nas.trial import Trial, derived_seed
+from nas.trial import Trial
 
 GRID_POINTS = 12
+FINALISTS = 3
+FINAL_SEEDS = 3
+CHECKED = 10
+"""Networks of the check of a proxy."""
 TRIALS = 30
 QUICK_TRIALS = 300
-SEARCH_SHARE = 0.5
-"""Of --time: the search's, counted from the start; what is left is the grid's but for the rest."""
-QUICK_SEARCH_SHARE = 0.1
-"""The same for a proxy that trains nothing."""
-GRID_SHARE = 0.92
-"""Of --time, counted from the start: by then the grid starts nothing new."""
+WEIGHTS = {"search": 5.0, "quick search": 1.0, "finals": 2.0, "check": 1.0, "grid": 4.0}
+"""How the phases share the time; a quick search is one whose proxy trains nothing."""
+LATEST = 0.92
+"""Of --time, counted from the start: by then nothing new starts."""
 
 T = TypeVar("T")
 
@@ -92,6 +100,11 @@ class Settings:
     device: str = "cpu"
     start: tuple[Architecture, ...] = ()
     scale: bool = True
+    finalists: int | None = None
+    """None: 3 where there are data to train them on, else none."""
+    reference: Architecture | None = None
+    """What the finalists are compared with; None: EfficientNet-B0."""
+    check: bool = True
     command: dict[str, Any] = field(default_factory=dict)
     """The command line's own words, to be given again on resuming."""
 
@@ -104,6 +117,18 @@ class Settings:
     def trial_count(self) -> int:
         """How many trials, in all."""
         return self.trials or (TRIALS if trains(self.proxy_name) else QUICK_TRIALS)
+
+    @property
+    def finalist_count(self) -> int:
+        """How many networks are trained from scratch before one is chosen."""
+        if self.finalists is None:
+            return FINALISTS if self.data is not None else 0
+        return self.finalists
+
+    @property
+    def checks(self) -> bool:
+        """Whether the proxy's ranking is checked: on a user's data only."""
+        return self.check and self.data is not None
 
     @property
     def folder(self) -> Path:
@@ -135,9 +160,11 @@ class RunResult:
     search: SearchResult
     baseline: Record
     front: tuple[Record, ...]
+    finals: Finals | None
+    check: Check | None
     grid: GridResult | None
     family: tuple[Record, ...]
-    test: Accuracy | None
+    test: Contest | None
     notes: tuple[str, ...]
     phase_seconds: dict[str, float]
 
@@ -188,11 +215,14 @@ class _Run:
         plan = None if before is None else before.plan
         if data is not None and plan is None:
             plan = self._plan(data, space)
-        grid_proxy = None
+        grid_proxy = trainer = None
         if data is not None and plan is not None:
             if proxy is None:
                 proxy = make_proxy(settings.proxy_name, data, plan.search, settings.device)
             grid_proxy = TrainingProxy(data, plan.grid, settings.device)
+            if searched is not None:
+                trainer = TrainingProxy(data, plan.finals, settings.device)
+                trainer.prepare(space, settings.budget, self.folder)
         assert proxy is not None  # it needs no images, or there are some
         starts = [
             replace(
@@ -220,21 +250,33 @@ class _Run:
                 "nothing; give it more --time, or your own --data"
             )
         provenance = self._provenance(searched, proxy)
+        finals = None
+        if settings.finalist_count and trainer is not None:
+            finals = self._phase("finals", lambda: self._finals(found, trainer))
+        if finals is not None and finals.baseline is not None:
+            found = replace(found, baseline=finals.baseline)
         best = found.baseline.architecture
-        test = known_test(self.folder, best)
-        more = _corrected(proxy, best)
-        baseline, front = write_found(self.folder, found, provenance, test, more)
+        more = _corrected(proxy, best) | _final(finals)
+        baseline, front = write_found(self.folder, found, provenance, None, more)
+        write_finals(self.folder, finals, None)
+        trust = None
+        if settings.checks and trainer is not None:
+            trust = self._phase("check", lambda: self._check(space, proxy, trainer))
         grid = None
         if settings.scale and grid_proxy is not None:
             grid_proxy.prepare(space, settings.budget, self.folder)
             grid = self._phase("grid", lambda: self._grid(best, grid_proxy))
-        if test is None and hasattr(proxy, "test"):
-            test = self._phase("test", lambda: self._test(found.baseline, proxy))
-            baseline, front = write_found(self.folder, found, provenance, test, more)
+        test = None
+        if searched is not None and trainer is not None:
+            test = self._phase("test", lambda: self._test(best, searched, trainer))
+            tested = None if test is None else test.entries[0].accuracy
+            baseline, front = write_found(self.folder, found, provenance, tested, more)
+            write_finals(self.folder, finals, test)
         members = write_family(self.folder, baseline, grid)
         self.state |= {
             "status": "finished",
             "trials": {state: found.count(state) for state in ("finished", "stopped", "failed")},
+            "check": None if trust is None else trust.to_dict(),
             "notes": self.notes,
             "files": hashes(self.folder),
         }
@@ -244,6 +286,8 @@ class _Run:
             search=found,
             baseline=baseline,
             front=front,
+            finals=finals,
+            check=trust,
             grid=grid,
             family=members,
             test=test,
@@ -279,7 +323,7 @@ class _Run:
             objective=settings.objective,
             jobs=self.jobs if self.trains else 1,
             start=starts,
-            seconds=self._left(self._search_share()),
+            seconds=self._left(self._ends()[0]),
             on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
             on_resume=lambda count: self.progress.advance(count, "already done") if count else None,
             folder=self.folder,
@@ -309,7 +353,7 @@ class _Run:
             {},
             {"alpha": (1.0, 4.0), "beta": (1.0, 4.0), "gamma": (1.0, 4.0)},
         )
-        seconds = self._left(GRID_SHARE)
+        seconds = self._left(self._ends()[3])
         started = False
 
         def on_evaluation(done: int, total: int) -> None:
@@ -342,12 +386,86 @@ class _Run:
             )
         return result
 
-    def _test(self, best: Trial, proxy: Any) -> Accuracy | None:
-        self.progress.phase("test", None)
-        accuracy: Accuracy | None = proxy.test(
-            best.architecture, seed=derived_seed(self.settings.seed, "trial", best.number)
+    def _finals(self, found: SearchResult, trainer: TrainingProxy) -> Finals:
+        """Train the best of the search and the reference from scratch."""
+        settings = self.settings
+        chosen = finalists(found.trials, settings.finalist_count)
+        reference = self._reference(found.baseline.architecture)
+        networks = entrants((trial.architecture for trial in chosen), reference)
+        with self._rounds("finals", networks, trainer, FINAL_SEEDS, self._ends()[1]) as rounds:
+            result = finals(
+                chosen,
+                networks,
+                reference,
+                rounds,
+                make_objective(settings.objective, settings.budget, _rank_by(trainer)),
+                FINAL_SEEDS,
+            )
+        if result.baseline is None:
+            self._note("no finalist could be trained; the baseline is the best of the search")
+        return result
+
+    def _check(self, space: SearchSpace, proxy: Proxy, trainer: TrainingProxy) -> Check | None:
+        """Say how far the proxy's ranking can be trusted; None where too little was measured."""
+        settings = self.settings
+        networks = sample(Feasible(space, settings.budget), CHECKED, settings.seed)
+        with (
+            self._rounds("check-proxy", networks, proxy, 1, self._ends()[2]) as judged,
+            self._rounds("check", networks, trainer, 1, self._ends()[2]) as trained,
+        ):
+            result = check(networks, judged, trained, settings.seed)
+        self._note("the proxy could not be checked" if result is None else str(result))
+        return result
+
+    def _test(self, best: Architecture, data: ImageData, trainer: TrainingProxy) -> Contest | None:
+        """Score the baseline and the reference on the test images, which have chosen nothing."""
+        if data.test_labels is None:
+            return None
+        networks, seeds = [best], 1
+        if self.settings.finalist_count:
+            networks, seeds = entrants([best], self._reference(best)), FINAL_SEEDS
+        with self._rounds("test", networks, Tested(trainer), seeds, None) as rounds:
+            return contest(networks, rounds, seeds)
+
+    def _reference(self, like: Architecture) -> Architecture:
+        reference = self.settings.reference or efficientnet_b0()
+        return replace(
+            reference,
+            resolution=like.resolution,
+            in_channels=like.in_channels,
+            num_classes=like.num_classes,
         )
-        return accuracy
+
+    @contextmanager
+    def _rounds(
+        self, name: str, networks: Sequence[Architecture], proxy: Any, rounds: int,
+        share: float | None,
+    ) -> Iterator[Rounds]:  # fmt: skip
+        """Yield where some networks are measured with common seeds, and its progress shown."""
+        total = rounds * len(networks)
+        self.progress.phase(name, total)
+        study = Study(
+            self.settings.storage or self.folder,
+            self._study_name(name, *(network.key() for network in networks)),
+            {},
+        )
+        already = len(study.rows())
+        if already:
+            self.progress.advance(already, "already done")
+        seconds = None if share is None else self._left(share)
+        # Where all is done no processes need to start.
+        with _engine(proxy, 1 if already >= total else self.jobs) as engine:
+            yield Rounds(
+                networks,
+                study,
+                engine,
+                make_objective("accuracy", self.settings.budget, _rank_by(proxy)),
+                seed=self.settings.seed,
+                purpose=name,
+                deadline=None if seconds is None else time.monotonic() + seconds,
+                total=total,
+                on_evaluation=lambda done, total: self.progress.advance(1),
+            )
 
     # -- the run's own file -----------------------------------------------------------------------
 
@@ -356,27 +474,42 @@ class _Run:
         settings = self.settings
         if settings.seconds is None:
             candidate = default_settings(data, space)
-            return Plan(search=candidate, grid=grid_settings(candidate, space))
-        share = self._search_share()
-        if not self.trains:
-            # So long a candidate's training that the grid, with as many images, fills the rest.
-            seconds = (GRID_SHARE - share) * settings.seconds * self.jobs
-            candidate = settings_for_time(
-                data, space, seconds / grid_work(GRID_POINTS + 1), settings.device
+            return Plan(
+                search=candidate,
+                finals=final_settings(candidate),
+                grid=grid_settings(candidate, space),
             )
-            return Plan(search=candidate, grid=grid_settings(candidate, space, 1.0))
-        seconds = share * settings.seconds * self.jobs / settings.trial_count
-        candidate = settings_for_time(data, space, seconds, settings.device)
-        # So many candidates' trainings fit into the grid's share of the time.
-        fit = settings.trial_count * (GRID_SHARE - SEARCH_SHARE) / SEARCH_SHARE
-        grid = grid_settings(candidate, space, fit / grid_work(GRID_POINTS + 1))
-        return Plan(search=candidate, grid=grid)
 
-    def _search_share(self) -> float:
-        """Return the search's share of the time."""
-        if not self.settings.scale:
-            return GRID_SHARE
-        return SEARCH_SHARE if self.trains else QUICK_SEARCH_SHARE
+        def within(share: float, trainings: float) -> TrainingSettings:
+            assert settings.seconds is not None
+            seconds = share * settings.seconds * self.jobs / max(1.0, trainings)
+            return settings_for_time(data, space, seconds, settings.device)
+
+        search, _, check, grid = self._ends()
+        candidate = within(search, settings.trial_count)
+        count = settings.finalist_count
+        # Finalists and reference, the two of them that are tested, and the networks of the check.
+        trainings = (count + 3) * FINAL_SEEDS if count else 1
+        trainings += CHECKED if settings.checks else 0
+        longer = within(check - search, trainings) if check > search else candidate
+        # As many images as a candidate's if a grid of these fills the time that is left.
+        left = within(grid - check, grid_work(GRID_POINTS + 1))
+        if not self.trains:
+            return Plan(search=left, finals=longer, grid=grid_settings(left, space, 1.0))
+        share = left.passes / candidate.passes
+        return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
+
+    def _ends(self) -> tuple[float, float, float, float]:
+        """Return by which share of the time search, finals, check and grid are to end."""
+        settings = self.settings
+        weights = (
+            WEIGHTS["search" if self.trains else "quick search"],
+            WEIGHTS["finals"] if settings.finalist_count else 0.0,
+            WEIGHTS["check"] if settings.checks else 0.0,
+            WEIGHTS["grid"] if settings.scale else 0.0,
+        )
+        ends = [LATEST * end / sum(weights) for end in accumulate(weights)]
+        return (ends[0], ends[1], ends[2], ends[3])
 
     def _identity(self, space: SearchSpace, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
         settings = self.settings
@@ -401,7 +534,7 @@ class _Run:
             "identity": self.identity,
             "plan": None
             if plan is None
-            else {"search": asdict(plan.search), "grid": asdict(plan.grid)},
+            else {name: asdict(getattr(plan, name)) for name in ("search", "finals", "grid")},
             "data": None
             if data is None
             else {
@@ -514,6 +647,20 @@ def _corrected(proxy: Any, best: Architecture) -> dict[str, Any]:
     if not hasattr(proxy, "corrected"):
         return {}
     return {"corrected": proxy.corrected(best).to_dict(), "nearest": proxy.nearest(best)}
+
+
+def _final(finals: Finals | None) -> dict[str, Any]:
+    """Return what the finals say of the network that was chosen."""
+    if finals is None or finals.chosen is None:
+        return {}
+    data = finals.to_dict()
+    return {
+        "finals": {
+            **{key: data["entries"][finals.chosen][key] for key in ("accuracy", "difference")},
+            "reference": data["reference"],
+            "tied": data["tied"],
+        }
+    }
 
 
 def _rank_by(proxy: Proxy) -> Any:

@@ -55,7 +55,7 @@ def play(
 ) -> Finals:  # fmt: skip
     objective = objective or Objective("accuracy")
     chosen = finalists(TRIALS, count)
-    networks = entrants(chosen, reference)
+    networks = entrants((trial.architecture for trial in chosen), reference)
     study = Study(folder, "finals", {})
     rounds = Rounds(networks, study, InProcess(proxy), objective, seed=0, purpose="finals")
     return finals(chosen, networks, reference, rounds, objective, seeds=3)

@@ -23,9 +23,11 @@ from PIL import Image
 import nas
 import nas.run
 from nas.accuracy import Accuracy
+from nas.catalogue import load_space
 from nas.cli import _run as command
 from nas.files import sha256
 from nas.proxies.training import TrainingProxy, TrainingSettings
+from nas.record import save_architecture
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSES = 64
@@ -38,6 +40,7 @@ from nas.cli import main
 from nas.proxies.training import TrainingSettings
 nas.run.default_settings = lambda *of: {QUICK}
 nas.run.grid_settings = lambda settings, *of: settings
+nas.run.final_settings = lambda settings: settings
 main()
 """
 
@@ -65,13 +68,16 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = TrainingSettings(width=0.5, resolution=16, passes=PASSES, batch_size=16)
     monkeypatch.setattr(nas.run, "default_settings", lambda *of: settings)
     monkeypatch.setattr(nas.run, "grid_settings", lambda settings, *of: settings)
+    monkeypatch.setattr(nas.run, "final_settings", lambda settings: settings)
     monkeypatch.chdir(tmp_path)
 
 
 def words(pictures: Path, out: Path, *more: str, trials: int = 3) -> list[str]:
     return [
         *("--space", "tiny", "--budget", "1M-flops", "--data", str(pictures)),
-        *("--trials", str(trials), "--jobs", "1", "--out", str(out), *more),
+        *("--trials", str(trials), "--jobs", "1", "--out", str(out)),
+        *(() if "--finalists" in more else ("--finalists", "0", "--no-check")),
+        *more,
     ]
 
 
@@ -411,7 +417,7 @@ def test_storage_by_url(pictures: Path, finished: Path, tmp_path: Path) -> None:
     assert not (out / "study.log").exists()
     assert results(out) == results(finished)
     names = [summary.study_name for summary in optuna.get_all_study_summaries(url)]
-    assert len(names) == 2
+    assert len(names) == 3  # search, grid, test
     assert command(["resume", str(out), "--quiet"]) == 0
     assert results(out) == results(finished)
 
@@ -503,8 +509,7 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
 ) -> None:
     out = tmp_path / "r"
     with monkeypatch.context() as patch:
-        patch.setattr(nas.run, "GRID_SHARE", 0.0)
-        patch.setattr(nas.run, "SEARCH_SHARE", 1e9)
+        patch.setattr(nas.run._Run, "_ends", lambda run: (1e9, 1e9, 1e9, 0.0))
         patch.setattr(nas.run, "settings_for_time", nas.run.default_settings)
         assert command(words(pictures, out, "--time", "1s", "--json")) == 0
     said = capsys.readouterr()
@@ -607,3 +612,58 @@ def test_what_is_no_better_than_guessing_is_said() -> None:
     assert not nas.run._at_chance(replace(lucky, standard_error=0.005), 10)
     assert not nas.run._at_chance(replace(lucky, predicted=True), 10)
     assert not nas.run._at_chance(None, 10)
+
+
+def reference(folder: Path) -> str:
+    """A network of a few weights in a file, to compare with."""
+    space = load_space("tiny")
+    first = space.decode({name: values[0] for name, values in space.choices.items()})
+    save_architecture(replace(first, name="small one"), folder / "reference.json")
+    return str(folder / "reference.json")
+
+
+def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(nas.run, "CHECKED", 4)
+    out = tmp_path / "r"
+    more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale"]
+    assert command(words(pictures, out, *more)) == 0
+    said = capsys.readouterr()
+    assert "Finalists" in said.out
+    assert "trained alike" in said.out
+    assert "networks trained longer with τ" in said.out
+    finals, run = load(out / "finalists.json"), load(out / "run.json")
+    baseline = load(out / "baseline.json")
+    names = [entry["name"] for entry in finals["entries"]]
+    assert names[-1] == finals["reference"] == "small one"
+    assert [entry["accuracy"]["n"] for entry in finals["entries"]] == [3, 3, 3]
+    assert baseline["name"] == finals["chosen"]
+    assert baseline["name"] in names[:2]
+    assert [entry["name"] for entry in finals["test"]["entries"]] == [baseline["name"], names[-1]]
+    assert baseline["provenance"]["test"] == finals["test"]["entries"][0]["accuracy"]
+    assert baseline["provenance"]["test"]["data"].endswith("(test)")
+    assert baseline["provenance"]["finals"]["accuracy"]["data"].endswith("(validation)")
+    assert run["check"]["samples"] == 4
+    assert set(run["seconds"]) >= {"search", "finals", "check", "test"}
+    before = results(out)
+    assert command(words(pictures, out, *more, "--quiet")) == 0
+    assert results(out) == before
+    # Without them, what they left is gone.
+    assert command(words(pictures, out, "--no-scale", "--quiet")) == 0
+    assert not (out / "finalists.json").exists()
+    assert load(out / "run.json")["check"] is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [("--finalists", "-1", "finalists: -1"), ("--reference", "resnet", "resnet")],
+)
+def test_wrong_finalists_are_one_line(
+    option: str, value: str, named: str, pictures: Path, tmp_path: Path, capsys: Any
+) -> None:
+    assert command(words(pictures, tmp_path / "r", option, value)) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert named in error
+    assert not (tmp_path / "r").exists()

@@ -101,6 +101,16 @@ def main_job(
     start: Annotated[
         list[str] | None, typer.Option(metavar="ARCH", help="Evaluated first; may be repeated.")
     ] = None,
+    finalists: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Trained anew before one is chosen; 3 with --data."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="ARCH", help="Beside them; default efficientnet-b0.")
+    ] = None,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not check the proxy by longer trainings.")
+    ] = False,
     no_scale: Annotated[
         bool, typer.Option("--no-scale", help="Stop at the baseline: no family.")
     ] = False,
@@ -136,6 +146,9 @@ def main_job(
         "device": device,
         "start": start or [],
         "scale": not no_scale,
+        "finalists": finalists,
+        "reference": reference,
+        "check": not no_check,
     }
     from nas.cli.job import run_job
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from nas.catalogue import load_architecture, load_budget, load_space
 from nas.cli.app import check_device, duration
-from nas.cli.show import Show, family_table, front_table, grid_table, print_json
+from nas.cli.show import Show, contest_table, family_table, front_table, grid_table, print_json
 from nas.errors import InputError
 from nas.files import parse_json, read_text, validate
 
@@ -36,6 +36,9 @@ class _Command(BaseModel):
     device: str | None
     start: list[str]
     scale: bool
+    finalists: int | None
+    reference: str | None
+    check: bool
 
 
 def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: bool) -> None:
@@ -53,6 +56,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
                 f"resolution: {command['resolution']} is not accepted: 1 to 16384 pixels"
             )
         space = replace(space, resolution=command["resolution"])
+    reference = command["reference"]
     settings = Settings(
         space=space,
         budget=load_budget(command["budget"]),
@@ -70,6 +74,9 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         device=check_device(command["device"] or "cpu"),
         start=tuple(load_architecture(name) for name in command["start"]),
         scale=command["scale"],
+        finalists=_finalists(command["finalists"]),
+        reference=None if reference is None else load_architecture(reference),
+        check=command["check"],
         command=command,
     )
     with Show(quiet=quiet, json=json) as show:
@@ -104,6 +111,13 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         )
     elif not quiet:
         show.table(front_table(result))
+        finals = result.finals
+        if finals is not None:
+            show.table(
+                contest_table(
+                    finals.contest, "Finalists", finals.reference, finals.chosen, finals.tied
+                )
+            )
         if result.grid is not None:
             show.table(grid_table(result.grid))
             show.table(family_table(result.family))
@@ -119,6 +133,12 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
         raise InputError(f"{path}: command: missing; not a run of this command line")
     known = validate(TypeAdapter(_Command), command, f"{path}: command")
     run_job({**known.model_dump(), **changes}, folder, json=json, quiet=quiet)
+
+
+def _finalists(count: int | None) -> int | None:
+    if count is not None and not 0 <= count <= 1_000:
+        raise InputError(f"finalists: {count} is not accepted: 0 (none) to 1000")
+    return count
 
 
 def _positive(name: str, value: int) -> int:

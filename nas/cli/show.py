@@ -24,11 +24,14 @@ from rich.progress import (
 from rich.table import Table
 
 from nas.budget import amount
+from nas.cost import measure_cost
 from nas.files import to_json
 
 if TYPE_CHECKING:
     from nas.accuracy import Accuracy
+    from nas.contest import Contest
     from nas.grid import GridResult
+    from nas.paired import Difference
     from nas.record import Record
     from nas.run import RunResult
 
@@ -125,7 +128,8 @@ class Show:
             f"{amount(best.cost.params)} parameters",
             f"accuracy  {_accuracy(best.accuracy)}" if best.accuracy else "",
             _corrected(best.provenance.get("corrected")),
-            f"test      {_accuracy(result.test)}" if result.test else "",
+            *_tested(result.test),
+            "" if result.check is None else f"proxy     {result.check}",
             f"time      {seconds / 60:.1f} min ("
             + ", ".join(f"{name} {value:.0f} s" for name, value in result.phase_seconds.items())
             + ")",
@@ -147,6 +151,55 @@ def _corrected(accuracy: dict[str, Any] | None) -> str:
         f"corrected {accuracy['mean']:.4f} ± {accuracy['standard_error']:.4f} "
         "(for being the best of many)"
     )
+
+
+def _tested(test: Contest | None) -> list[str]:
+    """Return the baseline's test accuracy, and what the reference has if there is one."""
+    if test is None or test.entries[0].accuracy is None:
+        return []
+    lines = [f"test      {_accuracy(test.entries[0].accuracy)}"]
+    reference = test.entries[-1]
+    if len(test.entries) > 1 and reference.accuracy is not None:
+        name = escape(reference.architecture.name)
+        lines.append(
+            f"          {name}, trained alike: {reference.accuracy.mean:.4f} ± "
+            f"{reference.accuracy.standard_error:.4f}; the baseline is at "
+            f"{_difference(test.difference(0, len(test.entries) - 1))} to it"
+        )
+    return lines
+
+
+def _difference(difference: Difference | None) -> str:
+    """Return a difference with its interval, and whether it is real."""
+    if difference is None:
+        return "–"
+    if difference.half_width is None:
+        return f"{difference.mean:+.4f} (one seed)"
+    verdict = "" if difference.real else ", which is none (95 %)"
+    return f"{difference.mean:+.4f} ± {difference.half_width:.4f}{verdict}"
+
+
+def contest_table(
+    contest: Contest, title: str, against: int, best: int | None, tied: Sequence[int] = ()
+) -> Table:
+    """Return networks trained alike, with their differences to one of them."""
+    table = Table(title=title, caption="* chosen   = cannot be told from it (95 %)   R reference")
+    for heading in ("", "architecture", "FLOPs", "accuracy", "seeds", "difference to R"):
+        left = heading in ("", "architecture")
+        table.add_column(heading, justify="left" if left else "right")
+    for index, entry in enumerate(contest.entries):
+        accuracy = entry.accuracy
+        marks = "*" if index == best else "=" if index in tied else ""
+        table.add_row(
+            marks + ("R" if index == against else ""),
+            escape(entry.architecture.name),
+            amount(measure_cost(entry.architecture).flops),
+            "–" if accuracy is None else f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}",
+            "0" if accuracy is None else str(accuracy.n),
+            "" if index == against else _difference(contest.difference(index, against)),
+            style="bold" if index == best else "",
+        )
+    return table
 
 
 def _accuracy(accuracy: Accuracy) -> str:

@@ -28,6 +28,9 @@ TRAINING = "training"
 _TABLE = "table:"
 _ZERO_COST = "zero-cost:"
 
+FINAL_TIMES = 2
+"""Training images of a finalist, over those of a candidate."""
+
 GRID_RESOLUTION = 64
 """Pixels of the grid's baseline: below, a step of resolution is lost in a final map of 1 x 1."""
 
@@ -52,6 +55,11 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
         passes=max(4_000, min(20_000, len(data.train_labels) * 4 // 3)),
         flip=data.name != BUILT_IN,
     )
+
+
+def final_settings(settings: TrainingSettings) -> TrainingSettings:
+    """Return how finalists are trained, given how candidates are: longer, and to the end."""
+    return replace(settings, passes=FINAL_TIMES * settings.passes, checks=())
 
 
 def grid_settings(

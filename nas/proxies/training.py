@@ -238,6 +238,31 @@ class TrainingProxy:
         return _score(torch.cat(logits).cpu(), labels.cpu(), even=self.data.is_balanced)
 
 
+class Tested:
+    """A trained proxy that scores on the test images, which must never choose."""
+
+    rank_by = "loss"
+
+    def __init__(self, proxy: TrainingProxy) -> None:
+        self._proxy = proxy
+
+    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
+        """Prepare what trains."""
+        self._proxy.prepare(space, budget, folder)
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        """Return accuracy and loss on the test images after the same training.
+
+        Raises:
+            ArithmeticError: the training diverged.
+            LookupError: there are no test images.
+        """
+        accuracy = self._proxy.test(arch, seed=seed)
+        if accuracy is None:
+            raise LookupError(f"{self._proxy.data.name} has no test images")
+        return accuracy
+
+
 @dataclass(frozen=True)
 class _Score:
     accuracy: float
