@@ -38,7 +38,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from statistics import fmean, median
 
@@ -53,8 +53,9 @@ from nas.feasibility import Feasible
 from nas.proxies.imagenet import shipped_predictor
 from nas.samplers import SAMPLERS, make_sampler
 from nas.search import Proposer
+from nas.simulation import simulate
 from nas.space import Choices, SearchSpace
-from nas.trial import Trial, derived_rng
+from nas.trial import derived_rng
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -248,44 +249,45 @@ class Run:
     seconds: float
 
 
+class Timed(Proposer):
+    """Adds up how long its proposals take."""
+
+    seconds = 0.0
+
+    def propose(self, *given) -> dict | None:
+        """Propose."""
+        start = time.perf_counter()
+        try:
+            return super().propose(*given)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
 def search(table: Table, sampler: str, seed: int, evaluations: int) -> Run:
     """Search a table once."""
     b0, goal = efficientnet_b0(), float("inf")
     limit = measure_cost(b0).flops
     if table.name in WITH_B0:
         goal = table.accuracy(table.space.encode(b0))
-    proposer = Proposer(table.space, table.budget, make_sampler(sampler), seed)
-    history: list[Trial] = []
-    seen: set[str] = set()
+    proposer = Timed(table.space, table.budget, make_sampler(sampler), seed)
     best: list[float] = []
     top = top_score = float("-inf")
     reached = matched = None
-    spent = 0.0
-    for number in range(evaluations):
-        start = time.perf_counter()
-        choices = proposer.propose(number, history, seen)
-        spent += time.perf_counter() - start
-        if choices is None:
-            break
-        architecture = table.space.decode(choices)
-        cost = measure_cost(architecture)
-        accuracy = table.accuracy(choices)
-        score = accuracy + table.noise * derived_rng(seed, "noise", number).gauss(0, 1)
-        seen.add(architecture.key())
-        history.append(
-            Trial(
-                number, choices, architecture, cost, "finished",
-                Accuracy(min(max(score, 0.0), 1.0), 0.0), score,
-            )
-        )  # fmt: skip
-        if score > top_score:
-            top, top_score = accuracy, score
+
+    def evaluate(number: int, choices: Choices) -> Accuracy:
+        noise = table.noise * derived_rng(seed, "noise", number).gauss(0, 1)
+        return Accuracy(min(max(table.accuracy(choices) + noise, 0.0), 1.0), 0.0)
+
+    for trial in islice(simulate(table.space, proposer, evaluate), evaluations):
+        accuracy = table.accuracy(trial.choices)
+        if trial.score > top_score:
+            top, top_score = accuracy, trial.score
         best.append(top)
         if accuracy >= goal:
-            reached = reached or number + 1
-            if cost.flops <= limit:
-                matched = matched or number + 1
-    return Run(best, reached, matched, spent)
+            reached = reached or trial.number + 1
+            if trial.cost.flops <= limit:
+                matched = matched or trial.number + 1
+    return Run(best, reached, matched, proposer.seconds)
 
 
 def _searches(

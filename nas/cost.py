@@ -146,6 +146,11 @@ def head_cost(architecture: Architecture, in_width: int, size: int) -> Parts:
     return _measured_head(in_width, architecture.head.width, architecture.num_classes).at(size)
 
 
+def save_measured() -> None:
+    """Write what was measured so far to the cache now, for processes that start from here."""
+    _store().save()
+
+
 @lru_cache(maxsize=1 << 16)
 def _measured_layer(layer: Layer) -> _Measured:
     key = "layer " + json.dumps(layer, separators=(",", ":"))

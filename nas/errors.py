@@ -11,4 +11,4 @@ class InputError(ValueError):
 
 
 class Interrupted(Exception):
-    """The user asked to stop; everything finished so far is on disk and can be resumed."""
+    """The user asked to stop; the message says what is left of the work, in one line."""

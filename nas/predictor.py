@@ -25,6 +25,8 @@ Options = npt.NDArray[np.integer[Any]]
 
 MAX_ARRAY_BYTES = 64 * 1024 * 1024
 _CHUNK = 250
+_FEW = 16
+"""So many networks or fewer are predicted in double precision."""
 
 
 class Scores(BaseModel):
@@ -122,15 +124,23 @@ class Arrays:
         return np.concatenate([*stages, whole], axis=1)
 
     def mean(self, options: Options) -> Floats:
-        """Return predictions."""
-        weights = self.weights.astype(np.float32)
+        """Return predictions.
+
+        Of a few networks in double precision, which is the same on every machine to more digits
+        than anyone reads; of many in single precision, twice as fast and right to 0.00001.
+        """
+        known = self._known
+        precision: type[np.floating[Any]] = np.float32
+        if len(options) <= _FEW:
+            known, precision = self._known_exactly, np.float64
+        weights = self.weights.astype(precision)
         result = np.empty(len(options))
         for start in range(0, len(options), _CHUNK):
             features = self.features(options[start : start + _CHUNK])
-            here = self._scaled(features)
+            here = self._scaled(features).astype(precision)
             # -|a - b|^2 / 2 = a·b - |a|^2/2 - |b|^2/2, as one product.
             squares = -0.5 * (here * here).sum(axis=1, keepdims=True)
-            kernel = np.concatenate([here, squares, np.ones_like(squares)], axis=1) @ self._known
+            kernel = np.concatenate([here, squares, np.ones_like(squares)], axis=1) @ known
             np.exp(kernel, out=kernel)
             part = kernel @ weights + features @ self.linear + self.offset
             result[start : start + _CHUNK] = part
@@ -141,9 +151,10 @@ class Arrays:
         away = self._scaled(self.features(self.rows)) - self._scaled(self.features(options))
         return np.argsort((away * away).sum(axis=1), kind="stable")
 
-    def _scaled(self, features: Floats) -> npt.NDArray[np.float32]:
+    def _scaled(self, features: Floats) -> Floats:
         # About the middle of the rows: single precision is finest near 0.
-        return ((features - self._middle) * self.scale).astype(np.float32)
+        scaled: Floats = (features - self._middle) * self.scale
+        return scaled
 
     @cached_property
     def _middle(self) -> Floats:
@@ -151,8 +162,15 @@ class Arrays:
         return middle
 
     @cached_property
-    def _known(self) -> npt.NDArray[np.float32]:
-        rows = self._scaled(self.features(self.rows))
+    def _known(self) -> Floats:
+        return self._matrix(np.float32)
+
+    @cached_property
+    def _known_exactly(self) -> Floats:
+        return self._matrix(np.float64)
+
+    def _matrix(self, precision: type[np.floating[Any]]) -> Floats:
+        rows = self._scaled(self.features(self.rows)).astype(precision)
         squares = -0.5 * (rows * rows).sum(axis=1, keepdims=True)
         both = np.concatenate([rows, np.ones_like(squares), squares], axis=1)
         return np.ascontiguousarray(both.T)

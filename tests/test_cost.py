@@ -223,7 +223,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def cached_file(cache: Path) -> Path:
     """The file of the cache, written now rather than at the end of the process."""
-    cost_module._store().save()
+    cost_module.save_measured()
     [file] = cache.iterdir()
     return file
 
@@ -273,7 +273,7 @@ def test_a_broken_cache_is_measured_again(cache: Path, content: bytes) -> None:
 def test_a_cache_that_cannot_be_written_does_no_harm(cache: Path) -> None:
     cache.write_text("a file where the folder should be", encoding="utf-8")
     measure_cost(tiny())
-    cost_module._store().save()
+    cost_module.save_measured()
     assert cache.read_text(encoding="utf-8") == "a file where the folder should be"
 
 

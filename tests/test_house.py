@@ -22,7 +22,7 @@ LAYERS = (
     ("accuracy", "architecture", "ranking", "paired", "convolution"),
     ("space", "model"),
     ("cost", "space_file", "table"),
-    ("budget", "trial", "scaling", "record"),
+    ("budget", "trial", "scaling", "record", "difference"),
     ("feasibility", "objective", "catalogue", "coefficients", "predictor", "draw"),
     ("data", "importing", "fitting"),
     ("proxies",),
@@ -31,10 +31,11 @@ LAYERS = (
     ("samplers", "storage", "engines"),
     ("search",),
     ("rounds",),
-    ("grid", "contest", "folder", "fidelity", "check"),
+    ("grid", "contest", "folder", "fidelity", "check", "simulation"),
     ("finalists",),
     ("results",),
     ("run",),
+    ("discovery",),
     ("export", "report"),
     ("",),  # nas/__init__.py: the public API, nothing else
     ("cli",),
@@ -71,7 +72,7 @@ FORBIDDEN_CALLS = {
 }
 
 # Slow to import, and no help text needs them.
-HEAVY = ("torch", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow")
+HEAVY = ("torch", "matplotlib", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow")
 
 # A folder of somebody's machine, a POSIX or a Windows one; not a part of an address.
 MACHINE_PATH = re.compile(r"(?<![\w./~*-])/(?:home|Users|root|tmp|work|mnt|opt)/|\b[A-Z]:\\\w")

@@ -126,6 +126,18 @@ def test_the_best_of_many_is_corrected() -> None:
     json.dumps(near)
 
 
+def test_one_alone_does_not_depend_on_the_arithmetic() -> None:
+    """The prediction by the formula, summed in another order, is the same to twelve digits."""
+    arrays = shipped_predictor().arrays
+    options = options_of(sample(16), SPACE)
+    features, rows = arrays.features(options), arrays.features(arrays.rows)
+    for one, value in zip(features, arrays.mean(options), strict=True):
+        away = ((one - rows) * arrays.scale)[::-1]
+        kernel = np.exp(-0.5 * (away * away).sum(axis=1))
+        by_formula = arrays.offset + one @ arrays.linear + kernel @ arrays.weights[::-1]
+        assert value == pytest.approx(by_formula, abs=1e-12)
+
+
 def outside() -> list[tuple[nas.Architecture, str]]:
     deeper = list(B0.stages)
     deeper[1] = Stage("mbconv", 3, 2, 6, 24, 4, 0.25)

@@ -10,7 +10,7 @@ from typing import cast
 
 import typer
 
-from nas.errors import InputError
+from nas.errors import InputError, Interrupted
 from nas.search import SearchFailed
 
 __all__ = ["main"]
@@ -41,6 +41,8 @@ def _run(arguments: list[str]) -> int:
         return _say(error.format_message(), WRONG_INPUT)  # type: ignore[attr-defined]
     except SearchFailed as error:
         return _say(error, FAILED)
+    except Interrupted as error:
+        return _say(error, INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
         return _say("interrupted; what is finished is saved: the same command goes on", INTERRUPTED)
     except BrokenPipeError:

@@ -363,6 +363,32 @@ def fit_predictor(
     )
 
 
+@app.command()
+def reproduce(
+    target: Annotated[str, typer.Argument(metavar="b0", help="What is to be discovered.")],
+    out: Annotated[
+        str, typer.Option("--out", metavar="DIR", help="Where it is written.")
+    ] = "results/b0-discovery",
+    random: Annotated[
+        int, typer.Option(metavar="N", help="Random networks that B0 is ranked among.")
+    ] = 100_000,
+    trials: Annotated[int, typer.Option(metavar="N", help="Of each search, at most.")] = 300,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Searches of each sampler.")] = 20,
+    samplers: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Compared; without it: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    jobs: Jobs = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Discover EfficientNet-B0 anew, on predicted ImageNet accuracy; says what that is worth."""
+    from nas.cli.reproduce import run_reproduce
+
+    numbers = {"random": random, "trials": trials, "seeds": seeds, "seed": seed}
+    run_reproduce(target, Path(out), numbers, samplers, jobs, json=json, quiet=quiet)
+
+
 def duration(text: str | None) -> float | None:
     """Return seconds from ``90s``, ``10m``, ``1.5h``; None from None.
 

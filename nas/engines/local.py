@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections import deque
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from nas.engines.task import Engine, Outcome, Task, run_task
+from nas.engines.worker import begin_worker, how_died, starting_workers
 from nas.errors import InputError
 from nas.proxies.protocol import Proxy
 
@@ -121,7 +120,7 @@ class Processes:
                         "jobs > 1: a proxy that other processes can import, and in a script "
                         "'if __name__ == \"__main__\":' around what starts the search"
                     ) from None
-                return Outcome(task.number, None, (), False, _how_died(status), 0.0)
+                return Outcome(task.number, None, (), False, how_died(status), 0.0)
             if outcome is None:
                 worker.started = True
                 continue
@@ -144,11 +143,9 @@ class Processes:
         process = self._context.Process(
             target=_work, args=(self._proxy, theirs, self._threads), daemon=True
         )
-        # A worker takes over what is blocked here, so that Ctrl-C cannot reach it before it has
-        # learned to leave that to the driver.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process.start()
+            with starting_workers():
+                process.start()
         except Exception as error:
             if isinstance(error, OSError):
                 raise
@@ -156,8 +153,6 @@ class Processes:
                 f"proxy {type(self._proxy).__name__}: cannot be sent to parallel processes "
                 f"({type(error).__name__}: {error}); accepted with jobs > 1: a picklable proxy"
             ) from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         return _Worker(process, ours)
 
@@ -186,27 +181,10 @@ class _Worker:
         return self.process.exitcode
 
 
-def _how_died(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        try:
-            name = signal.Signals(-exitcode).name
-        except ValueError:
-            name = f"signal {-exitcode}"
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        return f"the worker process died of {name}{hint}"
-    return f"the worker process ended with status {exitcode}"
-
-
 def _work(proxy: Proxy, connection: Connection, threads: int) -> None:
-    import multiprocessing
-
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    # A driver that is killed cannot end its workers: each watches it and ends itself.
-    threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+    begin_worker()
     torch.set_num_threads(threads)
     connection.send(None)  # started
     while True:
@@ -215,8 +193,3 @@ def _work(proxy: Proxy, connection: Connection, threads: int) -> None:
         except EOFError:
             return
         connection.send(run_task(proxy, task))
-
-
-def _die_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

@@ -1,0 +1,235 @@
+"""The command ``reproduce``: from its options to the evidence, and what it says on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from nas.budget import amount
+from nas.cli.show import Show, print_json
+from nas.errors import InputError, Interrupted
+
+TARGETS = ("b0",)
+NEAREST = 3
+DOMINATING = 5
+
+
+def run_reproduce(
+    target: str,
+    out: Path,
+    numbers: Mapping[str, int],
+    samplers: str | None,
+    jobs: int | None,
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Gather the evidence, write the folder, print what it says."""
+    from nas.discovery.evidence import Settings
+    from nas.discovery.reproduce import reproduce
+    from nas.engines.local import default_jobs
+
+    if target not in TARGETS:
+        raise InputError(f"reproduce {target!r} is not accepted: {', '.join(TARGETS)}")
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs: {jobs} is not accepted: at least 1")
+    options: dict[str, Any] = dict(numbers)
+    if samplers is not None:
+        options["samplers"] = tuple(samplers.split(","))
+    settings = Settings(**options)
+    command = {"target": target, **numbers, "samplers": samplers, "jobs": jobs}
+    try:
+        with Show(quiet=quiet, json=json) as show:
+            show.phase(f"reproduce {target}", settings.steps)
+            data = reproduce(
+                settings,
+                out,
+                jobs=jobs or default_jobs("cpu"),
+                tell=show.advance,
+                command=command,
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; nothing was written: the same command begins anew"
+        ) from None
+    if json:
+        print_json(data)
+    elif not quiet:
+        console = Console(highlight=False)
+        for part in (
+            networks_table(data),
+            stages_table(data),
+            dominating_table(data),
+            samplers_table(data),
+            nearest_table(data),
+            _listed("What this says", data["conclusions"]),
+            _listed("Where the evidence stops", data["limits"]),
+        ):
+            console.print(part)
+            console.print()
+        console.print(escape(f"written {out}"), soft_wrap=True)
+
+
+def _table(title: str, *headings: str, caption: str | None = None) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def _listed(title: str, sentences: list[str]) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    for sentence in sentences:
+        grid.add_row("•", escape(sentence))
+    return Group(f"[bold]{escape(title)}[/bold]", grid)
+
+
+def networks_table(data: dict[str, Any]) -> Table:
+    """Return B0 beside the best that were found and drawn."""
+    best, random = data["best"], data["random"]
+    table = _table(
+        f"{data['metric']} (%)",
+        *("", "FLOPs", "params", "predicted", "corrected", "reward"),
+        caption="± one standard error; corrected: for being the best of many",
+    )
+    for name, one in (
+        ("EfficientNet-B0", data["b0"]),
+        ("best by accuracy", best["accuracy"]),
+        ("best by reward", best["reward"]),
+        ("best random one", random["accuracy"]["best"]),
+    ):
+        corrected = (
+            _accuracy(one["corrected"], one["corrected_standard_error"])
+            if "corrected" in one
+            else "–"
+        )
+        table.add_row(
+            name,
+            amount(one["cost"]["flops"]),
+            amount(one["cost"]["params"]),
+            _accuracy(one["accuracy"], one["standard_error"]),
+            corrected,
+            f"{one['reward']:.4f}",
+        )
+    return table
+
+
+def _accuracy(mean: float, error: float) -> str:
+    return f"{100 * mean:.2f} ± {100 * error:.2f}"
+
+
+def stages_table(data: dict[str, Any]) -> Table:
+    """Return B0 and the best found, stage by stage, with what differs marked."""
+    best = data["best"]
+    table = _table(
+        "Stage by stage: kernel, expansion, layers, squeeze-excite (se), FLOPs",
+        *("", "B0", "best by accuracy", "best by reward"),
+        caption="* not as in B0",
+    )
+    for rows in zip(best["accuracy"]["stages"], best["reward"]["stages"], strict=True):
+        table.add_row(
+            rows[0]["name"],
+            _stage(rows[0]["b0"], []),
+            *(_stage(row["found"], row["differs"]) for row in rows),
+        )
+    total = [one["cost"]["flops"] for one in (data["b0"], best["accuracy"], best["reward"])]
+    table.add_section()
+    table.add_row("all", *(amount(flops) for flops in total))
+    return table
+
+
+def _stage(part: dict[str, Any], differs: list[str]) -> str:
+    flops = f"{part['flops'] / 1e6:.1f}M".rjust(6)
+    if "op" not in part:
+        return flops
+    words = {
+        "kernel": f"k{part['kernel']}",
+        "expansion": f"e{part['expansion']}",
+        "layers": f"×{part['layers']}",
+        "se_ratio": "se" if part["se_ratio"] else "–",
+    }
+    return (
+        " ".join((w + ("*" if k in differs else "")).ljust(3) for k, w in words.items())
+        + f" {flops}"
+    )
+
+
+def dominating_table(data: dict[str, Any]) -> RenderableType:
+    """Return the most accurate of the front that are as accurate as B0 at no more FLOPs."""
+    points = [point for point in data["front"]["points"] if point["dominates_b0"]]
+    if not points:
+        return "B0 is on the front of both searches."
+    table = _table(
+        f"The {min(len(points), DOMINATING)} most accurate of {len(points)} that dominate B0",
+        *("", "FLOPs", "predicted", "above B0 (90 % interval)", "told apart"),
+        caption="above B0: corrected for being the best of many",
+    )
+    for point in points[: -DOMINATING - 1 : -1]:
+        against = point["against_b0"]
+        low, high = against["interval_90"]
+        table.add_row(
+            escape(point["name"]),
+            amount(point["flops"]),
+            f"{100 * point['accuracy']:.2f}",
+            f"{100 * against['corrected']:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})",
+            "yes" if against["told_apart"] else "no",
+        )
+    return table
+
+
+def samplers_table(data: dict[str, Any]) -> Table:
+    """Return how soon each sampler has matched B0."""
+    from nas.discovery.words import median_text
+
+    matching = data["matching"]
+    table = _table(
+        "Evaluations until B0 is matched",
+        *("sampler", "matched", "median", "soonest", "latest"),
+        caption=f"as accurate, at no more FLOPs; given up after {matching['most']}",
+    )
+    for name, row in matching["samplers"].items():
+        counts = [count for count in row["evaluations"] if count is not None]
+        table.add_row(
+            name,
+            f"{row['matched']} of {row['of']}",
+            median_text(row["median"], matching["most"]),
+            str(min(counts)) if counts else "–",
+            str(max(counts)) if len(counts) == row["of"] else "never",
+        )
+    return table
+
+
+def nearest_table(data: dict[str, Any]) -> Table:
+    """Return the networks nearest to B0 and to the best that were really trained."""
+    table = _table(
+        "Nearest of those really trained",
+        *("nearest to", "other choices", "FLOPs", "measured"),
+        caption="top-1 in %, 16 epochs, one seed",
+    )
+    for name, one in (
+        ("EfficientNet-B0", data["b0"]),
+        ("best by accuracy", data["best"]["accuracy"]),
+        ("best by reward", data["best"]["reward"]),
+    ):
+        for place, row in enumerate(one["nearest"][:NEAREST]):
+            table.add_row(
+                "" if place else name,
+                f"{row['different_choices']} of {len(row['choices'])}",
+                amount(row["flops"]),
+                f"{100 * row['accuracy']:.2f}",
+            )
+    return table

@@ -1,0 +1,229 @@
+"""The picture of it: random networks, trials and B0; and how soon each sampler has matched B0."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nas.discovery.document import Z90
+from nas.discovery.evidence import Evidence
+from nas.discovery.words import percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe & Ito's colours, which the colour-blind can tell apart.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
+GREY, DARK = "#8A8A8A", "#333333"
+STROKES: tuple[tuple[str, Any], ...] = (
+    (BLUE, "-"),
+    (ORANGE, (0, (6, 1.5))),
+    (GREEN, (0, (1.2, 1.2))),
+    (PURPLE, (0, (6, 1.5, 1.2, 1.5))),
+    (DARK, (0, (3, 1.5))),
+)
+"""Of the samplers: told apart by colour and by dashes."""
+
+SIZE, DPI = (10.0, 5.2), 150
+"""In inches, and pixels to each."""
+
+LOWEST = 0.2
+"""So large a part of the random networks lies below what is shown."""
+
+CELLS = (165, 130)
+"""In which random networks are counted."""
+
+CLOSEST = 6.0
+"""Labels at the right are at least so many per cent apart."""
+
+
+def draw(evidence: Evidence, data: dict[str, Any]) -> dict[str, bytes]:
+    """Return the picture as PNG and as SVG; the same evidence, the same bytes."""
+    import matplotlib.style
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    own: dict[Any, Any] = {
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "svg.hashsalt": "nas-search",
+    }
+    result = {}
+    # Not what a user's own matplotlibrc may say.
+    with matplotlib.style.context("default"), rc_context(own):
+        figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.9, 1))
+        _networks(left, evidence, data)
+        _samplers(right, data)
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind, metadata=metadata)
+            result[kind] = stream.getvalue()
+    return result
+
+
+def _networks(axes: Axes, evidence: Evidence, data: dict[str, Any]) -> None:
+    """Draw accuracy against FLOPs: random networks, the trials, their front, B0."""
+    from matplotlib.colors import LogNorm
+
+    draws, b0 = evidence.draws, data["b0"]
+    limit = data["settings"]["budget"]["flops"] / 1e6
+    low = float(np.quantile(draws.accuracy, LOWEST))
+    front = data["front"]["points"]
+    high = max(front[-1]["accuracy"], b0["accuracy"], float(draws.accuracy.max()))
+    frame = (
+        (float(draws.flops.min()) / 1e6, limit),
+        (100 * low, 100 * (high + 0.1 * (high - low))),
+    )
+    counts, *_ = np.histogram2d(draws.flops / 1e6, 100 * draws.accuracy, CELLS, frame)
+    axes.imshow(
+        np.ma.masked_equal(counts.T, 0),
+        extent=(*frame[0], *frame[1]),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        cmap="Greys",
+        norm=LogNorm(0.2, 100 * max(1.0, float(counts.max()))),
+    )
+    legend = [_dots(axes, [], [], GREY, f"{len(draws.flops):,} random networks")]
+    for name, colour in (("accuracy", BLUE), ("reward", GREEN)):
+        trials = [t for t in evidence.searches[name].trials if t.accuracy is not None]
+        legend += [
+            _dots(
+                axes,
+                [trial.cost.flops / 1e6 for trial in trials],
+                [100 * trial.accuracy.mean for trial in trials if trial.accuracy],
+                colour,
+                f"{len(trials)} trials by {name}",
+            )
+        ]
+    legend += axes.step(
+        [*(point["flops"] / 1e6 for point in front), limit],
+        [*(100 * point["accuracy"] for point in front), 100 * front[-1]["accuracy"]],
+        where="post",
+        color=DARK,
+        linewidth=1,
+        label="front of both searches",
+    )
+    best = data["best"]
+    for one, marker, size, colour, name in (
+        (best["accuracy"], "^", 10, BLUE, "best by accuracy"),
+        (best["reward"], "v", 10, GREEN, "best by reward"),
+        (b0, "*", 15, VERMILION, "EfficientNet-B0"),
+    ):
+        flops = one["cost"]["flops"] / 1e6
+        middle = one.get("corrected", one["accuracy"])
+        error = one.get("corrected_standard_error", one["standard_error"])
+        axes.errorbar(
+            flops, 100 * middle, 100 * Z90 * error, color=colour, linewidth=1.6, capsize=3, zorder=5
+        )
+        legend += axes.plot(
+            flops,
+            100 * one["accuracy"],
+            linestyle="",
+            marker=marker,
+            markersize=size,
+            markeredgecolor="white",
+            markeredgewidth=0.9,
+            color=colour,
+            zorder=6,
+            label=f"{name}: {percent(one['accuracy'])} at {flops:.0f}M",
+        )
+    axes.axvline(limit, color=DARK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlim(frame[0][0], limit + 6)
+    axes.set_ylim(*frame[1])
+    axes.annotate(
+        f"budget {limit:.0f}M",
+        (limit, frame[1][0]),
+        xytext=(-4, 6),
+        textcoords="offset points",
+        ha="right",
+        color=DARK,
+    )
+    axes.annotate(
+        "bars: 90 %\nintervals; of the\nbest, corrected",
+        (frame[0][0], frame[1][0]),
+        xytext=(6, 6),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=DARK,
+    )
+    axes.set_xlabel("FLOPs (millions of multiply-adds of convolutions and linear layers)")
+    axes.set_ylabel(f"{data['metric']} (%)")
+    axes.set_title("Where B0 stands in its search space")
+    axes.legend(
+        handles=legend,
+        loc="upper left",
+        fontsize=8.5,
+        framealpha=0.9,
+    )
+
+
+def _dots(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, label: str) -> Any:
+    return axes.plot(
+        x,
+        y,
+        linestyle="",
+        marker="o",
+        markersize=3.4,
+        markeredgewidth=0,
+        color=colour,
+        alpha=0.6,
+        label=label,
+    )[0]
+
+
+def _samplers(axes: Axes, data: dict[str, Any]) -> None:
+    """Draw the share of the seeds that have matched B0 against evaluations."""
+    matching = data["matching"]
+    most = matching["most"]
+    lines = []
+    for place, (name, row) in enumerate(matching["samplers"].items()):
+        found = sorted(count for count in row["evaluations"] if count is not None)
+        shares = [100 * share / row["of"] for share in (*range(len(found) + 1), len(found))]
+        colour, dashes = STROKES[place % len(STROKES)]
+        axes.step(
+            [0, *found, most],
+            shares,
+            where="post",
+            color=colour,
+            linestyle=dashes,
+            linewidth=1.9,
+            clip_on=False,
+        )
+        lines.append((shares[-1], -sum(found), name, colour, row))
+    lines.sort()
+    heights = _apart([line[0] for line in lines])
+    for height, (_, _, name, colour, row) in zip(heights, lines, strict=True):
+        axes.annotate(
+            f"{name} {row['matched']}/{row['of']}",
+            (most, height),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    axes.set_xlim(0, most)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel("seeds that have matched B0 (%)")
+    axes.set_title("As accurate as B0, at no more FLOPs")
+
+
+def _apart(rising: Sequence[float]) -> list[float]:
+    """Return heights of labels near those given, none close to another, none below 0."""
+    heights: list[float] = []
+    for height in reversed(rising):
+        heights.append(min(height, heights[-1] - CLOSEST) if heights else height)
+    heights.reverse()
+    for place, height in enumerate(heights):
+        heights[place] = max(height, heights[place - 1] + CLOSEST if place else 0.0)
+    return heights

@@ -1,0 +1,53 @@
+"""What all worker processes share: who may interrupt them, when they end, and how they died."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+
+@contextmanager
+def starting_workers() -> Iterator[None]:
+    """Start worker processes in here.
+
+    A worker takes over what is blocked here, so that Ctrl-C cannot reach it before it has learned
+    to leave that to the driver.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def begin_worker() -> None:
+    """Do first of all in a worker: Ctrl-C is the driver's to handle, and its end is the worker's.
+
+    A driver that is killed cannot end its workers: each watches it and ends itself.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def how_died(exitcode: int | None) -> str:
+    """Return in words how a worker ended that was not asked to."""
+    if exitcode is not None and exitcode < 0:
+        try:
+            name = signal.Signals(-exitcode).name
+        except ValueError:
+            name = f"signal {-exitcode}"
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"the worker process died of {name}{hint}"
+    return f"the worker process ended with status {exitcode}"
+
+
+def _die_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
