@@ -35,8 +35,9 @@ LAYERS = (
     ("finalists",),
     ("results",),
     ("run",),
+    ("report",),
     ("discovery",),
-    ("export", "report"),
+    ("export",),
     ("",),  # nas/__init__.py: the public API, nothing else
     ("cli",),
     ("__main__",),

@@ -61,6 +61,7 @@ Device = Annotated[
     str | None, typer.Option("--device", metavar="cpu|cuda|mps", help="Default cpu.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Seeds = Annotated[int, typer.Option(metavar="N", help="Trainings of each.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 
 
@@ -218,7 +219,16 @@ def scale(
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write the architectures there.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="With --compare: train them on these images."),
+    ] = None,
+    seeds: Seeds = 3,
+    time: Time = None,
+    jobs: Jobs = None,
+    device: Device = None,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Scale a network: by coefficients, by the published table, or to a number of FLOPs."""
     from nas.cli.networks import show_scaled
@@ -232,6 +242,51 @@ def scale(
         compare=compare,
         out=None if out is None else Path(out),
         json=json,
+        training=None
+        if data is None
+        else {
+            "data_name": data,
+            "seeds": seeds,
+            "seed": 0,
+            "seconds": duration(time),
+            "jobs": jobs,
+            "device": device or "cpu",
+            "quiet": quiet,
+        },
+    )
+
+
+@app.command()
+def compare(
+    arch: Annotated[
+        list[str], typer.Argument(metavar="ARCH ARCH …", help="The last is the reference.")
+    ],
+    data: Data = None,
+    seeds: Seeds = 3,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of all draws.")] = 0,
+    time: Time = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep the study, a document, a picture.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train networks alike over several seeds, and say which differences are real."""
+    from nas.cli.comparison import show_comparison
+
+    show_comparison(
+        arch,
+        data,
+        seeds=seeds,
+        seed=seed,
+        seconds=duration(time),
+        jobs=jobs,
+        device=device or "cpu",
+        out=None if out is None else Path(out),
+        json=json,
+        quiet=quiet,
     )
 
 

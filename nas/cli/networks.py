@@ -62,8 +62,11 @@ def show_scaled(
     compare: bool,
     out: Path | None,
     json: bool,
+    training: dict[str, Any] | None = None,
 ) -> None:
-    """Print, and write if asked to, scaled networks."""
+    """Print, and write if asked to, scaled networks; ``training``: compare them by it too."""
+    if training is not None and not compare:
+        raise InputError("--data goes with --compare")
     baseline = load_architecture(name)
     given = [value for value in triple if value is not None]
     if given and len(given) < 3:
@@ -90,6 +93,19 @@ def show_scaled(
     elif compare:
         rows = _compare(baseline, coefficients, target)
         title = f"{baseline.name}: one dimension alone, and {coefficients}, at equal FLOPs"
+        if training is not None:
+            from nas.cli.comparison import compare_networks
+
+            compare_networks(
+                [network for network, _ in rows],
+                resolution=baseline.resolution,
+                title=title,
+                scaled=True,
+                out=out,
+                json=json,
+                **training,
+            )
+            return
     elif target is not None:
         network, reached = scale_to_flops(baseline, coefficients, target)
         rows = [(network, {"phi": reached})]
@@ -122,6 +138,9 @@ def _compare(baseline: Architecture, coefficients: Coefficients, target: int | N
     target = target or 4 * measure_cost(baseline).flops
     kinds: tuple[Dimension, ...] = ("depth", "width", "resolution", "compound")
     rows: list[Row] = []
+    if coefficients != PAPER:
+        by_paper, phi = scale_to_flops(baseline, PAPER, target, nearest=True)
+        rows.append((replace(by_paper, name=f"{baseline.name}-paper"), {"phi": phi}))
     for kind in kinds:
         network, phi = scale_to_flops(baseline, dimension(kind, coefficients), target, nearest=True)
         rows.append((replace(network, name=f"{baseline.name}-{kind}"), {"phi": phi}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,12 @@ import numpy as np
 from nas.discovery.document import Z90
 from nas.discovery.evidence import Evidence
 from nas.discovery.words import percent
+from nas.report.drawing import BLUE, DARK, GREEN, GREY, ORANGE, PURPLE, VERMILION, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Okabe & Ito's colours, which the colour-blind can tell apart.
-BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
-GREY, DARK = "#8A8A8A", "#333333"
 STROKES: tuple[tuple[str, Any], ...] = (
     (BLUE, "-"),
     (ORANGE, (0, (6, 1.5))),
@@ -27,8 +25,8 @@ STROKES: tuple[tuple[str, Any], ...] = (
 )
 """Of the samplers: told apart by colour and by dashes."""
 
-SIZE, DPI = (10.0, 5.2), 150
-"""In inches, and pixels to each."""
+SIZE = (10.0, 5.2)
+"""In inches."""
 
 LOWEST = 0.2
 """So large a part of the random networks lies below what is shown."""
@@ -42,30 +40,13 @@ CLOSEST = 6.0
 
 def draw(evidence: Evidence, data: dict[str, Any]) -> dict[str, bytes]:
     """Return the picture as PNG and as SVG; the same evidence, the same bytes."""
-    import matplotlib.style
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
-    own: dict[Any, Any] = {
-        "font.size": 9.5,
-        "axes.titlesize": 10.5,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "svg.hashsalt": "nas-search",
-    }
-    result = {}
-    # Not what a user's own matplotlibrc may say.
-    with matplotlib.style.context("default"), rc_context(own):
-        figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
+    def paint(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(1.9, 1))
         _networks(left, evidence, data)
         _samplers(right, data)
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            stream = io.BytesIO()
-            figure.savefig(stream, format=kind, metadata=metadata)
-            result[kind] = stream.getvalue()
-    return result
+
+    return drawn(paint, SIZE)
 
 
 def _networks(axes: Axes, evidence: Evidence, data: dict[str, Any]) -> None:

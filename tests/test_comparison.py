@@ -1,0 +1,105 @@
+"""Training networks alike on the command line: the table, the document, the picture."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nas.proxies.catalogue
+from nas.architecture import Architecture
+from nas.catalogue import load_space
+from nas.cli import _run as command
+from nas.proxies.training import TrainingSettings
+from nas.record import save_architecture
+from nas.scaling import scale
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 60), ("light", 190)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(24):
+            pixels = np.clip(rng.normal(level, 60, (16, 16, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
+    return str(tmp_path / "images")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = TrainingSettings(resolution=16, passes=48, batch_size=16)
+    monkeypatch.setattr(nas.proxies.catalogue, "default_settings", lambda *of: settings)
+    monkeypatch.setattr(nas.proxies.catalogue, "grid_settings", lambda settings, *of: settings)
+    monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def network(width: float = 1.0) -> Architecture:
+    space = load_space("tiny")
+    first = space.decode({name: values[0] for name, values in space.choices.items()})
+    return replace(scale(first, width=width), name=f"width {width:g}")
+
+
+def files(*widths: float) -> list[str]:
+    for width in widths:
+        save_architecture(network(width), f"{width}.json")
+    return [f"{width}.json" for width in widths]
+
+
+def test_networks_are_compared_and_the_study_is_kept(images: str, capsys: Captured) -> None:
+    words = ["compare", *files(1.0, 2.0), "--data", images, "--seeds", "2", "--jobs", "1"]
+    assert command([*words, "--out", "c"]) == 0
+    said = capsys.readouterr().out
+    assert "width 1" in said
+    assert "difference to R" in said
+    first = Path("c/comparison.json").read_bytes()
+    data = json.loads(first)
+    assert data["against"] == "width 2"
+    assert [entry["accuracy"]["n"] for entry in data["entries"]] == [2, 2]
+    low, high = data["entries"][0]["difference"]["ci95"]
+    assert low <= data["entries"][0]["difference"]["mean"] <= high
+    assert Path("c/comparison.png").stat().st_size > 5_000
+    picture = Path("c/comparison.svg").read_bytes()
+    assert b"</svg>" in picture
+    assert command([*words, "--out", "c", "--json"]) == 0
+    again = capsys.readouterr()
+    assert json.loads(again.out) == data
+    assert "4/4 already done" in again.err
+    assert Path("c/comparison.json").read_bytes() == first
+    assert Path("c/comparison.svg").read_bytes() == picture
+
+
+def test_scaled_networks_are_compared_at_equal_flops(images: str, capsys: Captured) -> None:
+    [file] = files(1.0)
+    words = ["scale", file, "--compare", "--data", images, "--seeds", "1", "--jobs", "1"]
+    triple = ["--alpha", "1.5", "--beta", "1.1", "--gamma", "1.05"]
+    assert command([*words, *triple, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    names = [entry["name"].removeprefix("width 1-") for entry in data["entries"]]
+    assert names == ["paper", "depth", "width", "resolution", "compound"]
+    assert data["against"] == "width 1-compound"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["compare", "1.0.json"], "two or more"),
+        (["compare", "1.0.json", "1.0.json"], "two or more"),
+        (["compare", "1.0.json", "2.0.json", "--seeds", "0"], "seeds: 0"),
+        (["compare", "1.0.json", "nothing.json"], "nothing.json"),
+        (["scale", "1.0.json", "--data", "images"], "--compare"),
+    ],
+)
+def test_wrong_words_are_one_line(words: list[str], named: str, capsys: Captured) -> None:
+    files(1.0, 2.0)
+    assert command(words) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    assert named in error
