@@ -18,6 +18,7 @@ from nas.cost import METRICS
 from nas.encoding import Encoding, Floats, Rows
 from nas.feasibility import Feasible
 from nas.space import Value
+from nas.threads import one_thread
 from nas.trial import Trial
 
 SPREAD = 8
@@ -49,7 +50,8 @@ class GuidedSampler:
         data = self._synchronised(feasible, history)
         if len(history) < SPREAD or data.known < 3:
             return data.spread(rng)
-        return data.promising(rng)
+        with one_thread():
+            return data.promising(rng)
 
     def _synchronised(self, feasible: Feasible, history: Sequence[Trial]) -> _Data:
         data = self._data

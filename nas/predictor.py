@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from nas.errors import InputError
 from nas.files import parse_json, read_text, to_json, validate, write_bytes, write_text
 from nas.space import Choices, SearchSpace, StageSpace, Value
+from nas.threads import one_thread
 
 Floats = npt.NDArray[np.floating[Any]]
 Options = npt.NDArray[np.integer[Any]]
@@ -208,7 +210,9 @@ class Predictor:
 
         ``mean ± 1.645 × standard error`` holds what one training measures in 90 of 100 cases.
         """
-        mean = self.arrays.mean(options_of(choices, self.space))
+        options = options_of(choices, self.space)
+        with one_thread() if len(options) <= _FEW else nullcontext():
+            mean = self.arrays.mean(options)
         return np.clip(mean, 0.0, 1.0), self.arrays.error(mean)
 
     def nearest(self, choices: Choices, count: int = 5) -> list[tuple[dict[str, Value], float]]:

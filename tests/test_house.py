@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("_version", "errors"),
     ("files",),
-    ("accuracy", "architecture", "ranking", "paired", "convolution"),
+    ("accuracy", "architecture", "ranking", "paired", "convolution", "threads"),
     ("space", "model"),
     ("cost", "space_file", "table"),
     ("budget", "trial", "scaling", "record", "difference"),
