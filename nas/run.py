@@ -35,6 +35,7 @@ from nas.folder import (
 from nas.grid import GridResult, grid_search
 from nas.objective import make_objective
 from nas.proxies.catalogue import (
+    SUPERNET,
     check_grid_proxy,
     check_proxy,
     default_proxy,
@@ -45,9 +46,11 @@ from nas.proxies.catalogue import (
     make_proxy,
     needs_images,
     settings_for_time,
+    supernet_settings,
     trains,
 )
 from nas.proxies.protocol import Proxy, description
+from nas.proxies.supernet import SupernetProxy
 from nas.proxies.training import TrainingProxy
 from nas.record import Record
 from nas.results import known_test, write_family, write_found
@@ -62,6 +65,8 @@ TRIALS = 30
 QUICK_TRIALS = 300
 SEARCH_SHARE = 0.5
 """Of --time: the search's, counted from the start; what is left is the grid's but for the rest."""
+SUPERNET_SHARE = 0.7
+"""Of the search's time: the training of a supernet, if there is one."""
 QUICK_SEARCH_SHARE = 0.1
 """The same for a proxy that trains nothing."""
 GRID_SHARE = 0.92
@@ -170,6 +175,7 @@ class _Run:
         self.identity: dict[str, Any] = {}
         self.trains = trains(settings.proxy_name)
         self.looks = needs_images(settings.proxy_name)
+        self.shares = settings.proxy_name == SUPERNET
         self.jobs = settings.jobs or default_jobs(settings.device)
 
     def run(self) -> RunResult:
@@ -191,7 +197,14 @@ class _Run:
         grid_proxy = None
         if data is not None and plan is not None:
             if proxy is None:
-                proxy = make_proxy(settings.proxy_name, data, plan.search, settings.device)
+                proxy = make_proxy(
+                    settings.proxy_name,
+                    data,
+                    plan.supernet or plan.search,
+                    settings.device,
+                    settings.seed,
+                    shown_as(self.progress, SUPERNET),
+                )
             grid_proxy = TrainingProxy(data, plan.grid, settings.device)
         assert proxy is not None  # it needs no images, or there are some
         starts = [
@@ -213,6 +226,8 @@ class _Run:
             Study(settings.storage, self._study_name("search"), {})
         self._save()
 
+        if isinstance(proxy, SupernetProxy):
+            self._phase("supernet", lambda: self._supernet(space, proxy))
         found = self._phase("search", lambda: self._search(space, proxy, starts))
         if _at_chance(found.baseline.accuracy, space.num_classes):
             self._note(
@@ -228,8 +243,11 @@ class _Run:
         if settings.scale and grid_proxy is not None:
             grid_proxy.prepare(space, settings.budget, self.folder)
             grid = self._phase("grid", lambda: self._grid(best, grid_proxy))
-        if test is None and hasattr(proxy, "test"):
-            test = self._phase("test", lambda: self._test(found.baseline, proxy))
+        if test is None and searched is not None and plan is not None:
+            # With weights of its own, whatever it was chosen by.
+            tester = TrainingProxy(searched, plan.search, settings.device)
+            tester.prepare(space, settings.budget, self.folder)
+            test = self._phase("test", lambda: self._test(found.baseline, tester))
             baseline, front = write_found(self.folder, found, provenance, test, more)
         members = write_family(self.folder, baseline, grid)
         self.state |= {
@@ -259,6 +277,15 @@ class _Run:
         self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data
 
+    def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
+        proxy.prepare(space, self.settings.budget, self.folder)
+        assert proxy.progress is not None
+        if proxy.progress.mendings:
+            self._note(
+                f"the supernet's training diverged {len(proxy.progress.mendings)} times, went back "
+                f"and on with {proxy.progress.rate:g} of the learning rate"
+            )
+
     def _search(
         self,
         space: SearchSpace,
@@ -277,7 +304,7 @@ class _Run:
             study_name=self._study_name("search"),
             sampler=settings.sampler,
             objective=settings.objective,
-            jobs=self.jobs if self.trains else 1,
+            jobs=self.jobs if self.trains or self.shares else 1,
             start=starts,
             seconds=self._left(self._search_share()),
             on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
@@ -342,41 +369,46 @@ class _Run:
             )
         return result
 
-    def _test(self, best: Trial, proxy: Any) -> Accuracy | None:
+    def _test(self, best: Trial, proxy: TrainingProxy) -> Accuracy | None:
         self.progress.phase("test", None)
-        accuracy: Accuracy | None = proxy.test(
+        return proxy.test(
             best.architecture, seed=derived_seed(self.settings.seed, "trial", best.number)
         )
-        return accuracy
 
     # -- the run's own file -----------------------------------------------------------------------
 
     def _plan(self, data: ImageData, space: SearchSpace) -> Plan:
         """Return how networks are trained, by the data's size and the time given."""
         settings = self.settings
+        supernet = None
+        share = self._search_share()
+        if self.shares:
+            # What the supernet leaves of the search's time, the evaluations have.
+            seconds = settings.seconds and SUPERNET_SHARE * share * settings.seconds
+            supernet = supernet_settings(data, space, seconds, settings.device)
         if settings.seconds is None:
             candidate = default_settings(data, space)
-            return Plan(search=candidate, grid=grid_settings(candidate, space))
-        share = self._search_share()
-        if not self.trains:
+            grid = grid_settings(candidate, space)
+        elif self.trains:
+            seconds = share * settings.seconds * self.jobs / settings.trial_count
+            candidate = settings_for_time(data, space, seconds, settings.device)
+            # So many candidates' trainings fit into the grid's share of the time.
+            fit = settings.trial_count * (GRID_SHARE - SEARCH_SHARE) / SEARCH_SHARE
+            grid = grid_settings(candidate, space, fit / grid_work(GRID_POINTS + 1))
+        else:
             # So long a candidate's training that the grid, with as many images, fills the rest.
             seconds = (GRID_SHARE - share) * settings.seconds * self.jobs
             candidate = settings_for_time(
                 data, space, seconds / grid_work(GRID_POINTS + 1), settings.device
             )
-            return Plan(search=candidate, grid=grid_settings(candidate, space, 1.0))
-        seconds = share * settings.seconds * self.jobs / settings.trial_count
-        candidate = settings_for_time(data, space, seconds, settings.device)
-        # So many candidates' trainings fit into the grid's share of the time.
-        fit = settings.trial_count * (GRID_SHARE - SEARCH_SHARE) / SEARCH_SHARE
-        grid = grid_settings(candidate, space, fit / grid_work(GRID_POINTS + 1))
-        return Plan(search=candidate, grid=grid)
+            grid = grid_settings(candidate, space, 1.0)
+        return Plan(search=candidate, grid=grid, supernet=supernet)
 
     def _search_share(self) -> float:
         """Return the search's share of the time."""
         if not self.settings.scale:
             return GRID_SHARE
-        return SEARCH_SHARE if self.trains else QUICK_SEARCH_SHARE
+        return SEARCH_SHARE if self.trains or self.shares else QUICK_SEARCH_SHARE
 
     def _identity(self, space: SearchSpace, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
         settings = self.settings
@@ -399,9 +431,7 @@ class _Run:
             "status": "running",
             "command": self.settings.command,
             "identity": self.identity,
-            "plan": None
-            if plan is None
-            else {"search": asdict(plan.search), "grid": asdict(plan.grid)},
+            "plan": None if plan is None else plan.model_dump(),
             "data": None
             if data is None
             else {
@@ -487,6 +517,22 @@ def load_data(
     for text in data.notes:
         note(f"{data.name}: {text}")
     return data
+
+
+def shown_as(progress: Progress, phase: str) -> Callable[[int, int, str], None]:
+    """Return what shows, as a phase, how many of how many are done."""
+    shown: int | None = None
+
+    def tell(done: int, total: int, text: str) -> None:
+        nonlocal shown
+        if shown is None:
+            progress.phase(phase, total)
+            text = "already done"
+        if done > (shown or 0):
+            progress.advance(done - (shown or 0), text)
+        shown = max(done, shown or 0)
+
+    return tell
 
 
 def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> int:

@@ -245,7 +245,7 @@ def test_settings_suit_the_data() -> None:
 def test_proxies_by_name() -> None:
     space = nas.load_space("efficientnet")
     assert isinstance(known_proxy("imagenet", space), ImagenetProxy)
-    with pytest.raises(nas.InputError, match="proxy 'trainin' is not accepted: training"):
+    with pytest.raises(nas.InputError, match="proxy 'trainin' is not accepted: supernet, training"):
         check_proxy("trainin")
     for name in ("table:", "table:FILE", "table"):
         with pytest.raises(nas.InputError):
