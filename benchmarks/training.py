@@ -37,7 +37,7 @@ from nas.data import ImageData, load_images
 from nas.engines.local import local_engine
 from nas.engines.task import Task
 from nas.model import build
-from nas.proxies.training import TrainingProxy, TrainingSettings, _schedule
+from nas.proxies.training import TrainingProxy, TrainingSettings, schedule
 
 BATCH = 128
 
@@ -86,7 +86,7 @@ def plain_loop(data: ImageData, view: Architecture, settings: TrainingSettings, 
     )
     total = settings.passes // BATCH
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: _schedule(step / total, settings.warm_up)
+        optimiser, lambda step: schedule(step / total, settings.warm_up)
     )
     network.train()
     start, step = time.perf_counter(), 0

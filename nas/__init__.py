@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nas.draw import draw_networks
     from nas.fidelity import Fidelity, measure_fidelity
     from nas.model import Network, build
+    from nas.proxies.supernet import SupernetProxy
+    from nas.proxies.supernet_training import SupernetSettings
     from nas.proxies.training import TrainingProxy, TrainingSettings
 
 __all__ = [
@@ -49,6 +51,8 @@ __all__ = [
     "SearchSpace",
     "Stage",
     "Stem",
+    "SupernetProxy",
+    "SupernetSettings",
     "TrainingProxy",
     "TrainingSettings",
     "Trial",
@@ -74,6 +78,8 @@ _LATE = {
     "Fidelity": "nas.fidelity",
     "ImageData": "nas.data",
     "Network": "nas.model",
+    "SupernetProxy": "nas.proxies.supernet",
+    "SupernetSettings": "nas.proxies.supernet_training",
     "TrainingProxy": "nas.proxies.training",
     "TrainingSettings": "nas.proxies.training",
     "build": "nas.model",

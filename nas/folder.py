@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from nas._version import __version__
 from nas.errors import InputError
 from nas.files import parse_json, read_text, sha256, validate, write_json
+from nas.proxies.supernet_training import SupernetSettings
 from nas.proxies.training import TrainingSettings
 
 RUN_FILE = "run.json"
@@ -31,8 +32,10 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     search: TrainingSettings
+    """A network alone: every candidate, or the baseline that is tested."""
     finals: TrainingSettings
     grid: TrainingSettings
+    supernet: SupernetSettings | None = None
 
 
 class Before(BaseModel):

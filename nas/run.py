@@ -39,6 +39,7 @@ from nas.folder import (
 from nas.grid import GridResult, grid_search
 from nas.objective import make_objective
 from nas.proxies.catalogue import (
+    SUPERNET,
     check_grid_proxy,
     check_proxy,
     default_proxy,
@@ -50,9 +51,11 @@ from nas.proxies.catalogue import (
     make_proxy,
     needs_images,
     settings_for_time,
+    supernet_settings,
     trains,
 )
 from nas.proxies.protocol import Proxy, description
+from nas.proxies.supernet import SupernetProxy
 from nas.proxies.training import Tested, TrainingProxy, TrainingSettings
 from nas.record import Record
 from nas.results import write_family, write_finals, write_found
@@ -74,6 +77,8 @@ WEIGHTS = {"search": 5.0, "quick search": 1.0, "finals": 2.0, "check": 1.0, "gri
 """How the phases share the time; a quick search is one whose proxy trains nothing."""
 LATEST = 0.92
 """Of --time, counted from the start: by then nothing new starts."""
+SUPERNET_SHARE = 0.8
+"""Of the search's time: the training of a supernet, if there is one."""
 
 T = TypeVar("T")
 
@@ -197,6 +202,7 @@ class _Run:
         self.identity: dict[str, Any] = {}
         self.trains = trains(settings.proxy_name)
         self.looks = needs_images(settings.proxy_name)
+        self.shares = settings.proxy_name == SUPERNET
         self.jobs = settings.jobs or default_jobs(settings.device)
 
     def run(self) -> RunResult:
@@ -218,7 +224,14 @@ class _Run:
         grid_proxy = trainer = None
         if data is not None and plan is not None:
             if proxy is None:
-                proxy = make_proxy(settings.proxy_name, data, plan.search, settings.device)
+                proxy = make_proxy(
+                    settings.proxy_name,
+                    data,
+                    plan.supernet or plan.search,
+                    settings.device,
+                    settings.seed,
+                    shown_as(self.progress, SUPERNET),
+                )
             grid_proxy = TrainingProxy(data, plan.grid, settings.device)
             if searched is not None:
                 trainer = TrainingProxy(data, plan.finals, settings.device)
@@ -243,6 +256,8 @@ class _Run:
             Study(settings.storage, self._study_name("search"), {})
         self._save()
 
+        if isinstance(proxy, SupernetProxy):
+            self._phase("supernet", lambda: self._supernet(space, proxy))
         found = self._phase("search", lambda: self._search(space, proxy, starts))
         if _at_chance(found.baseline.accuracy, space.num_classes):
             self._note(
@@ -303,6 +318,15 @@ class _Run:
         self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data
 
+    def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
+        proxy.prepare(space, self.settings.budget, self.folder)
+        assert proxy.progress is not None
+        if proxy.progress.mendings:
+            self._note(
+                f"the supernet's training diverged {len(proxy.progress.mendings)} times, went back "
+                f"and on with {proxy.progress.rate:g} of the learning rate"
+            )
+
     def _search(
         self,
         space: SearchSpace,
@@ -321,7 +345,7 @@ class _Run:
             study_name=self._study_name("search"),
             sampler=settings.sampler,
             objective=settings.objective,
-            jobs=self.jobs if self.trains else 1,
+            jobs=self.jobs if self.trains or self.shares else 1,
             start=starts,
             seconds=self._left(self._ends()[0]),
             on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
@@ -472,12 +496,18 @@ class _Run:
     def _plan(self, data: ImageData, space: SearchSpace) -> Plan:
         """Return how networks are trained, by the data's size and the time given."""
         settings = self.settings
+        supernet = None
+        if self.shares:
+            # What the supernet leaves of the search's time, the evaluations have.
+            seconds = settings.seconds and SUPERNET_SHARE * self._ends()[0] * settings.seconds
+            supernet = supernet_settings(data, space, seconds, settings.device)
         if settings.seconds is None:
             candidate = default_settings(data, space)
             return Plan(
                 search=candidate,
                 finals=final_settings(candidate),
                 grid=grid_settings(candidate, space),
+                supernet=supernet,
             )
 
         def within(share: float, trainings: float) -> TrainingSettings:
@@ -495,7 +525,8 @@ class _Run:
         # As many images as a candidate's if a grid of these fills the time that is left.
         left = within(grid - check, grid_work(GRID_POINTS + 1))
         if not self.trains:
-            return Plan(search=left, finals=longer, grid=grid_settings(left, space, 1.0))
+            grid_like = grid_settings(left, space, 1.0)
+            return Plan(search=left, finals=longer, grid=grid_like, supernet=supernet)
         share = left.passes / candidate.passes
         return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
 
@@ -503,7 +534,7 @@ class _Run:
         """Return by which share of the time search, finals, check and grid are to end."""
         settings = self.settings
         weights = (
-            WEIGHTS["search" if self.trains else "quick search"],
+            WEIGHTS["search" if self.trains or self.shares else "quick search"],
             WEIGHTS["finals"] if settings.finalist_count else 0.0,
             WEIGHTS["check"] if settings.checks else 0.0,
             WEIGHTS["grid"] if settings.scale else 0.0,
@@ -532,9 +563,7 @@ class _Run:
             "status": "running",
             "command": self.settings.command,
             "identity": self.identity,
-            "plan": None
-            if plan is None
-            else {name: asdict(getattr(plan, name)) for name in ("search", "finals", "grid")},
+            "plan": None if plan is None else plan.model_dump(),
             "data": None
             if data is None
             else {
@@ -620,6 +649,22 @@ def load_data(
     for text in data.notes:
         note(f"{data.name}: {text}")
     return data
+
+
+def shown_as(progress: Progress, phase: str) -> Callable[[int, int, str], None]:
+    """Return what shows, as a phase, how many of how many are done."""
+    shown: int | None = None
+
+    def tell(done: int, total: int, text: str) -> None:
+        nonlocal shown
+        if shown is None:
+            progress.phase(phase, total)
+            text = "already done"
+        if done > (shown or 0):
+            progress.advance(done - (shown or 0), text)
+        shown = max(done, shown or 0)
+
+    return tell
 
 
 def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> int:

@@ -26,6 +26,8 @@ from nas.accuracy import Accuracy
 from nas.catalogue import load_space
 from nas.cli import _run as command
 from nas.files import sha256
+from nas.proxies import supernet_training
+from nas.proxies.supernet_training import SupernetSettings
 from nas.proxies.training import TrainingProxy, TrainingSettings
 from nas.record import save_architecture
 
@@ -75,6 +77,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def words(pictures: Path, out: Path, *more: str, trials: int = 3) -> list[str]:
     return [
         *("--space", "tiny", "--budget", "1M-flops", "--data", str(pictures)),
+        *(() if "--proxy" in more else ("--proxy", "training")),
         *("--trials", str(trials), "--jobs", "1", "--out", str(out)),
         *(() if "--finalists" in more else ("--finalists", "0", "--no-check")),
         *more,
@@ -498,6 +501,49 @@ def test_a_damaged_run_json_is_one_line(copy: Path, capsys: pytest.CaptureFixtur
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert "run.json" in err
+
+
+def test_with_images_a_supernet_is_the_default(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quick = SupernetSettings(resolution=16, passes=320, batch_size=8, validation_images=6)
+    monkeypatch.setattr(nas.run, "supernet_settings", lambda *of: quick)
+    monkeypatch.setattr(supernet_training, "INTERVAL", 5)
+    monkeypatch.setattr(supernet_training, "SAVE_SECONDS", 0.0)
+    said = [word for word in words(pictures, tmp_path, "--no-scale") if word != str(tmp_path)]
+    at = said.index("--proxy")
+    del said[at : at + 2], said[said.index("--out")]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert command([*said, "--quiet", "--out", str(whole)]) == 0
+
+    step = supernet_training.SharedTraining._step
+
+    def dies(self: Any, number: int, rate: float, workers: Any) -> Any:
+        if number == 12:
+            raise KeyboardInterrupt
+        return step(self, number, rate, workers)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(supernet_training.SharedTraining, "_step", dies)
+        assert command([*said, "--quiet", "--out", str(killed)]) == 130
+    assert not (killed / "baseline.json").exists()
+    capsys.readouterr()
+    assert command([*said, "--out", str(killed)]) == 0
+    assert "supernet 160/320 already done" in capsys.readouterr().err
+    assert results(killed) == results(whole)
+
+    baseline = load(whole / "baseline.json")
+    assert baseline["accuracy"]["proxy"] == "supernet"
+    assert baseline["provenance"]["rank_by"] == "loss"
+    assert baseline["provenance"]["proxy"]["passes"] == 320
+    assert baseline["provenance"]["test"]["proxy"] == "training"  # trained alone
+    state = load(whole / "run.json")
+    assert state["plan"]["supernet"]["passes"] == 320
+    assert {"supernet", "search", "test"} <= set(state["seconds"])
+    assert "supernet/state.json" in state["files"]
 
 
 def test_out_of_time_before_the_grid_is_said_and_resumed(

@@ -23,7 +23,8 @@ from nas.proxies.catalogue import (
 )
 from nas.proxies.imagenet import ImagenetProxy
 from nas.proxies.protocol import Proxy, description
-from nas.proxies.training import TrainingProxy, TrainingSettings, _draw, _score
+from nas.proxies.scoring import score
+from nas.proxies.training import TrainingProxy, TrainingSettings, _draw
 
 QUICK = TrainingSettings(resolution=16, passes=640, batch_size=32, checks=(0.5, 0.75))
 
@@ -198,7 +199,7 @@ def test_imbalance_is_weighed_out(network: nas.Architecture) -> None:
 def test_scores() -> None:
     labels = torch.tensor([0] * 9 + [1])
     always_0 = torch.tensor([[5.0, -5.0]]).repeat(10, 1)
-    even, weighed = _score(always_0, labels, even=True), _score(always_0, labels, even=False)
+    even, weighed = score(always_0, labels, even=True), score(always_0, labels, even=False)
     assert even.accuracy == pytest.approx(0.9)
     assert even.standard_error == pytest.approx(math.sqrt(0.9 * 0.1 / 10))
     assert weighed.accuracy == pytest.approx(0.5)
@@ -206,11 +207,11 @@ def test_scores() -> None:
     for count in range(1, 60):
         for right in (1.0, -1.0):
             logits = torch.tensor([[right, -right]]).repeat(count, 1)
-            score = _score(logits, torch.zeros(count).long(), even=True)
-            assert score.standard_error == pytest.approx(0.5 / count), count
-            Accuracy(score.accuracy, score.standard_error)
+            found = score(logits, torch.zeros(count).long(), even=True)
+            assert found.standard_error == pytest.approx(0.5 / count), count
+            Accuracy(found.accuracy, found.standard_error)
     with pytest.raises(ArithmeticError, match="not finite"):
-        _score(always_0 * math.nan, labels, even=True)
+        score(always_0 * math.nan, labels, even=True)
 
 
 def test_is_a_proxy_that_ranks_by_loss() -> None:
@@ -244,7 +245,7 @@ def test_settings_suit_the_data() -> None:
 def test_proxies_by_name() -> None:
     space = nas.load_space("efficientnet")
     assert isinstance(known_proxy("imagenet", space), ImagenetProxy)
-    with pytest.raises(nas.InputError, match="proxy 'trainin' is not accepted: training"):
+    with pytest.raises(nas.InputError, match="proxy 'trainin' is not accepted: supernet, training"):
         check_proxy("trainin")
     for name in ("table:", "table:FILE", "table"):
         with pytest.raises(nas.InputError):

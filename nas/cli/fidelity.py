@@ -20,6 +20,7 @@ from nas.cli.app import check_device
 from nas.cli.show import Show, print_json
 from nas.errors import InputError
 from nas.files import digest, write_json
+from nas.proxies.supernet_training import SupernetSettings
 from nas.proxies.training import TrainingSettings
 from nas.table import read_table
 
@@ -34,6 +35,9 @@ SCHEMA = "nas-search-fidelity/1"
 PLANNED = 0.8
 """Of --time, trainings are to fill so much; measuring their speed and starting takes the rest."""
 
+SUPERNET_SHARE = 0.6
+"""Of --time, the training of a supernet is to fill so much; the evaluations take the rest."""
+
 
 class _Begun(BaseModel):
     """What of ``fidelity.json`` the same command goes by when it is given again."""
@@ -42,6 +46,7 @@ class _Begun(BaseModel):
     schema_: Annotated[Literal["nas-search-fidelity/1"], Field(alias="schema")]
     identity: dict[str, Any]
     training: TrainingSettings | None
+    supernet: SupernetSettings | None = None
 
 
 def show_fidelity(
@@ -100,24 +105,37 @@ def _measure(
     from nas.engines.local import default_jobs
     from nas.fidelity import measure_fidelity
     from nas.folder import check_identity, read_own
-    from nas.proxies.catalogue import make_proxy, needs_images, training_settings
+    from nas.proxies.catalogue import (
+        SUPERNET,
+        make_proxy,
+        needs_images,
+        supernet_settings,
+        training_settings,
+    )
     from nas.proxies.protocol import description
-    from nas.run import jobs_that_fit, load_data
+    from nas.run import jobs_that_fit, load_data, shown_as
 
     before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
-    space, count, data, training = draw.space, jobs or 1, None, None
+    space, count, data, training, supernet = draw.space, jobs or 1, None, None, None
     if needs_images(name):
         data = load_data(data_name, space, show, show.note)
         space = replace(space, in_channels=data.channels, num_classes=data.num_classes)
         count = jobs_that_fit(data, jobs or default_jobs(device), show.note)
     start = time.monotonic()
     show.phase("prepare", None)
-    if data is not None:
+    if data is not None and name == SUPERNET:
+        share = None if seconds is None else SUPERNET_SHARE * seconds
+        supernet = (
+            supernet_settings(data, space, share, device) if before is None else before.supernet
+        )
+    elif data is not None:
         each = None if seconds is None else PLANNED * seconds * count / len(draw.networks)
         training = (
             training_settings(data, space, each, device) if before is None else before.training
         )
-    proxy = make_proxy(name, data, training, device)
+    proxy = make_proxy(
+        name, data, supernet or training, device, draw.seed, shown_as(show, "supernet")
+    )
     identity = {
         "space": digest(asdict(draw.space)),
         "table": draw.table.sha256,
@@ -133,6 +151,8 @@ def _measure(
         "identity": identity,
         "training": None if training is None else asdict(training),
     }
+    if supernet is not None:
+        state["supernet"] = asdict(supernet)
     if folder is not None:
         write_json(folder / FILE, state)
     begun = False

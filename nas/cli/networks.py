@@ -252,18 +252,37 @@ def _trained(
 ) -> Accuracy:
     import tempfile
 
-    from nas.proxies.catalogue import make_proxy, training_settings
-    from nas.run import load_data
+    from nas.proxies.catalogue import (
+        SUPERNET,
+        make_proxy,
+        supernet_settings,
+        training_settings,
+    )
+    from nas.run import load_data, shown_as
 
+    shares = proxy_name == SUPERNET
+    if shares:
+        space.encode(architecture)  # what is not in the space is found before minutes of training
     data = load_data(data_name, space, show, show.note)
     space = replace(space, resolution=architecture.resolution)
     each = None if seconds is None else seconds / seeds
-    proxy = make_proxy(proxy_name, data, training_settings(data, space, each, device), device)
-    with tempfile.TemporaryDirectory() as folder:
-        proxy.prepare(space, Budget("none"), Path(folder))
-    show.phase("evaluate", seeds)
-    results = []
+    plan = supernet_settings if shares else training_settings
+    settings = plan(data, space, each, device)
+    results: list[Accuracy] = []
     for index in range(seed, seed + seeds):
+        # A supernet is trained once for all networks, so that another seed is another supernet.
+        proxy = make_proxy(
+            proxy_name,
+            data,
+            settings,
+            device,
+            derived_seed(index, "supernet"),
+            shown_as(show, f"supernet {index}"),
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            proxy.prepare(space, Budget("none"), Path(folder))
+        if shares or not results:
+            show.phase("evaluate", None if shares else seeds)
         results.append(
             proxy.evaluate(
                 architecture,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -12,11 +13,14 @@ from nas.budget import Budget
 from nas.data import BUILT_IN, ImageData
 from nas.errors import InputError
 from nas.proxies.protocol import Proxy
+from nas.proxies.supernet import OnProgress, SupernetProxy
+from nas.proxies.supernet_training import SupernetSettings
 from nas.proxies.training import TrainingProxy, TrainingSettings
 from nas.space import SearchSpace
 from nas.table import read_table
 
 PROXIES: dict[str, str] = {
+    "supernet": "trains all networks at once, with shared weights; then scores each; ranks by loss",
     "training": "trains each candidate from scratch, narrow, at few pixels, briefly; ranks by loss",
     "imagenet": "predicts ImageNet top-1 after 16 epochs, from 5,138 real trainings; no images",
     "zero-cost:NAME": "scores without training, as baselines: synflow, naswot, flops, params",
@@ -25,6 +29,7 @@ PROXIES: dict[str, str] = {
 """The proxies by name, a line each."""
 
 TRAINING = "training"
+SUPERNET = "supernet"
 _TABLE = "table:"
 _ZERO_COST = "zero-cost:"
 
@@ -139,6 +144,38 @@ def training_settings(
     return settings_for_time(data, space, seconds, device)
 
 
+def supernet_settings(
+    data: ImageData, space: SearchSpace, seconds: float | None, device: str
+) -> SupernetSettings:
+    """Return how a supernet is trained: in about ``seconds``, or None: with no limit on time.
+
+    Without one, for 300,000 images, or 60 times those there are if these are less.
+    """
+    settings = SupernetSettings(
+        resolution=min(SupernetSettings.resolution, space.resolution),
+        passes=max(10_000, min(300_000, 60 * len(data.train_labels))),
+        flip=data.name != BUILT_IN,
+    )
+    if seconds is None:
+        return settings
+    speed = _supernet_speed(data, space, settings, device)
+    return replace(settings, passes=int(max(1_000, min(3_000_000, 0.95 * seconds * speed))))
+
+
+def _supernet_speed(
+    data: ImageData, space: SearchSpace, settings: SupernetSettings, device: str
+) -> float:
+    """Return training images a second of random networks, with all the threads there are."""
+    start = 0.0
+    for passes in (4, 16):  # the first ones are slow
+        count = passes * settings.batch_size * settings.paths
+        proxy = SupernetProxy(data, replace(settings, passes=count), device)
+        with TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            proxy.prepare(space, Budget("none"), Path(folder))
+    return count / (time.perf_counter() - start)
+
+
 def trains(name: str) -> bool:
     """Say whether the proxy of that name trains every candidate."""
     return name == TRAINING
@@ -146,24 +183,25 @@ def trains(name: str) -> bool:
 
 def needs_images(name: str) -> bool:
     """Say whether the proxy of that name looks at images."""
-    return name in (TRAINING, f"{_ZERO_COST}naswot")
+    return name in (SUPERNET, TRAINING, f"{_ZERO_COST}naswot")
 
 
 def default_proxy(space: SearchSpace, data: str | None) -> str:
     """Return the proxy that suits: a trained one for a user's data or a space nobody measured."""
-    if data is None:
-        from nas.proxies.imagenet import knows
+    if data is not None:
+        return SUPERNET
+    from nas.proxies.imagenet import knows
 
-        if knows(space):
-            return "imagenet"
-    return TRAINING
+    return "imagenet" if knows(space) else TRAINING
 
 
 def make_proxy(
     name: str,
     data: ImageData | None = None,
-    settings: TrainingSettings | None = None,
+    settings: TrainingSettings | SupernetSettings | None = None,
     device: str = "cpu",
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
 ) -> Proxy:
     """Return a proxy by its name, not prepared yet.
 
@@ -172,6 +210,8 @@ def make_proxy(
         data: images, for a proxy that needs them.
         settings: how that one trains.
         device: where it does.
+        seed: of what is trained once for all networks.
+        on_progress: told how far that training is.
 
     Raises:
         InputError: unknown name, or a table that cannot be read.
@@ -183,7 +223,11 @@ def make_proxy(
 
         return ZeroCostProxy(name.removeprefix(_ZERO_COST), data, device)
     if data is not None and name == TRAINING:
+        assert not isinstance(settings, SupernetSettings)
         return TrainingProxy(data, settings, device)
+    if data is not None and name == SUPERNET:
+        assert not isinstance(settings, TrainingSettings)
+        return SupernetProxy(data, settings, device, seed, on_progress)
     if name.startswith(_TABLE):
         from nas.proxies.table import TableProxy
 

@@ -25,7 +25,6 @@ class Proxy(Protocol):
     * ``partial = True``: knows part of the space only, so that many failures in a row are no reason
       to end a search;
     * ``describe() -> dict``: its settings, plain data; a run with other settings is another run;
-    * ``test(arch, *, seed) -> Accuracy``: the accuracy on images never used for choosing;
     * ``corrected(arch) -> Accuracy`` and ``nearest(arch) -> list``: what is to be expected of a
       network that was chosen as the best of many, and what was really measured near it;
     * ``in_sample(table_sha256, arch) -> bool``: whether what the benchmark table of that hash says

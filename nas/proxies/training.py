@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nas.convolution import quicken
 from nas.data import ImageData, augment, iterate_batches, normalise, resize
 from nas.model import build
 from nas.proxies.protocol import Report
+from nas.proxies.scoring import Score, score
 from nas.scaling import round_resolution, scale
 from nas.space import SearchSpace
 
@@ -149,14 +151,14 @@ class TrainingProxy:
             if self.device == "cpu":
                 quicken(network)
             self._fit(network, view.resolution, seed, report)
-        score = self._score(network, view.resolution, images, labels)
-        balanced = "" if score.even else ", every class weighing the same"
+        found = self._score(network, view.resolution, images, labels)
+        balanced = "" if found.even else ", every class weighing the same"
         return Accuracy(
-            mean=score.accuracy,
-            standard_error=score.standard_error,
+            mean=found.accuracy,
+            standard_error=found.standard_error,
             n=1,
             seeds=(seed,),
-            loss=score.loss,
+            loss=found.loss,
             metric=f"{part} accuracy after {self.settings.passes:,} training images at "
             f"{view.resolution} px and {self.settings.width:g} of the width{balanced}",
             proxy=self.name,
@@ -174,7 +176,7 @@ class TrainingProxy:
         # Shifted copies help where images come again; an image seen once is new as it is.
         pad = max(1, data.resolution // 8) if settings.passes > 1.5 * len(chosen) else 0
         weights = data.balanced_weights()
-        decay, plain = _parameter_groups(network)
+        decay, plain = parameter_groups(network.parameters())
         optimiser = torch.optim.AdamW(
             [
                 {"params": decay, "weight_decay": settings.weight_decay},
@@ -195,8 +197,8 @@ class TrainingProxy:
                 pixels = augment(pixels, generator, pad=pad, flip=settings.flip)
                 pixels = self._input(pixels, resolution)
                 for group in optimiser.param_groups:
-                    group["lr"] = settings.learning_rate * _schedule(step / total, settings.warm_up)
-                with self._precision():
+                    group["lr"] = settings.learning_rate * schedule(step / total, settings.warm_up)
+                with precision(self.device):
                     loss = F.cross_entropy(network(pixels), labels[where], weight=weights)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -219,23 +221,17 @@ class TrainingProxy:
     def _input(self, pixels: Tensor, resolution: int) -> Tensor:
         return normalise(resize(pixels.float(), resolution), self.data.mean, self.data.std)
 
-    def _precision(self) -> torch.autocast:
-        # bf16 on GPUs only: on CPUs depthwise convolutions are slower in it.
-        return torch.autocast(
-            self.device.split(":")[0], torch.bfloat16, enabled=self.device.startswith("cuda")
-        )
-
     def _score(
         self, network: torch.nn.Module, resolution: int, images: Tensor, labels: Tensor
-    ) -> _Score:
+    ) -> Score:
         network.eval()
         logits = []
-        with torch.no_grad(), self._precision():
+        with torch.no_grad(), precision(self.device):
             for start in range(0, len(images), EVALUATION_BATCH):
                 pixels = images[start : start + EVALUATION_BATCH]
                 logits.append(network(self._input(pixels, resolution)).float())
         # On the CPU: not every device knows double precision.
-        return _score(torch.cat(logits).cpu(), labels.cpu(), even=self.data.is_balanced)
+        return score(torch.cat(logits).cpu(), labels.cpu(), even=self.data.is_balanced)
 
 
 class Tested:
@@ -263,33 +259,6 @@ class Tested:
         return accuracy
 
 
-@dataclass(frozen=True)
-class _Score:
-    accuracy: float
-    standard_error: float
-    loss: float
-    even: bool
-
-
-def _score(logits: Tensor, labels: Tensor, *, even: bool) -> _Score:
-    """Return accuracy with its standard error, and loss; classes weigh the same if not even."""
-    if not bool(torch.isfinite(logits).all()):
-        raise ArithmeticError("the training diverged: the network's outputs are not finite")
-    right = (logits.argmax(1) == labels).double()
-    losses = F.cross_entropy(logits.double(), labels, reduction="none")
-    if even:
-        weights = torch.full_like(right, 1 / len(right))
-    else:
-        counts = torch.bincount(labels, minlength=logits.shape[1]).clamp(min=1)
-        weights = 1 / counts[labels].double()
-        weights /= weights.sum()
-    accuracy = float((weights * right).sum().clamp(0, 1))
-    # With all right or all wrong the plain formula says 0; one image counted half tells more.
-    error = float((weights.square() * (right - accuracy).square()).sum().sqrt())
-    floor = 0.5 * float(weights.max()) if error < 1e-9 else 0.0
-    return _Score(accuracy, max(error, floor), float((weights * losses).sum()), even)
-
-
 def _draw(labels: Tensor, passes: int, generator: torch.Generator) -> Tensor:
     """Return the indices to train on: all, or as many as are shown, in the classes' shares."""
     order = torch.randperm(len(labels), generator=generator)
@@ -301,15 +270,22 @@ def _draw(labels: Tensor, passes: int, generator: torch.Generator) -> Tensor:
     return by_class[picks]
 
 
-def _schedule(progress: float, warm_up: float) -> float:
+def schedule(progress: float, warm_up: float) -> float:
+    """Return the learning rate over its highest: a rise for ``warm_up``, then half a cosine."""
     if progress < warm_up:
         return max(progress / warm_up, 0.02)
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
 
 
-def _parameter_groups(network: torch.nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+def parameter_groups(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters that weight decay is for, and the others: norms and biases."""
     decay: list[Tensor] = []
     plain: list[Tensor] = []
-    for parameter in network.parameters():
+    for parameter in parameters:
         (decay if parameter.ndim > 1 else plain).append(parameter)
     return decay, plain
+
+
+def precision(device: str) -> torch.autocast:
+    """Return bf16 on GPUs only: on CPUs depthwise convolutions are slower in it."""
+    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=device.startswith("cuda"))

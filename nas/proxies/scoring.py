@@ -1,0 +1,47 @@
+"""How many a network gets right, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy with its standard error, and mean loss; ``even``: every image weighed the same."""
+
+    accuracy: float
+    standard_error: float
+    loss: float
+    even: bool
+
+
+def score(logits: Tensor, labels: Tensor, *, even: bool) -> Score:
+    """Return accuracy with its standard error, and loss; classes weigh the same if not even.
+
+    Args:
+        logits: (images, classes).
+        labels: (images,).
+        even: weigh every image the same.
+
+    Raises:
+        ArithmeticError: a logit is not finite.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise ArithmeticError("the training diverged: the network's outputs are not finite")
+    right = (logits.argmax(1) == labels).double()
+    losses = F.cross_entropy(logits.double(), labels, reduction="none")
+    if even:
+        weights = torch.full_like(right, 1 / len(right))
+    else:
+        counts = torch.bincount(labels, minlength=logits.shape[1]).clamp(min=1)
+        weights = 1 / counts[labels].double()
+        weights /= weights.sum()
+    accuracy = float((weights * right).sum().clamp(0, 1))
+    # With all right or all wrong the plain formula says 0; one image counted half tells more.
+    error = float((weights.square() * (right - accuracy).square()).sum().sqrt())
+    floor = 0.5 * float(weights.max()) if error < 1e-9 else 0.0
+    return Score(accuracy, max(error, floor), float((weights * losses).sum()), even)
