@@ -364,7 +364,9 @@ def test_progress() -> None:
 def test_settings_suit_the_data() -> None:
     tiny, data = nas.load_space("tiny"), made_up()
     settings = supernet_settings(data, tiny, None, "cpu")
-    assert (settings.passes, settings.resolution) == (10_000, 32)
+    assert (settings.passes, settings.resolution, settings.width) == (10_000, 32, 0.5)
+    large = supernet_settings(data, nas.load_space("efficientnet"), None, "cpu")
+    assert (large.resolution, large.width) == (64, 0.25)  # a last map of 2 x 2
     assert supernet_settings(data, replace(tiny, resolution=8), None, "cpu").resolution == 8
     short = supernet_settings(data, tiny, 0.01, "cpu")
     assert short == replace(settings, passes=1_000)

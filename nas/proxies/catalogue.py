@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -149,11 +150,16 @@ def supernet_settings(
 ) -> SupernetSettings:
     """Return how a supernet is trained: in about ``seconds``, or None: with no limit on time.
 
-    Without one, for 300,000 images, or 60 times those there are if these are less.
+    Without one, for 200,000 images, or 60 times those there are if these are less. So many pixels
+    that the last map has two a side, where the space has as many: on a single one, kernels do
+    nothing and late stages little. Images that are larger for it pay with the networks' width.
     """
+    stride = math.prod([space.stem.stride, *(stage.stride for stage in space.stages)])
+    resolution = min(space.resolution, max(SupernetSettings.resolution, 2 * stride))
     settings = SupernetSettings(
-        resolution=min(SupernetSettings.resolution, space.resolution),
-        passes=max(10_000, min(300_000, 60 * len(data.train_labels))),
+        width=SupernetSettings.width * (1 if resolution <= SupernetSettings.resolution else 0.5),
+        resolution=resolution,
+        passes=max(10_000, min(200_000, 60 * len(data.train_labels))),
         flip=data.name != BUILT_IN,
     )
     if seconds is None:

@@ -17,7 +17,7 @@ from nas.convolution import quicken
 from nas.model import Block, Network, block, head, stem
 from nas.space import Choices, SearchSpace
 
-Path = tuple[tuple[str, Layer], ...]
+NetworkPath = tuple[tuple[str, Layer], ...]
 """A network as a way through the shared weights: its layers, each with its place in the space."""
 
 
@@ -85,7 +85,7 @@ class SharedWeights:
         """Bytes of all banks."""
         return sum(bank.nbytes for bank in self.banks.values())
 
-    def path(self, choices: Choices) -> Path:
+    def path(self, choices: Choices) -> NetworkPath:
         """Return the way through the shared weights that choices of the space mean."""
         found: list[tuple[str, Layer]] = []
         width = self.space.stem.width
@@ -97,13 +97,13 @@ class SharedWeights:
             width = option.width
         return tuple(found)
 
-    def used(self, path: Path) -> tuple[str, ...]:
+    def used(self, path: NetworkPath) -> tuple[str, ...]:
         """Return the names of the banks that a path goes through, each once, in its order."""
         return tuple(
             dict.fromkeys(name for part in self._parts(path) for name in part.banks.values())
         )
 
-    def forward(self, path: Path, images: Tensor) -> Tensor:
+    def forward(self, path: NetworkPath, images: Tensor) -> Tensor:
         """Map images (batch, in_channels, h, w) to logits, by batch statistics; thread-safe."""
         x = images
         for part in self._parts(path):
@@ -145,7 +145,7 @@ class SharedWeights:
             for name, tensor in part.module.named_parameters()
         }
 
-    def _parts(self, path: Path) -> Iterator[_Part]:
+    def _parts(self, path: NetworkPath) -> Iterator[_Part]:
         yield self._stem()
         for index, (place, layer) in enumerate(path):
             yield self._block(f"blocks.{index}", place, layer)

@@ -22,8 +22,7 @@ from nas.model import Network
 from nas.proxies.checkpoint import Checkpoints, Progress
 from nas.proxies.protocol import Report
 from nas.proxies.scoring import score
-from nas.proxies.shared import Path as NetworkPath
-from nas.proxies.shared import SharedWeights
+from nas.proxies.shared import NetworkPath, SharedWeights
 from nas.proxies.supernet_training import SharedTraining, SupernetSettings
 from nas.proxies.training import precision
 from nas.scaling import round_filters

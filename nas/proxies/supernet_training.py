@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nas.data import ImageData, augment, normalise, resize
 from nas.proxies.checkpoint import Checkpoints, Progress
-from nas.proxies.shared import Path, SharedWeights
+from nas.proxies.shared import NetworkPath, SharedWeights
 from nas.proxies.training import parameter_groups, precision, schedule
 from nas.trial import derived_rng, derived_seed
 
@@ -56,7 +56,7 @@ class SupernetSettings:
 
     width: float = 0.5
     resolution: int = 32
-    passes: int = 300_000
+    passes: int = 200_000
     batch_size: int = 64
     paths: int = 2
     learning_rate: float = 4e-3
@@ -84,7 +84,7 @@ class SharedTraining:
         weights: SharedWeights,
         data: ImageData,
         settings: SupernetSettings,
-        draw: Callable[[random.Random], Path],
+        draw: Callable[[random.Random], NetworkPath],
         seed: int,
         device: str,
     ) -> None:
@@ -187,7 +187,7 @@ class SharedTraining:
         self._optimiser.step()
         return losses
 
-    def _gradients(self, job: tuple[int, Path, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(self, job: tuple[int, NetworkPath, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         number, path, where = job
         data, settings = self._data, self._settings
         generator = torch.Generator().manual_seed(derived_seed(self._seed, "augment", number))
