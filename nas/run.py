@@ -69,7 +69,7 @@ from nas.trial import Trial
 GRID_POINTS = 12
 FINALISTS = 3
 FINAL_SEEDS = 3
-CHECKED = 10
+CHECKED = 8
 """Networks of the check of a proxy."""
 TRIALS = 30
 QUICK_TRIALS = 300

@@ -34,13 +34,13 @@ SUPERNET = "supernet"
 _TABLE = "table:"
 _ZERO_COST = "zero-cost:"
 
-FINAL_TIMES = 2
+FINAL_TIMES = 1.5
 """Training images of a finalist, over those of a candidate."""
 
 GRID_RESOLUTION = 64
 """Pixels of the grid's baseline: below, a step of resolution is lost in a final map of 1 x 1."""
 
-GRID_SHARE = 0.3
+GRID_SHARE = 0.2
 """Training images of an evaluation in the grid, over those of one in the search …"""
 
 GRID_LEAST = 4_000
@@ -65,7 +65,7 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
 
 def final_settings(settings: TrainingSettings) -> TrainingSettings:
     """Return how finalists are trained, given how candidates are: longer, and to the end."""
-    return replace(settings, passes=FINAL_TIMES * settings.passes, checks=())
+    return replace(settings, passes=int(FINAL_TIMES * settings.passes), checks=())
 
 
 def grid_settings(
@@ -150,7 +150,7 @@ def supernet_settings(
 ) -> SupernetSettings:
     """Return how a supernet is trained: in about ``seconds``, or None: with no limit on time.
 
-    Without one, for 200,000 images, or 60 times those there are if these are less. So many pixels
+    Without one, for 150,000 images, or 60 times those there are if these are less. So many pixels
     that the last map has two a side, where the space has as many: on a single one, kernels do
     nothing and late stages little. Images that are larger for it pay with the networks' width.
     """
@@ -159,7 +159,7 @@ def supernet_settings(
     settings = SupernetSettings(
         width=SupernetSettings.width * (1 if resolution <= SupernetSettings.resolution else 0.5),
         resolution=resolution,
-        passes=max(10_000, min(200_000, 60 * len(data.train_labels))),
+        passes=max(10_000, min(150_000, 60 * len(data.train_labels))),
         flip=data.name != BUILT_IN,
     )
     if seconds is None:
