@@ -12,30 +12,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from nas._version import __version__
 from nas.errors import InputError
 from nas.files import parse_json, read_text, sha256, validate, write_json
-from nas.proxies.supernet_training import SupernetSettings
-from nas.proxies.training import TrainingSettings
+from nas.plan import Plan
 
 RUN_FILE = "run.json"
 SCHEMA = "nas-search-run/1"
 FAMILY = "family"
 
 T = TypeVar("T")
-
-
-class Plan(BaseModel):
-    """How networks are trained in a run; a run once begun keeps what was planned then."""
-
-    model_config = ConfigDict(extra="forbid")
-    search: TrainingSettings
-    """A network alone: every candidate, or the baseline that is tested."""
-    finals: TrainingSettings
-    grid: TrainingSettings
-    supernet: SupernetSettings | None = None
 
 
 class Before(BaseModel):

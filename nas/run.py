@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from nas._version import __version__
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
-from nas.budget import Budget
 from nas.check import Check, check, sample
 from nas.coefficients import View, candidates, reference_point, spread
 from nas.contest import Contest, contest
 from nas.cost import CONVENTION
-from nas.data import BUILT_IN, ImageData, load_images
-from nas.engines.local import default_jobs, fits_shared_memory, local_engine
+from nas.data import ImageData
+from nas.engines.local import default_jobs, local_engine
 from nas.engines.task import Engine
 from nas.feasibility import Feasible
 from nas.files import digest, slug
@@ -28,7 +25,6 @@ from nas.finalists import Finals, entrants, finalists, finals
 from nas.folder import (
     SCHEMA,
     Before,
-    Plan,
     check_identity,
     environment,
     hashes,
@@ -37,124 +33,33 @@ from nas.folder import (
     save_state,
 )
 from nas.grid import GridResult, grid_search
+from nas.loading import jobs_that_fit, load_data
 from nas.objective import make_objective
+from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, ends, make_plan
+from nas.progress import Progress, shown_as
 from nas.proxies.catalogue import (
     SUPERNET,
     check_grid_proxy,
     check_proxy,
-    default_proxy,
-    default_settings,
-    final_settings,
-    grid_settings,
-    grid_work,
     known_proxy,
     make_proxy,
     needs_images,
-    settings_for_time,
-    supernet_settings,
     trains,
 )
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.supernet import SupernetProxy
-from nas.proxies.training import Tested, TrainingProxy, TrainingSettings
+from nas.proxies.training import Tested, TrainingProxy
 from nas.record import Record
 from nas.results import write_family, write_finals, write_found
 from nas.rounds import Rounds
-from nas.samplers import DEFAULT, make_sampler
+from nas.samplers import make_sampler
 from nas.search import Proposer, SearchResult, search
+from nas.settings import Settings
 from nas.space import SearchSpace
 from nas.storage import Study
 from nas.trial import Trial
 
-GRID_POINTS = 12
-FINALISTS = 3
-FINAL_SEEDS = 3
-CHECKED = 8
-"""Networks of the check of a proxy."""
-TRIALS = 30
-QUICK_TRIALS = 300
-WEIGHTS = {"search": 5.0, "quick search": 1.0, "finals": 2.0, "check": 1.0, "grid": 4.0}
-"""How the phases share the time; a quick search is one whose proxy trains nothing."""
-LATEST = 0.92
-"""Of --time, counted from the start: by then nothing new starts."""
-SUPERNET_SHARE = 0.8
-"""Of the search's time: the training of a supernet, if there is one."""
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is asked to do; see the command's help for each."""
-
-    space: SearchSpace
-    budget: Budget
-    data: str | None = None
-    proxy: str | None = None
-    """None: what suits the space and the data; see :attr:`proxy_name`."""
-    grid_proxy: str = "training"
-    objective: str = "accuracy"
-    sampler: str = DEFAULT
-    trials: int | None = None
-    """None: 30 that are trained, 300 that are not."""
-    seconds: float | None = None
-    seed: int = 0
-    jobs: int | None = None
-    storage: str | None = None
-    out: Path | None = None
-    device: str = "cpu"
-    start: tuple[Architecture, ...] = ()
-    scale: bool = True
-    finalists: int | None = None
-    """None: 3 where there are data to train them on, else none."""
-    reference: Architecture | None = None
-    """What the finalists are compared with; None: EfficientNet-B0."""
-    check: bool = True
-    command: dict[str, Any] = field(default_factory=dict)
-    """The command line's own words, to be given again on resuming."""
-
-    @property
-    def proxy_name(self) -> str:
-        """The proxy of the search."""
-        return self.proxy or default_proxy(self.space, self.data)
-
-    @property
-    def trial_count(self) -> int:
-        """How many trials, in all."""
-        return self.trials or (TRIALS if trains(self.proxy_name) else QUICK_TRIALS)
-
-    @property
-    def finalist_count(self) -> int:
-        """How many networks are trained from scratch before one is chosen."""
-        if self.finalists is None:
-            return FINALISTS if self.data is not None else 0
-        return self.finalists
-
-    @property
-    def checks(self) -> bool:
-        """Whether the proxy's ranking is checked: on a user's data only."""
-        return self.check and self.data is not None
-
-    @property
-    def folder(self) -> Path:
-        """Where the run is kept."""
-        return self.out or Path("results") / f"{slug(self.space.name)}-{slug(self.budget.name)}"
-
-
-class Progress(Protocol):
-    """What shows a run's progress; phases come one after the other."""
-
-    def phase(self, name: str, total: int | None) -> None:
-        """Begin a phase of ``total`` steps."""
-        ...
-
-    def advance(self, done: int, text: str = "") -> None:
-        """Say how many steps are done, with a few words on the state."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Say something that stays."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -220,7 +125,7 @@ class _Run:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
         plan = None if before is None else before.plan
         if data is not None and plan is None:
-            plan = self._plan(data, space)
+            plan = make_plan(settings, data, space, self.jobs)
         grid_proxy = trainer = None
         if data is not None and plan is not None:
             if proxy is None:
@@ -347,7 +252,7 @@ class _Run:
             objective=settings.objective,
             jobs=self.jobs if self.trains or self.shares else 1,
             start=starts,
-            seconds=self._left(self._ends()[0]),
+            seconds=self._left(ends(settings)[0]),
             on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
             on_resume=lambda count: self.progress.advance(count, "already done") if count else None,
             folder=self.folder,
@@ -377,7 +282,7 @@ class _Run:
             {},
             {"alpha": (1.0, 4.0), "beta": (1.0, 4.0), "gamma": (1.0, 4.0)},
         )
-        seconds = self._left(self._ends()[3])
+        seconds = self._left(ends(self.settings)[3])
         started = False
 
         def on_evaluation(done: int, total: int) -> None:
@@ -416,7 +321,7 @@ class _Run:
         chosen = finalists(found.trials, settings.finalist_count)
         reference = self._reference(found.baseline.architecture)
         networks = entrants((trial.architecture for trial in chosen), reference)
-        with self._rounds("finals", networks, trainer, FINAL_SEEDS, self._ends()[1]) as rounds:
+        with self._rounds("finals", networks, trainer, FINAL_SEEDS, ends(settings)[1]) as rounds:
             result = finals(
                 chosen,
                 networks,
@@ -434,8 +339,8 @@ class _Run:
         settings = self.settings
         networks = sample(Feasible(space, settings.budget), CHECKED, settings.seed)
         with (
-            self._rounds("check-proxy", networks, proxy, 1, self._ends()[2]) as judged,
-            self._rounds("check", networks, trainer, 1, self._ends()[2]) as trained,
+            self._rounds("check-proxy", networks, proxy, 1, ends(settings)[2]) as judged,
+            self._rounds("check", networks, trainer, 1, ends(settings)[2]) as trained,
         ):
             result = check(networks, judged, trained, settings.seed)
         self._note("the proxy could not be checked" if result is None else str(result))
@@ -492,55 +397,6 @@ class _Run:
             )
 
     # -- the run's own file -----------------------------------------------------------------------
-
-    def _plan(self, data: ImageData, space: SearchSpace) -> Plan:
-        """Return how networks are trained, by the data's size and the time given."""
-        settings = self.settings
-        supernet = None
-        if self.shares:
-            # What the supernet leaves of the search's time, the evaluations have.
-            seconds = settings.seconds and SUPERNET_SHARE * self._ends()[0] * settings.seconds
-            supernet = supernet_settings(data, space, seconds, settings.device)
-        if settings.seconds is None:
-            candidate = default_settings(data, space)
-            return Plan(
-                search=candidate,
-                finals=final_settings(candidate),
-                grid=grid_settings(candidate, space),
-                supernet=supernet,
-            )
-
-        def within(share: float, trainings: float) -> TrainingSettings:
-            assert settings.seconds is not None
-            seconds = share * settings.seconds * self.jobs / max(1.0, trainings)
-            return settings_for_time(data, space, seconds, settings.device)
-
-        search, _, check, grid = self._ends()
-        candidate = within(search, settings.trial_count)
-        count = settings.finalist_count
-        # Finalists and reference, the two of them that are tested, and the networks of the check.
-        trainings = (count + 3) * FINAL_SEEDS if count else 1
-        trainings += CHECKED if settings.checks else 0
-        longer = within(check - search, trainings) if check > search else candidate
-        # As many images as a candidate's if a grid of these fills the time that is left.
-        left = within(grid - check, grid_work(GRID_POINTS + 1))
-        if not self.trains:
-            grid_like = grid_settings(left, space, 1.0)
-            return Plan(search=left, finals=longer, grid=grid_like, supernet=supernet)
-        share = left.passes / candidate.passes
-        return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
-
-    def _ends(self) -> tuple[float, float, float, float]:
-        """Return by which share of the time search, finals, check and grid are to end."""
-        settings = self.settings
-        weights = (
-            WEIGHTS["search" if self.trains or self.shares else "quick search"],
-            WEIGHTS["finals"] if settings.finalist_count else 0.0,
-            WEIGHTS["check"] if settings.checks else 0.0,
-            WEIGHTS["grid"] if settings.scale else 0.0,
-        )
-        ends = [LATEST * end / sum(weights) for end in accumulate(weights)]
-        return (ends[0], ends[1], ends[2], ends[3])
 
     def _identity(self, space: SearchSpace, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
         settings = self.settings
@@ -631,53 +487,6 @@ class _Run:
         return f"{self.state['study']}-{phase}-{digest([self.identity, *more])[:10]}"
 
 
-def load_data(
-    name: str | None, space: SearchSpace, progress: Progress, note: Callable[[str], None]
-) -> ImageData:
-    """Return a user's images, or with no name the built-in ones; prepared ones are remembered.
-
-    Raises:
-        InputError: there are none by that name, or they cannot be used.
-    """
-    progress.phase(f"load {name or BUILT_IN}", None)
-    data = load_images(
-        name or BUILT_IN,
-        channels=space.in_channels if name is None else 3,
-        cache=_data_cache(),
-        progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
-    )
-    for text in data.notes:
-        note(f"{data.name}: {text}")
-    return data
-
-
-def shown_as(progress: Progress, phase: str) -> Callable[[int, int, str], None]:
-    """Return what shows, as a phase, how many of how many are done."""
-    shown: int | None = None
-
-    def tell(done: int, total: int, text: str) -> None:
-        nonlocal shown
-        if shown is None:
-            progress.phase(phase, total)
-            text = "already done"
-        if done > (shown or 0):
-            progress.advance(done - (shown or 0), text)
-        shown = max(done, shown or 0)
-
-    return tell
-
-
-def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> int:
-    """Return how many parallel processes can share the images: as many as asked for, or one."""
-    if jobs == 1 or fits_shared_memory(data.nbytes):
-        return jobs
-    note(
-        f"one job instead of {jobs}: the images ({data.nbytes >> 20} MiB) do not fit "
-        "into shared memory (/dev/shm)"
-    )
-    return 1
-
-
 @contextmanager
 def _engine(proxy: Proxy, jobs: int) -> Iterator[Engine]:
     engine = local_engine(proxy, jobs)
@@ -710,12 +519,6 @@ def _final(finals: Finals | None) -> dict[str, Any]:
 
 def _rank_by(proxy: Proxy) -> Any:
     return getattr(proxy, "rank_by", "accuracy")
-
-
-def _data_cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("NAS_SEARCH_CACHE") or user_cache_path("nas-search")) / "data"
 
 
 def _at_chance(accuracy: Accuracy | None, classes: int) -> bool:

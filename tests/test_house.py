@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Lowest first. A module imports from the layers below its own, or from its own package; two
 # modules of one layer know nothing of each other. Every module of nas has its place here.
 LAYERS = (
-    ("_version", "errors"),
+    ("_version", "errors", "progress"),
     ("files",),
     ("accuracy", "architecture", "ranking", "paired", "convolution", "threads"),
     ("space", "model"),
@@ -29,8 +29,8 @@ LAYERS = (
     ("encoding",),
     ("guided",),
     ("samplers", "storage", "engines"),
-    ("search",),
-    ("rounds",),
+    ("search", "settings", "loading"),
+    ("rounds", "plan"),
     ("grid", "contest", "folder", "fidelity", "check", "simulation"),
     ("finalists",),
     ("results",),

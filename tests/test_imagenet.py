@@ -15,6 +15,8 @@ import pytest
 
 import nas
 import nas.fitting
+import nas.loading
+import nas.plan
 import nas.run
 from nas.architecture import Stage
 from nas.cli import _run as command
@@ -287,7 +289,7 @@ def no_images(*args: object, **more: object) -> None:
 
 
 def test_a_run_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.run, "load_images", no_images)
+    monkeypatch.setattr(nas.loading, "load_images", no_images)
     out = tmp_path / "run"
     words = ["--budget", "400M-flops", "--sampler", "random", "--no-scale", "--quiet"]
     assert command([*words, "--trials", "8", "--start", "efficientnet-b0", "--out", str(out)]) == 0
@@ -310,7 +312,7 @@ def test_a_run_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_space_is_refused_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nas.run, "load_images", no_images)
+    monkeypatch.setattr(nas.loading, "load_images", no_images)
     words = ["--space", "tiny", "--budget", "1M-flops", "--proxy", "imagenet"]
     assert command([*words, "--out", str(tmp_path / "run")]) == 2
     assert "does not know space 'tiny'" in capsys.readouterr().err
@@ -330,10 +332,10 @@ def test_the_grid_trains_on_the_built_in_images(
             Image.fromarray(pixels).save(tmp_path / "images" / str(kind) / f"{i}.png")
     quick = TrainingSettings(width=0.125, resolution=16, passes=16, batch_size=16)
     monkeypatch.setattr(
-        nas.run, "load_images", lambda *a, **k: load_images(str(tmp_path / "images"))
+        nas.loading, "load_images", lambda *a, **k: load_images(str(tmp_path / "images"))
     )
-    monkeypatch.setattr(nas.run, "default_settings", lambda *of: quick)
-    monkeypatch.setattr(nas.run, "grid_settings", lambda settings, *of: settings)
+    monkeypatch.setattr(nas.plan, "default_settings", lambda *of: quick)
+    monkeypatch.setattr(nas.plan, "grid_settings", lambda settings, *of: settings)
     monkeypatch.setattr(nas.run, "GRID_POINTS", 2)
     out = tmp_path / "run"
     words = ["--budget", "300M-flops", "--sampler", "random", "--trials", "3", "--quiet"]

@@ -21,6 +21,8 @@ import pytest
 from PIL import Image
 
 import nas
+import nas.loading
+import nas.plan
 import nas.run
 from nas.accuracy import Accuracy
 from nas.catalogue import load_space
@@ -37,12 +39,12 @@ QUICK = f"TrainingSettings(width=0.5, resolution=16, passes={PASSES}, batch_size
 
 # The command with trainings of a few steps.
 SCRIPT = f"""
-import nas.run
+import nas.plan
 from nas.cli import main
 from nas.proxies.training import TrainingSettings
-nas.run.default_settings = lambda *of: {QUICK}
-nas.run.grid_settings = lambda settings, *of: settings
-nas.run.final_settings = lambda settings: settings
+nas.plan.default_settings = lambda *of: {QUICK}
+nas.plan.grid_settings = lambda settings, *of: settings
+nas.plan.final_settings = lambda settings: settings
 main()
 """
 
@@ -68,9 +70,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = TrainingSettings(width=0.5, resolution=16, passes=PASSES, batch_size=16)
-    monkeypatch.setattr(nas.run, "default_settings", lambda *of: settings)
-    monkeypatch.setattr(nas.run, "grid_settings", lambda settings, *of: settings)
-    monkeypatch.setattr(nas.run, "final_settings", lambda settings: settings)
+    monkeypatch.setattr(nas.plan, "default_settings", lambda *of: settings)
+    monkeypatch.setattr(nas.plan, "grid_settings", lambda settings, *of: settings)
+    monkeypatch.setattr(nas.plan, "final_settings", lambda settings: settings)
     monkeypatch.chdir(tmp_path)
 
 
@@ -510,7 +512,7 @@ def test_with_images_a_supernet_is_the_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     quick = SupernetSettings(resolution=16, passes=320, batch_size=8, validation_images=6)
-    monkeypatch.setattr(nas.run, "supernet_settings", lambda *of: quick)
+    monkeypatch.setattr(nas.plan, "supernet_settings", lambda *of: quick)
     monkeypatch.setattr(supernet_training, "INTERVAL", 5)
     monkeypatch.setattr(supernet_training, "SAVE_SECONDS", 0.0)
     said = [word for word in words(pictures, tmp_path, "--no-scale") if word != str(tmp_path)]
@@ -555,8 +557,8 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
 ) -> None:
     out = tmp_path / "r"
     with monkeypatch.context() as patch:
-        patch.setattr(nas.run._Run, "_ends", lambda run: (1e9, 1e9, 1e9, 0.0))
-        patch.setattr(nas.run, "settings_for_time", nas.run.default_settings)
+        patch.setattr(nas.run, "ends", lambda settings: (1e9, 1e9, 1e9, 0.0))
+        patch.setattr(nas.plan, "settings_for_time", nas.plan.default_settings)
         assert command(words(pictures, out, "--time", "1s", "--json")) == 0
     said = capsys.readouterr()
     assert "the time ended before any coefficients" in said.err

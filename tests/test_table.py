@@ -221,7 +221,7 @@ def test_a_run_needs_no_images_and_records_what_is_lacking(
     def loaded(*args: object, **more: object) -> None:
         raise AssertionError("loaded images")
 
-    monkeypatch.setattr("nas.run.load_images", loaded)
+    monkeypatch.setattr("nas.loading.load_images", loaded)
     table, out = write(tmp_path / "t.jsonl", rows()), tmp_path / "run"
     assert command(run_words(table, out, "--trials", "60", "--start", str(start(tmp_path)))) == 0
     run = json.loads((out / "run.json").read_text())

@@ -91,12 +91,12 @@ def compare_networks(
     """
     from nas.contest import contest
     from nas.engines.local import default_jobs, local_engine
+    from nas.loading import jobs_that_fit, load_data
     from nas.objective import Objective
     from nas.proxies.catalogue import grid_settings, training_settings
     from nas.proxies.training import TrainingProxy
     from nas.report.contest import draw
     from nas.rounds import Rounds
-    from nas.run import jobs_that_fit, load_data
     from nas.search import SearchFailed
     from nas.storage import Study
 

@@ -105,6 +105,8 @@ def _measure(
     from nas.engines.local import default_jobs
     from nas.fidelity import measure_fidelity
     from nas.folder import check_identity, read_own
+    from nas.loading import jobs_that_fit, load_data
+    from nas.progress import shown_as
     from nas.proxies.catalogue import (
         SUPERNET,
         make_proxy,
@@ -113,7 +115,6 @@ def _measure(
         training_settings,
     )
     from nas.proxies.protocol import description
-    from nas.run import jobs_that_fit, load_data, shown_as
 
     before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
     space, count, data, training, supernet = draw.space, jobs or 1, None, None, None

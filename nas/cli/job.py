@@ -43,7 +43,8 @@ class _Command(BaseModel):
 
 def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: bool) -> None:
     """Run the pipeline that the command's words describe, and print what it found."""
-    from nas.run import Settings, run
+    from nas.run import run
+    from nas.settings import Settings
 
     if command["engine"] != "local":
         raise InputError(

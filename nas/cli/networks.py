@@ -252,13 +252,14 @@ def _trained(
 ) -> Accuracy:
     import tempfile
 
+    from nas.loading import load_data
+    from nas.progress import shown_as
     from nas.proxies.catalogue import (
         SUPERNET,
         make_proxy,
         supernet_settings,
         training_settings,
     )
-    from nas.run import load_data, shown_as
 
     shares = proxy_name == SUPERNET
     if shares:

@@ -1,0 +1,49 @@
+"""Images for a command: a user's or the built-in ones, remembered once they are prepared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from nas.data import BUILT_IN, ImageData, load_images
+from nas.engines.local import fits_shared_memory
+from nas.progress import Progress
+from nas.space import SearchSpace
+
+
+def load_data(
+    name: str | None, space: SearchSpace, progress: Progress, note: Callable[[str], None]
+) -> ImageData:
+    """Return a user's images, or with no name the built-in ones; prepared ones are remembered.
+
+    Raises:
+        InputError: there are none by that name, or they cannot be used.
+    """
+    progress.phase(f"load {name or BUILT_IN}", None)
+    data = load_images(
+        name or BUILT_IN,
+        channels=space.in_channels if name is None else 3,
+        cache=_data_cache(),
+        progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
+    )
+    for text in data.notes:
+        note(f"{data.name}: {text}")
+    return data
+
+
+def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> int:
+    """Return how many parallel processes can share the images: as many as asked for, or one."""
+    if jobs == 1 or fits_shared_memory(data.nbytes):
+        return jobs
+    note(
+        f"one job instead of {jobs}: the images ({data.nbytes >> 20} MiB) do not fit "
+        "into shared memory (/dev/shm)"
+    )
+    return 1
+
+
+def _data_cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("NAS_SEARCH_CACHE") or user_cache_path("nas-search")) / "data"

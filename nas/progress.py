@@ -1,0 +1,38 @@
+"""What shows how far something is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What shows a run's progress; phases come one after the other."""
+
+    def phase(self, name: str, total: int | None) -> None:
+        """Begin a phase of ``total`` steps."""
+        ...
+
+    def advance(self, done: int, text: str = "") -> None:
+        """Say how many steps are done, with a few words on the state."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+        ...
+
+
+def shown_as(progress: Progress, phase: str) -> Callable[[int, int, str], None]:
+    """Return what shows, as a phase, how many of how many are done."""
+    shown: int | None = None
+
+    def tell(done: int, total: int, text: str) -> None:
+        nonlocal shown
+        if shown is None:
+            progress.phase(phase, total)
+            text = "already done"
+        if done > (shown or 0):
+            progress.advance(done - (shown or 0), text)
+        shown = max(done, shown or 0)
+
+    return tell
