@@ -175,7 +175,7 @@ def _difference(difference: Difference | None) -> str:
         return "–"
     if difference.half_width is None:
         return f"{difference.mean:+.4f} (one seed)"
-    verdict = "" if difference.real else ", which is none (95 %)"
+    verdict = "" if difference.real else ", not told apart (95 %)"
     return f"{difference.mean:+.4f} ± {difference.half_width:.4f}{verdict}"
 
 
