@@ -80,12 +80,12 @@ def sample(feasible: Feasible, count: int, seed: int) -> list[Architecture]:
 def check(
     networks: Sequence[Architecture], proxy: Rounds, trained: Rounds, seed: int
 ) -> Check | None:
-    """Let the proxy and a longer training judge the same networks.
+    """Say how the proxy and a longer training judged the same networks.
 
     Args:
         networks: those of both.
-        proxy: evaluations by the proxy, one round.
-        trained: longer trainings, one round.
+        proxy: evaluations by the proxy; of one round.
+        trained: longer trainings; of one round.
         seed: of the bootstrap.
 
     Returns:
@@ -93,8 +93,6 @@ def check(
         nothing.
     """
     everyone = range(len(networks))
-    proxy.run(0, everyone)
-    trained.run(0, everyone)
     scores = [proxy.scores(index) for index in everyone]
     truths = [trained.scores(index) for index in everyone]
     both = [index for index in everyone if scores[index] and truths[index]]

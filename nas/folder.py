@@ -122,11 +122,13 @@ def check_identity(folder: Path, before: dict[str, Any], identity: dict[str, Any
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every JSON file of a run but its own, by path in the folder."""
+    """Return the SHA-256 of every result of a run, by path in the folder.
+
+    Not of its own file, nor of what a proxy keeps there to go on from.
+    """
+    found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
     return {
-        path.relative_to(folder).as_posix(): sha256(path)
-        for path in sorted(folder.rglob("*.json"))
-        if path.name != RUN_FILE
+        path.relative_to(folder).as_posix(): sha256(path) for path in found if path.name != RUN_FILE
     }
 
 

@@ -338,11 +338,13 @@ class _Run:
         """Say how far the proxy's ranking can be trusted; None where too little was measured."""
         settings = self.settings
         networks = sample(Feasible(space, settings.budget), CHECKED, settings.seed)
-        with (
-            self._rounds("check-proxy", networks, proxy, 1, ends(settings)[2]) as judged,
-            self._rounds("check", networks, trainer, 1, ends(settings)[2]) as trained,
-        ):
-            result = check(networks, judged, trained, settings.seed)
+        everyone = range(len(networks))
+        # One after the other: each shows its own progress, and has the cores to itself.
+        with self._rounds("check-proxy", networks, proxy, 1, ends(settings)[2]) as judged:
+            judged.run(0, everyone)
+        with self._rounds("check", networks, trainer, 1, ends(settings)[2]) as trained:
+            trained.run(0, everyone)
+        result = check(networks, judged, trained, settings.seed)
         self._note("the proxy could not be checked" if result is None else str(result))
         return result
 

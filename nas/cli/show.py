@@ -183,7 +183,10 @@ def contest_table(
     contest: Contest, title: str, against: int, best: int | None, tied: Sequence[int] = ()
 ) -> Table:
     """Return networks trained alike, with their differences to one of them."""
-    table = Table(title=title, caption="* chosen   = cannot be told from it (95 %)   R reference")
+    table = Table(
+        title=title,
+        caption="* chosen   = cannot be told from it   R reference\n( ) not told apart (95 %)",
+    )
     for heading in ("", "architecture", "FLOPs", "accuracy", "seeds", "difference to R"):
         left = heading in ("", "architecture")
         table.add_column(heading, justify="left" if left else "right")
@@ -196,10 +199,20 @@ def contest_table(
             amount(measure_cost(entry.architecture).flops),
             "–" if accuracy is None else f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}",
             "0" if accuracy is None else str(accuracy.n),
-            "" if index == against else _difference(contest.difference(index, against)),
+            "" if index == against else _brief(contest.difference(index, against)),
             style="bold" if index == best else "",
         )
     return table
+
+
+def _brief(difference: Difference | None) -> str:
+    """Return a difference with its interval; in brackets where it is not told apart."""
+    if difference is None:
+        return "–"
+    if difference.half_width is None:
+        return f"({difference.mean:+.4f})"
+    text = f"{difference.mean:+.4f} ± {difference.half_width:.4f}"
+    return text if difference.real else f"({text})"
 
 
 def _accuracy(accuracy: Accuracy) -> str:
