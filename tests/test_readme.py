@@ -1,5 +1,6 @@
 """What the README shows works as it stands there."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -11,8 +12,10 @@ import pytest
 import typer
 
 from nas.budget import parse_budget
+from nas.catalogue import load_budget, load_space
 from nas.cli.app import app
 from nas.feasibility import Feasible
+from nas.settings import Settings
 from nas.space_file import space_from_dict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,3 +68,39 @@ def test_commands_are_commands(line: str) -> None:
 
 def test_there_are_commands() -> None:
     assert len(COMMANDS) >= 8
+
+
+def test_the_first_command_finds_its_folder_free() -> None:
+    """A run refuses a folder that holds another: what is committed must lie elsewhere."""
+    default = Settings(load_space("efficientnet"), load_budget("400M-flops")).folder
+    listed = subprocess.run(
+        ["git", "ls-files", str(default)], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    assert listed.stdout == ""
+
+
+def test_the_main_job_is_shown_as_it_is_committed() -> None:
+    folder = ROOT / "results" / "cifar10-400M-flops"
+    finals, run = (json.loads((folder / f"{n}.json").read_text()) for n in ("finalists", "run"))
+    [block] = [body for language, body in BLOCKS if language == "text" and "Finalists" in body]
+    rows = {line.split()[1]: line for line in block.splitlines() if " efficientnet-" in line[:20]}
+    assert list(rows) == [entry["name"] for entry in finals["entries"]]
+    for entry in finals["entries"]:
+        accuracy, difference = entry["accuracy"], entry["difference"]
+        row = rows[entry["name"]]
+        assert f"{accuracy['mean']:.4f} ± {accuracy['standard_error']:.4f}" in row
+        if difference is not None:
+            low, high = difference["ci95"]
+            assert f"({difference['mean']:+.4f} ± {(high - low) / 2:.4f})" in row
+            assert not difference["real"]
+        assert ("*" in row) == (entry["name"] == finals["chosen"])
+    tested, reference = finals["test"]["entries"]
+    for entry in (tested, reference):
+        assert (
+            f"{entry['accuracy']['mean']:.4f} ± {entry['accuracy']['standard_error']:.4f}" in block
+        )
+    assert f"τ {run['check']['kendall_tau']:.2f}" in block
+    minutes = sum(run["seconds"].values()) / 60
+    assert f"{minutes:.1f} minutes" in TEXT
