@@ -27,13 +27,18 @@ class Network:
         number: its place among the table's different networks, from 0.
         architecture: as the space makes it.
         cost: of that.
-        accuracy: what the table says of it: the mean of its rows.
+        accuracies: what the table says of it, a row each.
     """
 
     number: int
     architecture: Architecture
     cost: Cost
-    accuracy: float
+    accuracies: tuple[float, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The mean of its rows."""
+        return statistics.fmean(self.accuracies)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def _networks(table: Table, space: SearchSpace) -> list[Network]:
             number,
             architecture,
             measure_cost(architecture),
-            statistics.fmean(values),
+            tuple(values),
         )
         for number, (architecture, values) in enumerate(found.values())
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from nas.engines.local import local_engine
 from nas.engines.task import Engine, Outcome, Task
 from nas.objective import Objective, make_objective
 from nas.proxies.protocol import Proxy, description
-from nas.ranking import Agreement, Interval, agreement, interval, resample
+from nas.ranking import Agreement, Floats, Interval, agreement, interval, resample
 from nas.search import FAILURES_IN_A_ROW, SearchFailed
 from nas.space import SearchSpace
 from nas.storage import Record, Study
@@ -39,12 +39,15 @@ class Ranking:
         flops: by FLOPs, more being better.
         params: by parameters.
         minus_flops_ci95: of Kendall's τ of the proxy less that of FLOPs, by a paired bootstrap.
+        repeats: the table's first measurement by its second; None where it has but one. What
+            agrees with their mean no better than they agree with each other may be perfect.
     """
 
     proxy: Agreement
     flops: Agreement
     params: Agreement
     minus_flops_ci95: Interval
+    repeats: Agreement | None
 
     @property
     def verdict(self) -> str:
@@ -300,6 +303,13 @@ def _judge(
     )
 
 
+def _repeats(networks: Sequence[Network], samples: Floats) -> Agreement | None:
+    if min(len(network.accuracies) for network in networks) < 2:
+        return None
+    first, second = (np.array([n.accuracies[turn] for n in networks]) for turn in (0, 1))
+    return agreement(first, second, samples)
+
+
 def _measured(
     group: Group, done: Mapping[int, Record], seed: int, prepared: float, jobs: int
 ) -> Measured:
@@ -323,7 +333,7 @@ def _measured(
             agreement(truth, values, samples) for values in (score, flops, params)
         )
         gain = interval(by_proxy.taus - by_flops.taus)
-        ranking = Ranking(by_proxy, by_flops, by_params, gain)
+        ranking = Ranking(by_proxy, by_flops, by_params, gain, _repeats(finished, samples))
     return Measured(
         group,
         finished=len(finished),
@@ -348,7 +358,7 @@ def _plain(measured: Measured, proxy: str) -> dict[str, Any]:
     }
 
 
-_RANKED: dict[str, Callable[[Ranking], float | Interval]] = {
+_RANKED: dict[str, Callable[[Ranking], float | Interval | None]] = {
     "kendall_tau": lambda r: r.proxy.kendall_tau,
     "kendall_tau_ci95": lambda r: r.proxy.kendall_tau_ci95,
     "spearman": lambda r: r.proxy.spearman,
@@ -361,9 +371,13 @@ _RANKED: dict[str, Callable[[Ranking], float | Interval]] = {
     "regret_top5": lambda r: r.proxy.regret_top5,
     "regret_flops": lambda r: r.flops.regret,
     "regret_params": lambda r: r.params.regret,
+    "kendall_tau_repeats": lambda r: None if r.repeats is None else r.repeats.kendall_tau,
+    "kendall_tau_repeats_ci95": lambda r: None if r.repeats is None else r.repeats.kendall_tau_ci95,
 }
 """What is reported of a ranking, by key."""
 
 
-def _rounded(value: float | Interval) -> float | list[float]:
-    return [round(v, 6) for v in value] if isinstance(value, tuple) else round(value, 6)
+def _rounded(value: float | Interval | None) -> float | list[float] | None:
+    if value is None or isinstance(value, float):
+        return value if value is None else round(value, 6)
+    return [round(v, 6) for v in value]

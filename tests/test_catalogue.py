@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_what_is_shipped() -> None:
     spaces, budgets = shipped("search_spaces"), shipped("budgets")
-    assert set(spaces) == {"efficientnet", "efficientnetv2", "mnasnet", "proxyless", "tiny"}
+    assert set(spaces) == {
+        *("efficientnet", "efficientnetv2", "joint-block", "mnasnet", "proxyless", "tiny")
+    }
     assert set(budgets) >= {"100M-flops", "400M-flops", "600M-flops"}
     assert DEFAULT_SPACE in spaces
     assert all(nas.load_space(name).name == name for name in spaces)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.architecture import efficientnet_b0
-from nas.convolution import Depthwise, Pointwise, depthwise, pointwise, quicken
+from nas.convolution import Depthwise, Pointwise, depthwise, fold_norms, pointwise, quicken
 from nas.model import build
 from nas.scaling import scale
 
@@ -76,3 +76,23 @@ def test_a_quickened_network_is_the_same_network() -> None:
         torch.testing.assert_close(mine.grad, theirs.grad)
     for mine, theirs in zip(quick.buffers(), network.buffers(), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_a_folded_network_computes_the_same() -> None:
+    torch.manual_seed(0)
+    network = build(scale(efficientnet_b0(), width=0.5, resolution=32)).double()
+    x = torch.randn(8, 3, 32, 32, dtype=torch.double)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.normal_()
+                module.bias.normal_()
+        network(x)
+        expected = network.eval()(x)
+        for quick in (False, True):
+            folded = copy.deepcopy(network)
+            if quick:
+                quicken(folded)
+            fold_norms(folded)
+            assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+            torch.testing.assert_close(folded(x), expected)

@@ -425,6 +425,7 @@ RANKED = (
     *("kendall_tau", "kendall_tau_ci95", "spearman", "kendall_tau_flops"),
     *("kendall_tau_flops_ci95", "kendall_tau_params", "kendall_tau_params_ci95"),
     *("kendall_tau_minus_flops_ci95", "regret", "regret_top5", "regret_flops", "regret_params"),
+    *("kendall_tau_repeats", "kendall_tau_repeats_ci95"),
     *("samples", "failed", "in_table", "seconds", "proxy"),
 )
 
@@ -459,9 +460,25 @@ def test_the_table_itself_is_perfect_and_in_sample(capsys: Captured) -> None:
         assert [key for key in part if key in RANKED] == list(RANKED)
         assert (part["kendall_tau"], part["kendall_tau_ci95"]) == (1, [1, 1])
         assert (part["regret"], part["proxy"], part["samples"]) == (0, "table", 30)
+        assert part["kendall_tau_repeats"] is part["kendall_tau_repeats_ci95"] is None
     assert all(set(band) == set(RANKED) for band in bands)
     assert data["in_sample"] is True
     assert data["evaluations"] <= 90
+
+
+@pytest.mark.usefixtures("_here")
+def test_how_a_table_agrees_with_itself(tmp_path: Path, capsys: Captured) -> None:
+    """Of networks that it measured twice; here the second time the other way round."""
+    rows = [{"choices": c, "accuracy": flops(TINY.decode(c))} for c in networks(20)]
+    twice = [*rows, *({**row, "accuracy": 1 - row["accuracy"]} for row in rows)]
+    write(tmp_path / "t.jsonl", twice)
+    data = json.loads(said(words("--samples", "20", "--json", "--quiet"), capsys))
+    assert data["kendall_tau_repeats"] == -1
+    assert data["kendall_tau_repeats_ci95"] == [-1, -1]
+    assert "τ repeats" in said(words("--samples", "20"), capsys)
+    write(tmp_path / "t.jsonl", twice[:-1])  # one network was measured once
+    data = json.loads(said(words("--samples", "20", "--json", "--quiet"), capsys))
+    assert data["kendall_tau_repeats"] is None
 
 
 @pytest.mark.usefixtures("_here")

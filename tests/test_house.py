@@ -31,7 +31,7 @@ LAYERS = (
     ("samplers", "storage", "engines"),
     ("search", "settings", "loading"),
     ("rounds", "plan"),
-    ("grid", "contest", "folder", "fidelity", "check", "simulation"),
+    ("grid", "contest", "folder", "fidelity", "check", "simulation", "benchmark"),
     ("finalists",),
     ("results",),
     ("run",),
@@ -52,7 +52,9 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = {"search", "rounds", "grid", "contest", "fidelity", "check", "finalists"}
+WITHOUT_PROXIES = {
+    *("search", "rounds", "grid", "contest", "fidelity", "check", "finalists", "benchmark"),
+}
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.

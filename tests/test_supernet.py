@@ -109,7 +109,7 @@ def test_a_network_taken_out_computes_what_its_path_computes(tmp_path: Path) -> 
         with torch.no_grad():
             for bank in weights.banks.values():  # as training leaves them: nothing at zero
                 bank += 0.1 * torch.randn(bank.shape, generator=torch.Generator().manual_seed(7))
-        images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+        images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(2))
         for _ in range(3):
             choices = small.sample(rng)
             network = weights.network(choices)
@@ -120,7 +120,7 @@ def test_a_network_taken_out_computes_what_its_path_computes(tmp_path: Path) -> 
                 theirs = weights.forward(weights.path(choices), images)
                 torch.testing.assert_close(network.train()(images), theirs, rtol=1e-4, atol=1e-4)
                 assert bool(torch.isfinite(network.eval()(images)).all())
-            assert theirs.shape == (4, 5)
+            assert theirs.shape == (16, 5)
 
 
 def test_networks_begin_as_nearly_the_same_function() -> None:

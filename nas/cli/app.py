@@ -377,6 +377,48 @@ def fidelity(
     )
 
 
+@app.command()
+def table(
+    flops: Annotated[str, typer.Option(metavar="LOW-HIGH", help="Of the networks, as 300M-330M.")],
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="Keep it there; the same command goes on.")
+    ],
+    space: Space = "efficientnet",
+    data: Data = None,
+    networks: Annotated[int, typer.Option(metavar="N", help="How many, drawn at random.")] = 24,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Trainings of each.")] = 2,
+    images: Annotated[
+        int | None, typer.Option(metavar="N", help="Shown in each training, repeats included.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="10m", help="Nothing starts that would end later.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    jobs: Jobs = None,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a benchmark table: random networks, each trained alone; see fidelity --table."""
+    from nas.cli.benchmark import make_table
+
+    make_table(
+        space,
+        data,
+        flops=flops,
+        networks=networks,
+        seeds=seeds,
+        images=images,
+        seconds=duration(time),
+        seed=seed,
+        jobs=jobs,
+        device=device or "cpu",
+        out=Path(out),
+        json=json,
+        quiet=quiet,
+    )
+
+
 @app.command("import")
 def import_(
     source: Annotated[str, typer.Argument(metavar="accel-nasbench", help="What it is.")],

@@ -76,6 +76,7 @@ class SharedWeights:
         self.space = space
         self._empty = space.architecture(())
         self._threads = threading.local()
+        self._device = device
         self.banks = {
             name: bank.to(device).requires_grad_() for name, bank in self._initial(seed).items()
         }
@@ -131,7 +132,7 @@ class SharedWeights:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what another process needs: the banks, without the modules made for threads."""
-        return {"space": self.space, "banks": self.banks}
+        return {"space": self.space, "banks": self.banks, "_device": self._device}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Take it over there."""
@@ -176,7 +177,8 @@ class SharedWeights:
                     inner.running_mean = inner.running_var = inner.num_batches_tracked = None
                 elif isinstance(inner, nn.Dropout):
                     inner.p = 0.0  # weights that many networks share have no capacity to spare
-            quicken(module)
+            if self._device == "cpu":
+                quicken(module)
             made[key] = module
         return made[key]
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.budget import Budget
+from nas.convolution import fold_norms, lay_out
 from nas.data import ImageData, normalise, resize
 from nas.errors import InputError
 from nas.feasibility import Feasible
@@ -132,6 +133,7 @@ class SupernetProxy:
             ArithmeticError: its outputs are not finite.
         """
         network = self.network(arch)
+        fold_norms(network)
         with torch.inference_mode(), precision(self.device):
             logits = [
                 network(part).float() for part in torch.split(self._validation, SCORING_BATCH)
@@ -165,7 +167,7 @@ class SupernetProxy:
             raise InputError(f"proxy {self.name!r}: prepare must be called before evaluate")
         choices = translate(self._space.encode(arch), self._space, self._weights.space)
         network = self._weights.network(choices)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(network, self.device)
         for module in network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0

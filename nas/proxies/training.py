@@ -15,7 +15,7 @@ from torch import Tensor
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.budget import Budget
-from nas.convolution import quicken
+from nas.convolution import lay_out
 from nas.data import ImageData, augment, iterate_batches, normalise, resize
 from nas.model import build
 from nas.proxies.protocol import Report
@@ -147,9 +147,7 @@ class TrainingProxy:
         with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
             torch.manual_seed(seed)
             network = build(view, zero_init_residual=True).to(self.device)
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            if self.device == "cpu":
-                quicken(network)
+            lay_out(network, self.device)
             self._fit(network, view.resolution, seed, report)
         found = self._score(network, view.resolution, images, labels)
         balanced = "" if found.even else ", every class weighing the same"

@@ -1,0 +1,151 @@
+"""The command ``table``: networks of a space, each trained alone, as a benchmark table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from rich.console import Console
+from rich.markup import escape
+
+from nas.budget import Budget, parse_range
+from nas.catalogue import load_space
+from nas.cli.app import check_device
+from nas.cli.show import Show, print_json
+from nas.errors import InputError
+from nas.files import digest, write_json, write_text
+
+FILE = "table.json"
+ROWS = "table.jsonl"
+STUDY = "table"
+SCHEMA = "nas-search-table/1"
+
+
+class _Begun(BaseModel):
+    """What of ``table.json`` the same command goes by when it is given again."""
+
+    model_config = ConfigDict(extra="ignore")
+    schema_: Annotated[Literal["nas-search-table/1"], Field(alias="schema")]
+    identity: dict[str, Any]
+
+
+def make_table(
+    space_name: str,
+    data_name: str | None,
+    *,
+    flops: str,
+    networks: int,
+    seeds: int,
+    images: int | None,
+    seconds: float | None,
+    seed: int,
+    jobs: int | None,
+    device: str,
+    out: Path,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Train random networks within a band of FLOPs, and write a line for each training."""
+    from nas.benchmark import draw_band, rows, to_lines
+    from nas.engines.local import default_jobs, local_engine
+    from nas.feasibility import Feasible
+    from nas.folder import check_identity, environment, locked, read_own
+    from nas.loading import jobs_that_fit, load_data
+    from nas.objective import Objective
+    from nas.proxies.catalogue import default_settings, final_settings
+    from nas.proxies.training import TrainingProxy
+    from nas.rounds import Rounds
+    from nas.search import SearchFailed
+    from nas.storage import Study
+
+    for what, value, highest in (("networks", networks, 10_000), ("seeds", seeds, 100)):
+        if not 1 <= value <= highest:
+            raise InputError(f"{what}: {value} is not accepted: 1 to {highest:,}")
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs: {jobs} is not accepted: at least 1")
+    if images is not None and not 256 <= images <= 10**9:
+        raise InputError(f"images: {images} is not accepted: 256 to {10**9:,}")
+    check_device(device)
+    band = parse_range(flops)
+    space = load_space(space_name)
+    feasible = Feasible(space, Budget(f"{band[1]}-flops", flops=band[1]))
+    feasible.check()
+    drawn = draw_band(feasible, band, networks, seed)
+    start = time.monotonic()
+    with Show(quiet=quiet, json=json) as show, locked(out, FILE):
+        before = read_own(out, FILE, TypeAdapter(_Begun))
+        data = load_data(data_name, space, show, show.note)
+        jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)
+        settings = final_settings(default_settings(data, space))
+        settings = replace(settings, passes=images or settings.passes)
+        seen = [
+            replace(network, in_channels=data.channels, num_classes=data.num_classes)
+            for network in drawn
+        ]
+        proxy = TrainingProxy(data, settings, device)
+        proxy.prepare(space, Budget("none"), out)
+        identity = {
+            "space": digest(asdict(space)),
+            "data": data.fingerprint,
+            "flops": list(band),
+            "networks": networks,
+            "training": proxy.describe(),
+            "seed": seed,
+        }
+        if before is not None:
+            check_identity(out, before.identity, identity)
+        state: dict[str, Any] = {
+            "schema": SCHEMA,
+            "space": space.name,
+            "data": data.name,
+            "identity": identity,
+            **environment(),
+        }
+        write_json(out / FILE, state)
+        study = Study(out, STUDY, {})
+        show.phase("train", seeds * networks)
+        if study.rows():
+            show.advance(len(study.rows()), "already done")
+        with closing(local_engine(proxy, jobs)) as engine:
+            rounds = Rounds(
+                seen,
+                study,
+                engine,
+                Objective("accuracy", "loss"),
+                seed=seed,
+                purpose=STUDY,
+                deadline=None if seconds is None else start + seconds,
+                on_evaluation=lambda done, total: show.advance(1),
+            )
+            for turn in range(seeds):
+                if not rounds.run(turn, range(networks)):
+                    show.note("the time ended; the same command goes on")
+                    break
+        found = list(rows(drawn, space, rounds))
+        if not found:
+            reasons = filter(None, map(rounds.reason, range(networks)))
+            raise SearchFailed(f"nothing was measured: {next(reasons, 'the time ended before')}")
+        write_text(out / ROWS, to_lines(found))
+    failed = len(study.rows()) - len(found)
+    result = {"out": str(out / ROWS), "networks": networks, "rows": len(found), "failed": failed}
+    if json:
+        print_json(result)
+    elif not quiet:
+        _print(result, found)
+
+
+def _print(result: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> None:
+    accuracies = [row["accuracy"] for row in found]
+    Console(highlight=False).print(
+        escape(
+            f"{result['out']}: {result['rows']} rows of {result['networks']} networks, validation "
+            f"accuracy {min(accuracies):.3f} to {max(accuracies):.3f}"
+            + (f"; {result['failed']} trainings failed" if result["failed"] else "")
+        ),
+        soft_wrap=True,
+    )
