@@ -29,11 +29,11 @@ LAYERS = (
     ("encoding",),
     ("guided",),
     ("samplers", "storage", "engines"),
-    ("search", "settings", "loading"),
+    ("search", "settings", "loading", "evaluation"),
     ("rounds", "plan"),
     ("grid", "contest", "folder", "fidelity", "check", "simulation"),
     ("finalists",),
-    ("results",),
+    ("results", "provenance"),
     ("run",),
     ("report",),
     ("discovery",),
@@ -52,7 +52,9 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = {"search", "rounds", "grid", "contest", "fidelity", "check", "finalists"}
+WITHOUT_PROXIES = {
+    *("search", "evaluation", "rounds", "grid", "contest", "fidelity", "check", "finalists"),
+}
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.
