@@ -234,6 +234,13 @@ def refused(arguments: list[str], capsys: Captured, named: list[str]) -> None:
         ([*SMALL, "--trials", "0"], ["trials: 0"]),
         ([*SMALL, "--trials", "many"], ["--trials", "integer"]),
         ([*SMALL, "--jobs", "0"], ["jobs: 0"]),
+        (["--budget", "400M-flops", "--finalists", "2"], ["--finalists 2", "imagenet", "--data"]),
+        (["--budget", "400M-flops", "--reference", "efficientnet-b1"], ["--reference"]),
+        ([*SMALL, "--reference", "efficientnet-b1"], ["--reference"]),
+        (
+            [*SMALL, "--data", "images", "--finalists", "0", "--reference", "efficientnet-b1"],
+            ["--reference"],
+        ),
         ([*SMALL, "--time", "10"], ["'10'", "10m"]),
         ([*SMALL, "--time", "0s"], ["'0s'"]),
         ([*SMALL, "--time", "-1m"], ["'-1m'"]),
