@@ -17,7 +17,7 @@ import nas.proxies.catalogue
 from nas.cli import _run as command
 from nas.cost import CONVENTION
 from nas.proxies.catalogue import PROXIES
-from nas.proxies.training import TrainingSettings
+from nas.proxies.training import TrainingProxy, TrainingSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--space", "tiny", "--budget", "1M-flops", "--quiet"]
@@ -186,6 +186,18 @@ def test_evaluate(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     text = said(words, capsys)
     assert "efficientnet-b0" in text
     assert "±" in text
+
+
+def test_an_interrupt_of_what_keeps_nothing_does_not_say_that_it_is_saved(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*of: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingProxy, "evaluate", stopped)
+    folder = str(pictures(tmp_path / "two kinds", {"a": 8, "b": 8}))
+    assert command(["evaluate", "efficientnet-b0", "--data", folder, "--quiet"]) == 130
+    assert capsys.readouterr().err == "nas-search: interrupted: the same command begins anew\n"
 
 
 # ── Wrong input ──────────────────────────────────────────────────────────────────────────────────
