@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -47,6 +48,11 @@ class Budget:
     params: int | None = None
     activations: int | None = None
     description: str = ""
+
+    @classmethod
+    def of(cls, name: str, limits: Mapping[str, int]) -> Budget:
+        """Return the budget of that name with limits by metric."""
+        return cls(name, limits.get("flops"), limits.get("params"), limits.get("activations"))
 
     def allows(self, cost: Cost) -> bool:
         """Say whether a network of this cost is within every limit."""
@@ -103,7 +109,7 @@ def parse_budget(text: str) -> Budget:
         if metric in limits:
             raise InputError(f"budget {text!r}: {metric} is limited twice")
         limits[metric] = value
-    return Budget(name=text, **limits)  # type: ignore[arg-type]
+    return Budget.of(text, limits)
 
 
 def parse_range(text: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +44,21 @@ class Contest:
     scores: Comparison
     accuracies: Comparison
 
-    def best(self, among: Sequence[int]) -> int | None:
-        """Return which of some entries has the highest score; None where none has any.
+    def best(
+        self, among: Sequence[int], worth: Callable[[int, float], float] = lambda i, score: score
+    ) -> int | None:
+        """Return which of some entries is the best; None where none has a score.
 
         Those with fewer seeds than others do not win: a failure is not forgiven.
+
+        Args:
+            among: where they stand among the entries.
+            worth: what an entry's score is worth, by its place and the score.
         """
         counts = self.scores.counts
         most = max((counts[i] for i in among), default=0)
         full = [i for i in among if counts[i] == most > 0]
-        return max(full, key=lambda i: (self.entries[i].score or 0.0, -i), default=None)
+        return max(full, key=lambda i: (worth(i, self.entries[i].score or 0.0), -i), default=None)
 
     def difference(self, one: int, other: int) -> Difference | None:
         """Return by how much one entry is more accurate than another; None: not both measured."""

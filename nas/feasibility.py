@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from itertools import islice
 
 from nas.architecture import Layer, Stage, stage_layers
 from nas.budget import Budget, amount
@@ -58,9 +57,9 @@ class Feasible:
 
     def cheapest(self, metric: str = "flops") -> Cost:
         """Return the cost of the network of the space with the least of one metric, exactly."""
-        only = Feasible(self.space, Budget(metric, **{metric: 1}))  # type: ignore[arg-type]
+        only = Feasible(self.space, Budget.of(metric, {metric: 1}))
         least = min(only._finish(0, self.space.stem.width))[0] + only._start()[0]
-        exact = Feasible(self.space, Budget(metric, **{metric: least}))  # type: ignore[arg-type]
+        exact = Feasible(self.space, Budget.of(metric, {metric: least}))
         return measure_cost(self.space.decode(next(iter(exact))))
 
     def sample(self, rng: random.Random, tries: int = 64) -> dict[str, Value]:
@@ -168,10 +167,6 @@ class Feasible:
 
         for options in fill(0, self.space.stem.width, self._start(), 0):
             yield {name: value for option in options for name, value in option.choices}
-
-    def holds_at_least(self, count: int) -> bool:
-        """Say whether at least ``count`` different networks are within the budget."""
-        return sum(1 for _ in islice(self, max(count, 0))) >= count
 
     def stage_parts(self, index: int, in_width: int, option: Option) -> Parts:
         """Return what one way to fill stage ``index`` (from 0) costs, in every metric."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -18,8 +17,9 @@ from nas.budget import Budget
 from nas.cost import measure_cost
 from nas.draw import Draw, Group, Network
 from nas.engines.local import local_engine
-from nas.engines.task import Engine, Outcome, Task
-from nas.objective import Objective, make_objective
+from nas.engines.task import Task
+from nas.evaluation import Planned, evaluate
+from nas.objective import make_objective
 from nas.proxies.protocol import Proxy, description
 from nas.ranking import Agreement, Floats, Interval, agreement, interval, resample
 from nas.search import FAILURES_IN_A_ROW, SearchFailed
@@ -165,88 +165,31 @@ def measure_fidelity(
         study = Study(place, study_name, space.choices)
         done = {number: row for number, row in study.rows().items() if number in networks}
         earlier = sum(row.attrs["seconds"] for row in done.values()) / jobs
-        with closing(local_engine(proxy, jobs)) as engine:
-            evaluation = _Evaluation(draw.space, networks, done, study, objective, engine)
-            tasks = [
-                Task(number, seen[number], derived_seed(draw.seed, "fidelity", seen[number].key()))
-                for number in networks
-                if number not in done
-            ]
-            evaluation.run(
-                tasks,
-                deadline=None if seconds is None else start + seconds,
-                patient=bool(getattr(proxy, "partial", False)),
-                tell=on_evaluation or (lambda done, total: None),
+        planned = [
+            Planned(
+                Task(number, seen[number], derived_seed(draw.seed, "fidelity", seen[number].key())),
+                draw.space.encode(network.architecture),
+                {"architecture": network.architecture.name, "table_accuracy": network.accuracy},
             )
+            for number, network in networks.items()
+        ]
+        deadline = None if seconds is None else start + seconds
+        patient = bool(getattr(proxy, "partial", False))
+        tell = on_evaluation or (lambda done, total: None)
+        tell(len(done), len(networks))
+        failures = 0
+        with closing(local_engine(proxy, jobs)) as engine:
+            for row in evaluate(planned, study, engine, objective, deadline):
+                done[row.number] = row
+                tell(len(done), len(networks))
+                failures = failures + 1 if row.state == "failed" else 0
+                if failures == FAILURES_IN_A_ROW and not patient:
+                    raise SearchFailed(
+                        f"{failures} evaluations in a row failed, the last with: "
+                        f"{row.attrs['reason']}"
+                    )
         elapsed = time.monotonic() - start
     return _judge(draw, proxy, seen, done, prepared, elapsed + earlier, jobs)
-
-
-class _Evaluation:
-    """Each network once, in the order of the draw, as long as there is time."""
-
-    def __init__(
-        self,
-        space: SearchSpace,
-        networks: Mapping[int, Network],
-        done: dict[int, Record],
-        study: Study,
-        objective: Objective,
-        engine: Engine,
-    ) -> None:
-        self._space = space
-        self._networks = networks
-        self._done = done
-        self._study = study
-        self._objective = objective
-        self._engine = engine
-
-    def run(
-        self, tasks: list[Task], *, deadline: float | None, patient: bool, tell: OnEvaluation
-    ) -> None:
-        """Evaluate; raise :class:`SearchFailed` where one after the other fails."""
-        running = failures = 0
-        tell(len(self._done), len(self._networks))
-        while tasks or running:
-            while tasks and running < self._engine.slots and not self._late(deadline):
-                self._engine.submit(tasks.pop(0))
-                running += 1
-            if not running:
-                return
-            row = self._record(self._engine.next())
-            running -= 1
-            tell(len(self._done), len(self._networks))
-            failures = failures + 1 if row.state == "failed" else 0
-            if failures == FAILURES_IN_A_ROW and not patient:
-                raise SearchFailed(
-                    f"{failures} evaluations in a row failed, the last with: {row.attrs['reason']}"
-                )
-
-    def _record(self, outcome: Outcome) -> Record:
-        network, accuracy = self._networks[outcome.number], outcome.accuracy
-        row = Record(
-            number=outcome.number,
-            params=self._space.encode(network.architecture),
-            state="failed" if accuracy is None else "finished",
-            value=None if accuracy is None else self._objective.quality(accuracy),
-            steps=outcome.steps,
-            attrs={
-                "architecture": network.architecture.name,
-                "table_accuracy": network.accuracy,
-                "accuracy": None if accuracy is None else accuracy.to_dict(),
-                "reason": outcome.error,
-                "seconds": round(outcome.seconds, 3),
-            },
-        )
-        self._study.add(row)
-        self._done[row.number] = row
-        return row
-
-    def _late(self, deadline: float | None) -> bool:
-        if deadline is None:
-            return False
-        usual = [row.attrs["seconds"] for row in self._done.values() if row.state == "finished"]
-        return time.monotonic() + (statistics.median(usual) if usual else 0.0) > deadline
 
 
 def _judge(

@@ -95,12 +95,7 @@ def finals(
     """
     result = contest(networks, rounds, seeds)
     keys = [network.key() for network in networks]
-    counts = result.scores.counts
-    most = max((counts[i] for i in range(len(chosen))), default=0)
-    full = [i for i in range(len(chosen)) if counts[i] == most > 0]
-    best = max(
-        full,
-        key=lambda i: (objective.reward(result.scores.means[i] or 0.0, chosen[i].cost), -i),
-        default=None,
+    best = result.best(
+        range(len(chosen)), lambda index, score: objective.reward(score, chosen[index].cost)
     )
     return Finals(result, tuple(chosen), best, keys.index(reference.key()))

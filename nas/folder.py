@@ -106,7 +106,7 @@ def read_own(folder: Path, name: str, adapter: TypeAdapter[T]) -> T | None:
                 "folder; name an empty one with --out"
             )
     for place in (folder, folder / FAMILY):
-        for left in place.glob(".*.json.*.tmp"):  # half written by a killed process
+        for left in place.glob(".*.*.[0-9]*.tmp"):  # half written by a killed process
             left.unlink(missing_ok=True)
     return before
 

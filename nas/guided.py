@@ -8,8 +8,9 @@ looked for among those within the budget, by local search.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,33 +275,29 @@ def _decided(table: Encoding, rows: Rows, totals: Floats, scores: Floats) -> Hyp
         claimed = 0.15 * sum(power * power for power in hypers.weights)
         return round(_Model(table, hypers, rows, totals, scores).evidence() - claimed, 6)
 
+    changes: list[Callable[[Hypers], Hypers]] = [
+        *(lambda hypers, p=p: replace(hypers, order=p) for p in range(len(Hypers.ORDERS))),
+        *(lambda hypers, p=p: replace(hypers, noise=p) for p in range(len(Hypers.NOISES))),
+        *(lambda hypers, p=p: replace(hypers, costs=p) for p in range(len(Hypers.COSTS))),
+        *(partial(_weighted, group=g, step=step) for g in range(groups) for step in (1, -1)),
+    ]
     reached = value(best)
     for _ in range(3):
         before = reached
-        changes: list[tuple[str, int, int]] = [
-            (name, place, 0)
-            for name, grid in (
-                ("order", Hypers.ORDERS),
-                ("noise", Hypers.NOISES),
-                ("costs", Hypers.COSTS),
-            )
-            for place in range(len(grid))
-        ]
-        changes += [("weights", group, step) for group in range(groups) for step in (1, -1)]
-        for name, place, step in changes:
-            if name == "weights":
-                powers = list(best.weights)
-                powers[place] += step
-                if abs(powers[place]) > 4:
-                    continue
-                other = replace(best, weights=tuple(powers))
-            else:
-                other = replace(best, **{name: place})  # type: ignore[arg-type]
+        for change in changes:
+            other = change(best)
             if other != best and (now := value(other)) > reached:
                 best, reached = other, now
         if reached - before < 0.1:
             break
     return best
+
+
+def _weighted(hypers: Hypers, group: int, step: int) -> Hypers:
+    """Return a group's weight moved by a power of two, or at the end of the scale left alone."""
+    powers = list(hypers.weights)
+    powers[group] = max(-4, min(4, powers[group] + step))
+    return replace(hypers, weights=tuple(powers))
 
 
 class _Climb:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ Scores = Mapping[int, float]
 class Difference:
     """The mean of one network's score over another's, with its 95 % interval's half width.
 
-    ``half_width`` is None where no network was measured twice, so that nothing is known of noise.
+    ``half_width`` is None where nothing is known of it: no network was measured twice, or the two
+    have no seeds in common, neither directly nor through other networks.
     """
 
     mean: float
@@ -44,7 +46,8 @@ class Comparison:
     """Several networks measured with common seeds.
 
     Attributes:
-        means: of each network's score, as if all had had the same seeds; None: no score.
+        means: of each network's score, as if all that are connected by common seeds had had the
+            same; None: no score.
         counts: scores of each.
         deviation: standard deviation of one score, what a seed does to all alike taken out; None
             where nothing is known of it.
@@ -55,6 +58,7 @@ class Comparison:
     counts: tuple[int, ...]
     deviation: float | None
     freedom: int
+    _groups: tuple[int, ...] = field(repr=False, compare=False)
     _covariance: NDArray[np.floating[Any]] = field(repr=False, compare=False)
 
     def difference(self, one: int, other: int) -> Difference:
@@ -66,7 +70,7 @@ class Comparison:
         a, b = self.means[one], self.means[other]
         if a is None or b is None:
             raise ValueError("a network without a score cannot be compared")
-        if self.deviation is None:
+        if self.deviation is None or self._groups[one] != self._groups[other]:
             return Difference(a - b, None)
         c = self._covariance
         variance = c[one, one] + c[other, other] - 2 * c[one, other]
@@ -77,27 +81,34 @@ class Comparison:
 def compare(scores: Sequence[Scores]) -> Comparison:
     """Return what the scores of several networks, each by seed, say about them."""
     seeds = sorted({seed for own in scores for seed in own})
-    columns = {seed: len(scores) + place for place, seed in enumerate(seeds[1:])}
+    groups = list(range(len(scores)))
+    for seed in seeds:
+        joined = {groups[i] for i, own in enumerate(scores) if seed in own}
+        groups = [min(joined) if group in joined else group for group in groups]
+    columns = {seed: len(scores) + place for place, seed in enumerate(seeds)}
     cells = [(i, seed, value) for i, own in enumerate(scores) for seed, value in own.items()]
-    design = np.zeros((len(cells), len(scores) + len(columns)))
+    design = np.zeros((len(cells), len(scores) + len(seeds)))
     values = np.array([value for *_, value in cells], dtype=np.float64)
     for row, (network, seed, _) in enumerate(cells):
-        design[row, network] = 1.0
-        if seed in columns:
-            design[row, columns[seed]] = 1.0
-    # The pseudo-inverse: networks without scores, and seeds that no two networks share, have no
-    # column of their own to be told by.
+        design[row, network] = design[row, columns[seed]] = 1.0
+    # The pseudo-inverse: what all networks of a group have in common may be theirs or their seeds',
+    # and it takes one of the ways to share it out, between which no difference in a group differs.
     covariance = np.linalg.pinv(design.T @ design)
     fitted = covariance @ (design.T @ values)
     rest = values - design @ fitted
     freedom = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
-    # Means are of the seeds' average, not of the first seed.
-    shift = float(sum(fitted[column] for column in columns.values())) / max(1, len(seeds))
+    means: list[float | None] = []
+    for index, own in enumerate(scores):
+        # A mean is at the average of the seeds that the group had.
+        had = {s for i, theirs in enumerate(scores) if groups[i] == groups[index] for s in theirs}
+        effects = [float(fitted[columns[seed]]) for seed in sorted(had)]
+        means.append(float(fitted[index]) + fmean(effects) if own else None)
     return Comparison(
-        means=tuple(float(fitted[i]) + shift if own else None for i, own in enumerate(scores)),
+        means=tuple(means),
         counts=tuple(len(own) for own in scores),
         deviation=math.sqrt(float(rest @ rest) / freedom) if freedom else None,
         freedom=freedom,
+        _groups=tuple(groups),
         _covariance=covariance,
     )
 

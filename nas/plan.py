@@ -13,8 +13,9 @@ from nas.proxies.catalogue import (
     final_settings,
     grid_settings,
     grid_work,
-    settings_for_time,
+    settings_for_work,
     supernet_settings,
+    training_speed,
     trains,
 )
 from nas.proxies.supernet_training import SupernetSettings
@@ -65,10 +66,11 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
             supernet=supernet,
         )
 
+    # What all the time is worth, in images that one candidate after the other is trained on.
+    images = settings.seconds * jobs * training_speed(data, space, settings.device)
+
     def within(share: float, trainings: float) -> TrainingSettings:
-        assert settings.seconds is not None
-        seconds = share * settings.seconds * jobs / max(1.0, trainings)
-        return settings_for_time(data, space, seconds, settings.device)
+        return settings_for_work(data, space, share * images / max(1.0, trainings))
 
     search, _, check, grid = ends(settings)
     candidate = within(search, settings.trial_count)

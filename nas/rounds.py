@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
-from nas.engines.task import Engine, Outcome, Task
+from nas.engines.task import Engine, Task
+from nas.evaluation import Planned, evaluate
 from nas.objective import Objective
 from nas.storage import Param, Record, Study
 from nas.trial import derived_seed
@@ -63,23 +62,12 @@ class Rounds:
 
     def run(self, turn: int, which: Sequence[int]) -> bool:
         """Evaluate those of a round that are not yet; False where the time ended before."""
-        waiting = [number for i in which if (number := self._number(turn, i)) not in self._rows]
-        running = 0
-        while waiting or running:
-            while waiting and running < self._engine.slots and not self._late():
-                number = waiting.pop(0)
-                seed = derived_seed(self._seed, self._purpose, turn)
-                self._engine.submit(
-                    Task(number, self._networks[number % len(self._networks)], seed)
-                )
-                running += 1
-            if not running:
-                return False
-            self._record(self._engine.next())
-            running -= 1
+        planned = [self._planned(turn, index) for index in which]
+        for row in evaluate(planned, self._study, self._engine, self._objective, self._deadline):
+            self._rows[row.number] = row
             if self._on_evaluation is not None:
                 self._on_evaluation(len(self._rows), max(self._total, len(self._rows)))
-        return True
+        return all(one.task.number in self._rows for one in planned)
 
     def scores(self, index: int, rounds: int | None = None) -> dict[int, float]:
         """Return a network's scores by round, of the first so many or of all."""
@@ -110,30 +98,11 @@ class Rounds:
             if number % count == index
         }
 
-    def _number(self, turn: int, index: int) -> int:
-        return turn * len(self._networks) + index
-
-    def _record(self, outcome: Outcome) -> None:
-        accuracy = outcome.accuracy
-        index = outcome.number % len(self._networks)
-        row = Record(
-            number=outcome.number,
-            params={} if self._params is None else self._params[index],
-            state="failed" if accuracy is None else "finished",
-            value=None if accuracy is None else self._objective.quality(accuracy),
-            steps=outcome.steps,
-            attrs={
-                "architecture": self._networks[index].name,
-                "accuracy": None if accuracy is None else accuracy.to_dict(),
-                "reason": outcome.error,
-                "seconds": round(outcome.seconds, 3),
-            },
+    def _planned(self, turn: int, index: int) -> Planned:
+        network = self._networks[index]
+        number = turn * len(self._networks) + index
+        return Planned(
+            Task(number, network, derived_seed(self._seed, self._purpose, turn)),
+            {} if self._params is None else self._params[index],
+            {"architecture": network.name},
         )
-        self._study.add(row)
-        self._rows[row.number] = row
-
-    def _late(self) -> bool:
-        if self._deadline is None:
-            return False
-        usual = [row.attrs["seconds"] for row in self._rows.values()]
-        return time.monotonic() + (statistics.median(usual) if usual else 0.0) > self._deadline

@@ -5,38 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas._version import __version__
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
 from nas.check import Check, check, sample
 from nas.coefficients import View, candidates, reference_point, spread
 from nas.contest import Contest, contest
-from nas.cost import CONVENTION
 from nas.data import ImageData
 from nas.engines.local import default_jobs, local_engine
 from nas.engines.task import Engine
+from nas.errors import InputError
 from nas.feasibility import Feasible
-from nas.files import digest, slug
+from nas.files import digest
 from nas.finalists import Finals, entrants, finalists, finals
-from nas.folder import (
-    SCHEMA,
-    Before,
-    check_identity,
-    environment,
-    hashes,
-    locked,
-    read_before,
-    save_state,
-)
+from nas.folder import check_identity, hashes, locked, read_before, save_state
 from nas.grid import GridResult, grid_search
 from nas.loading import jobs_that_fit, load_data
 from nas.objective import make_objective
-from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, ends, make_plan
+from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, ends, make_plan
 from nas.progress import Progress, shown_as
+from nas.provenance import corrected, final, identity, opening, provenance, rank_by
 from nas.proxies.catalogue import (
     SUPERNET,
     check_grid_proxy,
@@ -46,7 +37,7 @@ from nas.proxies.catalogue import (
     needs_images,
     trains,
 )
-from nas.proxies.protocol import Proxy, description
+from nas.proxies.protocol import Proxy
 from nas.proxies.supernet import SupernetProxy
 from nas.proxies.training import Tested, TrainingProxy
 from nas.record import Record
@@ -92,6 +83,13 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     make_objective(settings.objective, settings.budget)
     check_proxy(settings.proxy_name)
     check_grid_proxy(settings.grid_proxy)
+    if settings.finalist_count and settings.data is None and not needs_images(settings.proxy_name):
+        raise InputError(
+            f"--finalists {settings.finalist_count}: not accepted without --data: proxy "
+            f"{settings.proxy_name} looks at no images, so there are none to train them on"
+        )
+    if settings.reference is not None and not settings.finalist_count:
+        raise InputError("--reference: not accepted without finalists (--data or --finalists)")
     with locked(settings.folder):
         return _Run(settings, progress, start).run()
 
@@ -151,10 +149,10 @@ class _Run:
             )
             for architecture in settings.start
         ]
-        self.identity = self._identity(space, searched, proxy)
+        self.identity = identity(settings, space, searched, proxy)
         if before is not None:
             check_identity(self.folder, before.identity, self.identity)
-        self._open(before, plan, data)
+        self.state = opening(settings, self.identity, before, plan, data, self.jobs)
         # What cannot be started from, or stored in, is found before the run is written down.
         Proposer(space, settings.budget, make_sampler(settings.sampler), settings.seed, starts)
         if settings.storage is not None:
@@ -169,15 +167,15 @@ class _Run:
                 "the baseline is no better than chance after so little training: the search says "
                 "nothing; give it more --time, or your own --data"
             )
-        provenance = self._provenance(searched, proxy)
+        origin = provenance(settings, searched, proxy)
         finals = None
         if settings.finalist_count and trainer is not None:
             finals = self._phase("finals", lambda: self._finals(found, trainer))
         if finals is not None and finals.baseline is not None:
             found = replace(found, baseline=finals.baseline)
         best = found.baseline.architecture
-        more = _corrected(proxy, best) | _final(finals)
-        baseline, front = write_found(self.folder, found, provenance, None, more)
+        more = corrected(proxy, best) | final(finals)
+        baseline, front = write_found(self.folder, found, origin, None, more)
         write_finals(self.folder, finals, None)
         trust = None
         if settings.checks and trainer is not None:
@@ -190,7 +188,7 @@ class _Run:
         if searched is not None and trainer is not None:
             test = self._phase("test", lambda: self._test(best, searched, trainer))
             tested = None if test is None else test.entries[0].accuracy
-            baseline, front = write_found(self.folder, found, provenance, tested, more)
+            baseline, front = write_found(self.folder, found, origin, tested, more)
             write_finals(self.folder, finals, test)
         members = write_family(self.folder, baseline, grid)
         self.state |= {
@@ -301,7 +299,7 @@ class _Run:
                 reference,
                 study,
                 engine,
-                make_objective("accuracy", self.settings.budget, _rank_by(proxy)),
+                make_objective("accuracy", self.settings.budget, rank_by(proxy)),
                 seed=self.settings.seed,
                 deadline=None if seconds is None else time.monotonic() + seconds,
                 on_evaluation=on_evaluation,
@@ -327,11 +325,20 @@ class _Run:
                 networks,
                 reference,
                 rounds,
-                make_objective(settings.objective, settings.budget, _rank_by(trainer)),
+                make_objective(settings.objective, settings.budget, rank_by(trainer)),
                 FINAL_SEEDS,
             )
         if result.baseline is None:
             self._note("no finalist could be trained; the baseline is the best of the search")
+        elif all(
+            _at_chance(entry.accuracy, trial.architecture.num_classes)
+            for entry, trial in zip(result.contest.entries, chosen, strict=False)
+        ):
+            self._note(
+                "the finalists were no better than chance after so little training: they choose "
+                "nothing, and the baseline is the best of the search; give it more --time"
+            )
+            return replace(result, chosen=None)
         return result
 
     def _check(self, space: SearchSpace, proxy: Proxy, trainer: TrainingProxy) -> Check | None:
@@ -390,7 +397,7 @@ class _Run:
                 networks,
                 study,
                 engine,
-                make_objective("accuracy", self.settings.budget, _rank_by(proxy)),
+                make_objective("accuracy", self.settings.budget, rank_by(proxy)),
                 seed=self.settings.seed,
                 purpose=name,
                 deadline=None if seconds is None else time.monotonic() + seconds,
@@ -399,70 +406,6 @@ class _Run:
             )
 
     # -- the run's own file -----------------------------------------------------------------------
-
-    def _identity(self, space: SearchSpace, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
-        settings = self.settings
-        return {
-            "space": digest(asdict(space)),
-            "budget": settings.budget.limits,
-            "data": None if data is None else data.fingerprint,
-            # What a trained one's settings are, the plan says.
-            "proxy": settings.proxy_name if self.trains else description(proxy),
-            "grid_proxy": settings.grid_proxy,
-            "objective": settings.objective,
-            "sampler": settings.sampler,
-            "seed": settings.seed,
-            "start": [architecture.key() for architecture in settings.start],
-        }
-
-    def _open(self, before: Before | None, plan: Plan | None, data: ImageData | None) -> None:
-        self.state = {
-            "schema": SCHEMA,
-            "status": "running",
-            "command": self.settings.command,
-            "identity": self.identity,
-            "plan": None if plan is None else plan.model_dump(),
-            "data": None
-            if data is None
-            else {
-                "name": data.name,
-                "classes": len(data.classes),
-                "images": [len(part[1]) if part else 0 for part in data.parts],
-                "image_resolution": data.resolution,
-                "imbalance": data.imbalance,
-                "mean": list(data.mean),
-                "std": list(data.std),
-            },
-            "jobs": self.jobs,
-            "device": self.settings.device,
-            **environment(),
-            "study": slug(self.folder.name) if before is None else before.study,
-            "seconds": {} if before is None else dict(before.seconds),
-            "sessions": 1 if before is None else before.sessions + 1,
-        }
-
-    def _provenance(self, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
-        """Return where a network comes from; nothing in it differs from run to run."""
-        settings = self.settings
-        return {
-            "made_by": f"nas-search {__version__}",
-            "space": settings.space.name,
-            "budget": settings.budget.limits,
-            "convention": CONVENTION,
-            "objective": settings.objective,
-            "rank_by": _rank_by(proxy),
-            "proxy": description(proxy),
-            "data": None
-            if data is None
-            else {
-                "name": data.name,
-                "fingerprint": data.fingerprint,
-                "mean": list(data.mean),
-                "std": list(data.std),
-            },
-            "sampler": settings.sampler,
-            "seed": settings.seed,
-        }
 
     def _save(self) -> None:
         save_state(self.folder, self.state)
@@ -496,31 +439,6 @@ def _engine(proxy: Proxy, jobs: int) -> Iterator[Engine]:
         yield engine
     finally:
         engine.close()
-
-
-def _corrected(proxy: Any, best: Architecture) -> dict[str, Any]:
-    """Return what a proxy says of a network that was chosen as the best of many, if it does."""
-    if not hasattr(proxy, "corrected"):
-        return {}
-    return {"corrected": proxy.corrected(best).to_dict(), "nearest": proxy.nearest(best)}
-
-
-def _final(finals: Finals | None) -> dict[str, Any]:
-    """Return what the finals say of the network that was chosen."""
-    if finals is None or finals.chosen is None:
-        return {}
-    data = finals.to_dict()
-    return {
-        "finals": {
-            **{key: data["entries"][finals.chosen][key] for key in ("accuracy", "difference")},
-            "reference": data["reference"],
-            "tied": data["tied"],
-        }
-    }
-
-
-def _rank_by(proxy: Proxy) -> Any:
-    return getattr(proxy, "rank_by", "accuracy")
 
 
 def _at_chance(accuracy: Accuracy | None, classes: int) -> bool:

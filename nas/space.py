@@ -99,7 +99,7 @@ class StageSpace:
             block = next(block for block in self.blocks if block.label == label)
             op, kernel, expansion, se = block.op, block.kernel, block.expansion, block.se_ratio
         else:
-            op = chosen.get("op", self.op[0])  # type: ignore[assignment]
+            op = next(op for op in self.op if op == chosen.get("op", op))
             kernel = int(chosen.get("kernel", self.kernel[0])) if self.kernel else 1
             expansion = int(chosen.get("expansion", self.expansion[0])) if self.expansion else 1
             se = float(chosen.get("se_ratio", self.se_ratio[0]))

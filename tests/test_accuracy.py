@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -22,9 +23,9 @@ from nas.accuracy import Accuracy, pooled
         {"unknown": 1},
     ],
 )
-def test_what_is_no_accuracy_is_refused(wrong: dict[str, object]) -> None:
+def test_what_is_no_accuracy_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Accuracy(**{"mean": 0.5, "standard_error": 0.0, **wrong})  # type: ignore[arg-type]
+        Accuracy(**{"mean": 0.5, "standard_error": 0.0, **wrong})
 
 
 def test_plain_data_and_back() -> None:

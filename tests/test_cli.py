@@ -17,7 +17,7 @@ import nas.proxies.catalogue
 from nas.cli import _run as command
 from nas.cost import CONVENTION
 from nas.proxies.catalogue import PROXIES
-from nas.proxies.training import TrainingSettings
+from nas.proxies.training import TrainingProxy, TrainingSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--space", "tiny", "--budget", "1M-flops", "--quiet"]
@@ -188,6 +188,18 @@ def test_evaluate(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "±" in text
 
 
+def test_an_interrupt_of_what_keeps_nothing_does_not_say_that_it_is_saved(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*of: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingProxy, "evaluate", stopped)
+    folder = str(pictures(tmp_path / "two kinds", {"a": 8, "b": 8}))
+    assert command(["evaluate", "efficientnet-b0", "--data", folder, "--quiet"]) == 130
+    assert capsys.readouterr().err == "nas-search: interrupted: the same command begins anew\n"
+
+
 # ── Wrong input ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -234,6 +246,13 @@ def refused(arguments: list[str], capsys: Captured, named: list[str]) -> None:
         ([*SMALL, "--trials", "0"], ["trials: 0"]),
         ([*SMALL, "--trials", "many"], ["--trials", "integer"]),
         ([*SMALL, "--jobs", "0"], ["jobs: 0"]),
+        (["--budget", "400M-flops", "--finalists", "2"], ["--finalists 2", "imagenet", "--data"]),
+        (["--budget", "400M-flops", "--reference", "efficientnet-b1"], ["--reference"]),
+        ([*SMALL, "--reference", "efficientnet-b1"], ["--reference"]),
+        (
+            [*SMALL, "--data", "images", "--finalists", "0", "--reference", "efficientnet-b1"],
+            ["--reference"],
+        ),
         ([*SMALL, "--time", "10"], ["'10'", "10m"]),
         ([*SMALL, "--time", "0s"], ["'0s'"]),
         ([*SMALL, "--time", "-1m"], ["'-1m'"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ import nas.proxies.catalogue
 from nas.architecture import Architecture
 from nas.catalogue import load_space
 from nas.cli import _run as command
-from nas.proxies.training import TrainingSettings
+from nas.folder import locked
+from nas.proxies.training import TrainingProxy, TrainingSettings
 from nas.record import save_architecture
 from nas.scaling import scale
 
@@ -87,12 +89,59 @@ def test_scaled_networks_are_compared_at_equal_flops(images: str, capsys: Captur
     assert data["against"] == "width 1-compound"
 
 
+def test_two_at_once_in_one_folder_are_refused(images: str, capsys: Captured) -> None:
+    words = ["compare", *files(1.0, 2.0), "--data", images, "--seeds", "1", "--jobs", "1"]
+    with locked(Path("c")):
+        assert command([*words, "--out", "c", "--quiet"]) == 2
+        assert "in use by another process" in capsys.readouterr().err
+        assert [path.name for path in Path("c").iterdir()] == [".lock"]
+    assert command([*words, "--out", "c", "--quiet"]) == 0
+
+
+def test_wrong_input_leaves_no_folder(capsys: Captured) -> None:
+    words = ["compare", *files(1.0, 2.0), "--data", "nowhere", "--quiet", "--out", "new/one"]
+    assert command(words) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize("out", [None, "c"])
+def test_an_interrupt_says_what_is_left(
+    out: str | None, images: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, trained = TrainingProxy.evaluate, 0
+
+    def stopped(self: Any, arch: Architecture, **more: Any) -> Any:
+        nonlocal trained
+        trained += 1
+        if trained == 2:
+            raise KeyboardInterrupt
+        return train(self, arch, **more)
+
+    monkeypatch.setattr(TrainingProxy, "evaluate", stopped)
+    words = ["compare", *files(1.0, 2.0), "--data", images, "--seeds", "1", "--jobs", "1"]
+    kept = [] if out is None else ["--out", out]
+    assert command([*words, *kept, "--quiet"]) == 130
+    said = capsys.readouterr().err
+    if out is None:
+        assert said == "nas-search: interrupted: the same command begins anew\n"
+        return
+    assert said == (
+        "nas-search: interrupted; what is finished is saved: the same command goes on\n"
+    )
+    assert command([*words, *kept]) == 0
+    assert "1/2 already done" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
         (["compare", "1.0.json"], "two or more"),
         (["compare", "1.0.json", "1.0.json"], "two or more"),
         (["compare", "1.0.json", "2.0.json", "--seeds", "0"], "seeds: 0"),
+        (["compare", "1.0.json", "2.0.json", "--jobs", "0"], "jobs: 0"),
+        (["compare", "1.0.json", "2.0.json", "--jobs", "-1"], "jobs: -1"),
+        (["scale", "1.0.json", "--compare", "--data", "images", "--jobs", "0"], "jobs: 0"),
         (["compare", "1.0.json", "nothing.json"], "nothing.json"),
         (["scale", "1.0.json", "--data", "images"], "--compare"),
     ],

@@ -261,6 +261,16 @@ def test_wrong_input(
     assert after == before
 
 
+def test_what_a_killed_writer_left_is_written_again(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    shutil.copytree(small, out)
+    (out / "discovery.png").rename(out / ".discovery.png.123.tmp")
+    (out / "b0.json").unlink()
+    assert command(["reproduce", "b0", *SMALL, "--jobs", "2", "--quiet", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted([".lock", "run.json", *FILES])
+    assert (out / "b0.json").read_bytes() == (small / "b0.json").read_bytes()
+
+
 def test_help(capsys: Captured) -> None:
     assert command(["reproduce", "--help"]) == 0
     assert "--samplers" in capsys.readouterr().out

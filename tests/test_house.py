@@ -29,11 +29,11 @@ LAYERS = (
     ("encoding",),
     ("guided",),
     ("samplers", "storage", "engines"),
-    ("search", "settings", "loading"),
+    ("search", "settings", "loading", "evaluation"),
     ("rounds", "plan"),
     ("grid", "contest", "folder", "fidelity", "check", "simulation", "benchmark"),
     ("finalists",),
-    ("results",),
+    ("results", "provenance"),
     ("run",),
     ("report",),
     ("discovery",),
@@ -53,7 +53,8 @@ OWNERS = {
 
 # They are handed a proxy, and know of it only what every proxy can do.
 WITHOUT_PROXIES = {
-    *("search", "rounds", "grid", "contest", "fidelity", "check", "finalists", "benchmark"),
+    *("search", "evaluation", "rounds", "grid", "contest", "fidelity", "check", "finalists"),
+    "benchmark",
 }
 PROTOCOL = "nas.proxies.protocol"
 

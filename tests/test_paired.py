@@ -59,6 +59,26 @@ def test_one_seed_says_nothing_of_noise() -> None:
         found.difference(0, 2)
 
 
+def test_without_a_common_seed_the_difference_is_not_known() -> None:
+    apart = [{0: 0.50, 1: 0.61}, {2: 0.40, 3: 0.50}, {0: 0.70, 1: 0.80}]
+    found = compare(apart)
+    assert found.deviation is not None
+    assert found.difference(0, 2).half_width is not None
+    for network in (0, 2):
+        unknown = found.difference(network, 1)
+        assert unknown.half_width is None
+        assert not unknown.real
+    # What each group has is at its own seeds' average.
+    assert found.means == pytest.approx((0.555, 0.45, 0.75))
+    # A fourth network has a seed of both groups: now they can be told apart through it.
+    joined = compare([*apart, {1: 0.71, 2: 0.50}])
+    difference = joined.difference(0, 1)
+    assert difference.half_width is not None
+    assert difference.mean == pytest.approx(0.0, abs=0.02)
+    # Of whom nothing was measured joins nobody.
+    assert compare([{0: 0.5, 1: 0.6}, {}, {0: 0.4, 1: 0.51}]).difference(0, 2).half_width
+
+
 def test_nothing_measured_is_nothing_known() -> None:
     found = compare([{}, {}])
     assert found.means == (None, None)

@@ -560,7 +560,7 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
     out = tmp_path / "r"
     with monkeypatch.context() as patch:
         patch.setattr(nas.run, "ends", lambda settings: (1e9, 1e9, 1e9, 0.0))
-        patch.setattr(nas.plan, "settings_for_time", nas.plan.default_settings)
+        patch.setattr(nas.plan, "settings_for_work", nas.plan.default_settings)
         assert command(words(pictures, out, "--time", "1s", "--json")) == 0
     said = capsys.readouterr()
     assert "the time ended before any coefficients" in said.err
@@ -676,6 +676,7 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(nas.run, "CHECKED", 4)
+    monkeypatch.setattr(nas.run, "_at_chance", lambda *of: False)  # after 64 images it would be
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale"]
     assert command(words(pictures, out, *more)) == 0
@@ -703,6 +704,23 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
     assert command(words(pictures, out, "--no-scale", "--quiet")) == 0
     assert not (out / "finalists.json").exists()
     assert load(out / "run.json")["check"] is None
+
+
+def test_finalists_at_chance_choose_nothing(
+    pictures: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(nas.run, "_at_chance", lambda *of: True)
+    out = tmp_path / "r"
+    more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale", "--no-check"]
+    assert command(words(pictures, out, *more)) == 0
+    assert "no better than chance after so little training: they choose" in capsys.readouterr().err
+    finals = load(out / "finalists.json")
+    assert finals["chosen"] is None
+    assert [entry["accuracy"]["n"] for entry in finals["entries"]] == [3, 3, 3]
+    # As where there were no finalists.
+    baseline = load(out / "baseline.json")
+    assert baseline["name"] == load(finished / "baseline.json")["name"]
+    assert "finals" not in baseline["provenance"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from nas.proxies.catalogue import (
     default_settings,
     grid_settings,
     known_proxy,
-    settings_for_time,
+    training_settings,
 )
 from nas.proxies.imagenet import ImagenetProxy
 from nas.proxies.protocol import Proxy, description
@@ -233,11 +233,11 @@ def test_settings_suit_the_data() -> None:
     assert grid.resolution == GRID_RESOLUTION
     assert grid.passes == 4_000  # less would be at chance
     assert grid_settings(TrainingSettings(passes=40_000), large).passes == 8_000
-    timed = settings_for_time(data, tiny, 0.01, "cpu")
+    timed = training_settings(data, tiny, 0.01, "cpu")
     assert timed.passes == 256
     # A short training is validated on no more than it saw: its time is for training.
     assert (timed.validation_images, timed.check_images) == (256, 64)
-    longer = settings_for_time(data, tiny, 20, "cpu")
+    longer = training_settings(data, tiny, 20, "cpu")
     assert longer.passes > 256
     assert longer.validation_images <= longer.passes
 

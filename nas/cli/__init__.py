@@ -44,7 +44,7 @@ def _run(arguments: list[str]) -> int:
     except Interrupted as error:
         return _say(error, INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; what is finished is saved: the same command goes on", INTERRUPTED)
+        return _say("interrupted: the same command begins anew", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output is gone; what is left to flush must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from nas._version import __version__
+from nas.cli.options import Training, duration
 from nas.draw import SAMPLES
 from nas.errors import InputError
 
@@ -240,19 +240,12 @@ def scale(
         phi=phi,
         target_flops=target_flops,
         compare=compare,
-        out=None if out is None else Path(out),
-        json=json,
         training=None
         if data is None
-        else {
-            "data_name": data,
-            "seeds": seeds,
-            "seed": 0,
-            "seconds": duration(time),
-            "jobs": jobs,
-            "device": device or "cpu",
-            "quiet": quiet,
-        },
+        else Training(data, seeds, 0, duration(time), jobs, device or "cpu"),
+        out=None if out is None else Path(out),
+        json=json,
+        quiet=quiet,
     )
 
 
@@ -278,12 +271,7 @@ def compare(
 
     show_comparison(
         arch,
-        data,
-        seeds=seeds,
-        seed=seed,
-        seconds=duration(time),
-        jobs=jobs,
-        device=device or "cpu",
+        Training(data, seeds, seed, duration(time), jobs, device or "cpu"),
         out=None if out is None else Path(out),
         json=json,
         quiet=quiet,
@@ -314,11 +302,7 @@ def evaluate(
         arch,
         proxy,
         space,
-        data,
-        seed=seed,
-        seeds=seeds,
-        seconds=duration(time),
-        device=device or "cpu",
+        Training(data, seeds, seed, duration(time), device=device or "cpu"),
         json=json,
         quiet=quiet,
     )
@@ -484,36 +468,3 @@ def reproduce(
 
     numbers = {"random": random, "trials": trials, "seeds": seeds, "seed": seed}
     run_reproduce(target, Path(out), numbers, samplers, jobs, json=json, quiet=quiet)
-
-
-def duration(text: str | None) -> float | None:
-    """Return seconds from ``90s``, ``10m``, ``1.5h``; None from None.
-
-    Raises:
-        InputError: not of that form.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smh])", text)
-    if match is None or float(match[1]) == 0:
-        raise InputError(f"time {text!r} is not accepted: a number with s, m or h, such as 10m")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def check_device(device: str) -> str:
-    """Return a device that this machine has.
-
-    Raises:
-        InputError: unknown, or not there.
-    """
-    if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", device) is None:
-        raise InputError(f"device {device!r} is not accepted: cpu, cuda, cuda:<n>, mps")
-    if device != "cpu":
-        import torch
-
-        kind = device.split(":")[0]
-        there: Any = torch.cuda.is_available() if kind == "cuda" else torch.mps.is_available()
-        index = int(device.split(":")[1]) if ":" in device else 0
-        if not there or (kind == "cuda" and index >= torch.cuda.device_count()):
-            raise InputError(f"device {device!r}: this machine has none that torch can use")
-    return device

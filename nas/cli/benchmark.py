@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from nas.budget import Budget, parse_range
 from nas.catalogue import load_space
-from nas.cli.app import check_device
+from nas.cli.options import check_device, kept, positive
 from nas.cli.show import Show, print_json
 from nas.errors import InputError
 from nas.files import digest, write_json, write_text
@@ -66,8 +66,7 @@ def make_table(
     for what, value, highest in (("networks", networks, 10_000), ("seeds", seeds, 100)):
         if not 1 <= value <= highest:
             raise InputError(f"{what}: {value} is not accepted: 1 to {highest:,}")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs: {jobs} is not accepted: at least 1")
+    positive("jobs", jobs)
     if images is not None and not 256 <= images <= 10**9:
         raise InputError(f"images: {images} is not accepted: 256 to {10**9:,}")
     check_device(device)
@@ -77,7 +76,7 @@ def make_table(
     feasible.check()
     drawn = draw_band(feasible, band, networks, seed)
     start = time.monotonic()
-    with Show(quiet=quiet, json=json) as show, locked(out, FILE):
+    with Show(quiet=quiet, json=json) as show, kept(out), locked(out, FILE):
         before = read_own(out, FILE, TypeAdapter(_Begun))
         data = load_data(data_name, space, show, show.note)
         jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.catalogue import load_architecture, load_space
-from nas.cli.app import check_device
+from nas.cli.options import Training, kept
 from nas.cli.show import Show, contest_table, print_json
 from nas.errors import InputError
 from nas.files import digest, write_bytes, write_json
@@ -22,13 +22,8 @@ STUDY = "comparison"
 
 def show_comparison(
     names: Sequence[str],
-    data: str | None,
+    training: Training,
     *,
-    seeds: int,
-    seed: int,
-    seconds: float | None,
-    jobs: int | None,
-    device: str,
     out: Path | None,
     json: bool,
     quiet: bool,
@@ -39,15 +34,10 @@ def show_comparison(
         raise InputError("compare: accepted: two or more different architectures")
     compare_networks(
         _named(networks),
-        data,
+        training,
         title="Trained alike",
         resolution=max(network.resolution for network in networks),
         scaled=False,
-        seeds=seeds,
-        seed=seed,
-        seconds=seconds,
-        jobs=jobs,
-        device=device,
         out=out,
         json=json,
         quiet=quiet,
@@ -67,16 +57,11 @@ def _named(networks: Sequence[Architecture]) -> list[Architecture]:
 
 def compare_networks(
     networks: Sequence[Architecture],
-    data_name: str | None,
+    training: Training,
     *,
     title: str,
     resolution: int,
     scaled: bool,
-    seeds: int,
-    seed: int,
-    seconds: float | None,
-    jobs: int | None,
-    device: str,
     out: Path | None,
     json: bool,
     quiet: bool,
@@ -85,9 +70,13 @@ def compare_networks(
 
     Args:
         networks: of different names; differences are to the last.
+        training: alike for all.
         resolution: of the network that is trained at the proxy's own number of pixels; others
             in proportion.
         scaled: train as the grid of coefficients does, at more pixels.
+        out: a folder that keeps the study, for the same command to go on; None: nothing is kept.
+        json: print one JSON document.
+        quiet: print neither progress nor a table.
     """
     from nas.contest import contest
     from nas.engines.local import default_jobs, local_engine
@@ -100,16 +89,14 @@ def compare_networks(
     from nas.search import SearchFailed
     from nas.storage import Study
 
-    if not 1 <= seeds <= 100:
-        raise InputError(f"seeds: {seeds} is not accepted: 1 to 100")
-    check_device(device)
-    with Show(quiet=quiet, json=json) as show, TemporaryDirectory() as temporary:
-        start = time.monotonic()
+    with Show(quiet=quiet, json=json) as show, _folder(out) as folder:
+        start, seconds = time.monotonic(), training.seconds
         space = replace(load_space("efficientnet"), resolution=resolution)
-        data = load_data(data_name, space, show, show.note)
-        jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)
-        each = None if seconds is None else 0.9 * seconds * jobs / (seeds * len(networks))
-        settings = replace(training_settings(data, space, each, device), checks=())
+        data = load_data(training.data, space, show, show.note)
+        jobs = jobs_that_fit(data, training.jobs or default_jobs(training.device), show.note)
+        total = training.seeds * len(networks)
+        each = None if seconds is None else 0.9 * seconds * jobs / total
+        settings = replace(training_settings(data, space, each, training.device), checks=())
         if scaled:
             # At more pixels an image takes about as much longer as grid_work says.
             settings = grid_settings(settings, space, None if seconds is None else 1 / 5)
@@ -117,13 +104,12 @@ def compare_networks(
             replace(network, in_channels=data.channels, num_classes=data.num_classes)
             for network in networks
         ]
-        proxy = TrainingProxy(data, settings, device)
-        proxy.prepare(space, Budget("none"), Path(temporary))
-        identity = [data.fingerprint, proxy.describe(), seed, *(n.key() for n in networks)]
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-        study = Study(out or Path(temporary), f"{STUDY}-{digest(identity)[:10]}", {})
-        show.phase("train", seeds * len(networks))
+        proxy = TrainingProxy(data, settings, training.device)
+        proxy.prepare(space, Budget("none"), folder)
+        keys = [network.key() for network in networks]
+        identity = [data.fingerprint, proxy.describe(), training.seed, *keys]
+        study = Study(folder, f"{STUDY}-{digest(identity)[:10]}", {})
+        show.phase("train", total)
         if study.rows():
             show.advance(len(study.rows()), "already done")
         with closing(local_engine(proxy, jobs)) as engine:
@@ -132,22 +118,34 @@ def compare_networks(
                 study,
                 engine,
                 Objective("accuracy", "loss"),
-                seed=seed,
+                seed=training.seed,
                 purpose=STUDY,
                 deadline=None if seconds is None else start + seconds,
                 on_evaluation=lambda done, total: show.advance(1),
             )
-            result = contest(networks, rounds, seeds)
-    against = len(networks) - 1
-    if result.entries[against].accuracy is None:
-        reason = result.entries[against].reason or "the time ended before"
-        raise SearchFailed(f"{networks[against].name} was not measured: {reason}")
-    document = {"title": title, "settings": proxy.describe(), **result.to_dict(against)}
-    if out is not None:
-        write_json(out / "comparison.json", document)
-        for kind, content in draw(result, against, title).items():
-            write_bytes(out / f"comparison.{kind}", content)
+            result = contest(networks, rounds, training.seeds)
+        against = len(networks) - 1
+        if result.entries[against].accuracy is None:
+            reason = result.entries[against].reason or "the time ended before"
+            raise SearchFailed(f"{networks[against].name} was not measured: {reason}")
+        document = {"title": title, "settings": proxy.describe(), **result.to_dict(against)}
+        if out is not None:
+            write_json(folder / "comparison.json", document)
+            for kind, content in draw(result, against, title).items():
+                write_bytes(folder / f"comparison.{kind}", content)
     if json:
         print_json(document)
     elif not quiet:
         show.table(contest_table(result, title, against, None))
+
+
+@contextmanager
+def _folder(out: Path | None) -> Iterator[Path]:
+    """Yield a folder that is ours alone: the user's, or a temporary one."""
+    from nas.folder import locked
+    from nas.storage import JOURNAL
+
+    with TemporaryDirectory() as temporary:
+        folder = out or Path(temporary)
+        with kept(out), locked(folder, JOURNAL):
+            yield folder

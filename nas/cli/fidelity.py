@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.catalogue import load_space
-from nas.cli.app import check_device
+from nas.cli.options import check_device, kept, positive
 from nas.cli.show import Show, print_json
 from nas.errors import InputError
 from nas.files import digest, write_json
@@ -74,8 +74,7 @@ def show_fidelity(
     check_proxy(name)
     check_data(name, data_name)
     check_device(device)
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs: {jobs} is not accepted: at least 1")
+    positive("jobs", jobs)
     with Show(quiet=quiet, json=json) as show:
         show.phase("draw networks", None)
         draw = draw_networks(read_table(table_path), space, samples=samples, bands=bands, seed=seed)
@@ -195,7 +194,7 @@ def _folder(out: Path | None) -> Iterator[Path | None]:
     if out is None:
         yield None
         return
-    with locked(out, FILE):
+    with kept(out), locked(out, FILE):
         yield out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from nas.catalogue import load_architecture, load_budget, load_space
-from nas.cli.app import check_device, duration
+from nas.cli.options import check_device, duration, kept, positive
 from nas.cli.show import Show, contest_table, family_table, front_table, grid_table, print_json
 from nas.errors import InputError
 from nas.files import parse_json, read_text, validate
@@ -66,10 +66,10 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         grid_proxy=command["grid_proxy"],
         objective=command["objective"],
         sampler=command["sampler"],
-        trials=None if command["trials"] is None else _positive("trials", command["trials"]),
+        trials=positive("trials", command["trials"]),
         seconds=duration(command["time"]),
         seed=command["seed"],
-        jobs=None if command["jobs"] is None else _positive("jobs", command["jobs"]),
+        jobs=positive("jobs", command["jobs"]),
         storage=command["storage"],
         out=out,
         device=check_device(command["device"] or "cpu"),
@@ -80,7 +80,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         check=command["check"],
         command=command,
     )
-    with Show(quiet=quiet, json=json) as show:
+    with Show(quiet=quiet, json=json) as show, kept(settings.folder):
         result = run(settings, show)
     if json:
         print_json(
@@ -140,9 +140,3 @@ def _finalists(count: int | None) -> int | None:
     if count is not None and not 0 <= count <= 1_000:
         raise InputError(f"finalists: {count} is not accepted: 0 (none) to 1000")
     return count
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise InputError(f"{name}: {value} is not accepted: at least 1")
-    return value

@@ -14,7 +14,7 @@ from nas.accuracy import Accuracy, pooled
 from nas.architecture import Architecture
 from nas.budget import Budget, parse_budget
 from nas.catalogue import load_architecture
-from nas.cli.app import check_device
+from nas.cli.options import Training
 from nas.cli.show import Show, family_table, print_json
 from nas.cost import CONVENTION, measure_cost
 from nas.errors import InputError
@@ -60,9 +60,10 @@ def show_scaled(
     phi: float | None,
     target_flops: str | None,
     compare: bool,
+    training: Training | None,
     out: Path | None,
     json: bool,
-    training: dict[str, Any] | None = None,
+    quiet: bool,
 ) -> None:
     """Print, and write if asked to, scaled networks; ``training``: compare them by it too."""
     if training is not None and not compare:
@@ -98,12 +99,13 @@ def show_scaled(
 
             compare_networks(
                 [network for network, _ in rows],
-                resolution=baseline.resolution,
+                training,
                 title=title,
+                resolution=baseline.resolution,
                 scaled=True,
                 out=out,
                 json=json,
-                **training,
+                quiet=quiet,
             )
             return
     elif target is not None:
@@ -189,12 +191,8 @@ def show_accuracy(
     name: str,
     proxy_name: str,
     space_name: str,
-    data_name: str | None,
+    training: Training,
     *,
-    seed: int,
-    seeds: int,
-    seconds: float | None,
-    device: str,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -202,17 +200,12 @@ def show_accuracy(
     from nas.catalogue import load_space
     from nas.proxies.catalogue import check_data, check_proxy, needs_images
 
-    if seeds < 1:
-        raise InputError(f"seeds: {seeds} is not accepted: at least 1")
     check_proxy(proxy_name)
-    check_data(proxy_name, data_name)
-    check_device(device)
+    check_data(proxy_name, training.data)
     architecture, space = load_architecture(name), load_space(space_name)
     if needs_images(proxy_name):
         with Show(quiet=quiet, json=json) as show:
-            accuracy = _trained(
-                architecture, space, proxy_name, data_name, seed, seeds, seconds, device, show
-            )
+            accuracy = _trained(architecture, space, proxy_name, training, show)
     else:
         accuracy = _known(architecture, space, proxy_name)
     if json:
@@ -243,11 +236,7 @@ def _trained(
     architecture: Architecture,
     space: SearchSpace,
     proxy_name: str,
-    data_name: str | None,
-    seed: int,
-    seeds: int,
-    seconds: float | None,
-    device: str,
+    training: Training,
     show: Show,
 ) -> Accuracy:
     import tempfile
@@ -264,13 +253,14 @@ def _trained(
     shares = proxy_name == SUPERNET
     if shares:
         space.encode(architecture)  # what is not in the space is found before minutes of training
-    data = load_data(data_name, space, show, show.note)
+    data = load_data(training.data, space, show, show.note)
     space = replace(space, resolution=architecture.resolution)
-    each = None if seconds is None else seconds / seeds
+    seeds, device = training.seeds, training.device
+    each = None if training.seconds is None else training.seconds / seeds
     plan = supernet_settings if shares else training_settings
     settings = plan(data, space, each, device)
     results: list[Accuracy] = []
-    for index in range(seed, seed + seeds):
+    for index in range(training.seed, training.seed + seeds):
         # A supernet is trained once for all networks, so that another seed is another supernet.
         proxy = make_proxy(
             proxy_name,

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.budget import amount
+from nas.cli.options import positive
 from nas.cli.show import Show, print_json
 from nas.errors import InputError, Interrupted
 
@@ -37,8 +38,7 @@ def run_reproduce(
 
     if target not in TARGETS:
         raise InputError(f"reproduce {target!r} is not accepted: {', '.join(TARGETS)}")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs: {jobs} is not accepted: at least 1")
+    positive("jobs", jobs)
     options: dict[str, Any] = dict(numbers)
     if samplers is not None:
         options["samplers"] = tuple(samplers.split(","))

@@ -174,7 +174,7 @@ def _difference(difference: Difference | None) -> str:
     if difference is None:
         return "–"
     if difference.half_width is None:
-        return f"{difference.mean:+.4f} (one seed)"
+        return f"{difference.mean:+.4f} (its error is not known)"
     verdict = "" if difference.real else ", not told apart (95 %)"
     return f"{difference.mean:+.4f} ± {difference.half_width:.4f}{verdict}"
 

@@ -38,7 +38,8 @@ def read_cache(folder: Path, key: str) -> ImageData | None:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads(file.metadata()["data"])
             # Stored as [N, H, W, C], see write_cache.
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
         for part in ("train", "validation", "test"):
             images = tensors.get(f"{part}_images")
             tensors[f"{part}_images"] = None if images is None else images.permute(0, 3, 1, 2)

@@ -95,16 +95,13 @@ def grid_work(evaluations: int) -> float:
     return 5 * 1.75 * evaluations
 
 
-def settings_for_time(
-    data: ImageData, space: SearchSpace, seconds: float, device: str
-) -> TrainingSettings:
-    """Return settings that train a candidate in about ``seconds`` on this machine, one core.
+def settings_for_work(data: ImageData, space: SearchSpace, images: float) -> TrainingSettings:
+    """Return settings that train a candidate in the time in which so many images are trained on.
 
-    Measured on the space's middle: a network of every choice's middle value. A short training is
-    validated on no more images than it was trained on; an image costs a third there.
+    A short training is validated on no more images than it was trained on; an image costs a third
+    there.
     """
     settings = default_settings(data, space)
-    images = seconds * _training_speed(data, space, replace(settings, passes=384), device)
     validated = (settings.validation_images + settings.check_images) / 3
     share = 1 + (1 + _CHECKED) / 3
     passes = min(0.85 * images, max(0.95 * images - validated, 0.95 * images / share))
@@ -117,12 +114,14 @@ def settings_for_time(
     )
 
 
-def _training_speed(
-    data: ImageData, space: SearchSpace, settings: TrainingSettings, device: str
-) -> float:
-    """Return training images a second of the space's middle network, with one thread."""
+def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
+    """Return training images a second of a candidate, measured on this machine, with one thread.
+
+    The candidate is the space's middle: a network of every choice's middle value.
+    """
     middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
-    settings = replace(settings, validation_images=64, checks=())
+    settings = default_settings(data, space)
+    settings = replace(settings, passes=384, validation_images=64, checks=())
     proxy = TrainingProxy(data, settings, device)
     proxy.prepare(space, Budget("none"), Path())
     threads = torch.get_num_threads()
@@ -142,7 +141,7 @@ def training_settings(
     """Return settings for so many seconds a candidate, or None: with no limit on time."""
     if seconds is None:
         return default_settings(data, space)
-    return settings_for_time(data, space, seconds, device)
+    return settings_for_work(data, space, seconds * training_speed(data, space, device))
 
 
 def supernet_settings(

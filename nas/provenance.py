@@ -1,0 +1,121 @@
+"""What a run is known by, what it was begun with, and where its networks say they come from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from nas._version import __version__
+from nas.architecture import Architecture
+from nas.cost import CONVENTION
+from nas.data import ImageData
+from nas.files import digest, slug
+from nas.finalists import Finals
+from nas.folder import SCHEMA, Before, environment
+from nas.plan import Plan
+from nas.proxies.catalogue import trains
+from nas.proxies.protocol import Proxy, description
+from nas.settings import Settings
+from nas.space import SearchSpace
+
+
+def identity(
+    settings: Settings, space: SearchSpace, data: ImageData | None, proxy: Proxy
+) -> dict[str, Any]:
+    """Return what makes a run this one; a folder that has another is refused."""
+    return {
+        "space": digest(asdict(space)),
+        "budget": settings.budget.limits,
+        "data": None if data is None else data.fingerprint,
+        # What a trained one's settings are, the plan says.
+        "proxy": settings.proxy_name if trains(settings.proxy_name) else description(proxy),
+        "grid_proxy": settings.grid_proxy,
+        "objective": settings.objective,
+        "sampler": settings.sampler,
+        "seed": settings.seed,
+        "start": [architecture.key() for architecture in settings.start],
+    }
+
+
+def opening(
+    settings: Settings,
+    own: dict[str, Any],
+    before: Before | None,
+    plan: Plan | None,
+    data: ImageData | None,
+    jobs: int,
+) -> dict[str, Any]:
+    """Return ``run.json`` of a run that begins or goes on; ``own`` is its identity."""
+    return {
+        "schema": SCHEMA,
+        "status": "running",
+        "command": settings.command,
+        "identity": own,
+        "plan": None if plan is None else plan.model_dump(),
+        "data": None
+        if data is None
+        else {
+            "name": data.name,
+            "classes": len(data.classes),
+            "images": [len(part[1]) if part else 0 for part in data.parts],
+            "image_resolution": data.resolution,
+            "imbalance": data.imbalance,
+            "mean": list(data.mean),
+            "std": list(data.std),
+        },
+        "jobs": jobs,
+        "device": settings.device,
+        **environment(),
+        "study": slug(settings.folder.name) if before is None else before.study,
+        "seconds": {} if before is None else dict(before.seconds),
+        "sessions": 1 if before is None else before.sessions + 1,
+    }
+
+
+def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
+    """Return where a network comes from; nothing in it differs from run to run."""
+    return {
+        "made_by": f"nas-search {__version__}",
+        "space": settings.space.name,
+        "budget": settings.budget.limits,
+        "convention": CONVENTION,
+        "objective": settings.objective,
+        "rank_by": rank_by(proxy),
+        "proxy": description(proxy),
+        "data": None
+        if data is None
+        else {
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "mean": list(data.mean),
+            "std": list(data.std),
+        },
+        "sampler": settings.sampler,
+        "seed": settings.seed,
+    }
+
+
+def corrected(proxy: Any, best: Architecture) -> dict[str, Any]:
+    """Return what a proxy says of a network that was chosen as the best of many, if it does."""
+    if not hasattr(proxy, "corrected"):
+        return {}
+    return {"corrected": proxy.corrected(best).to_dict(), "nearest": proxy.nearest(best)}
+
+
+def final(finals: Finals | None) -> dict[str, Any]:
+    """Return what the finals say of the network that was chosen."""
+    if finals is None or finals.chosen is None:
+        return {}
+    data = finals.to_dict()
+    return {
+        "finals": {
+            **{key: data["entries"][finals.chosen][key] for key in ("accuracy", "difference")},
+            "reference": data["reference"],
+            "tied": data["tied"],
+        }
+    }
+
+
+def rank_by(proxy: Proxy) -> Any:
+    """Return what a proxy ranks by; those that do not say, by accuracy."""
+    return getattr(proxy, "rank_by", "accuracy")
