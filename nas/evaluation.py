@@ -1,4 +1,7 @@
-"""Networks evaluated one by one into a study, each once, as long as there is time."""
+"""Networks evaluated one by one into a study, each once, as long as there is time.
+
+Several drivers that share the study share the work; each ends when all of it is done.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nas.engines.task import Engine, Task
+from nas.claims import Claim
+from nas.engines.task import Engine, Outcome, Task
 from nas.objective import Objective
-from nas.storage import Param, Record, Study
+from nas.storage import POLL, Param, Record, Study
 
 
 @dataclass(frozen=True)
@@ -39,35 +43,66 @@ def evaluate(
         deadline: nothing starts that would probably end later than this ``time.monotonic()``.
     """
     done = study.rows()
-    waiting = [one for one in planned if one.task.number not in done]
-    running: dict[int, Planned] = {}
+    open_ = {one.task.number: one for one in planned if one.task.number not in done}
+    running: set[int] = set()
+    claimed: dict[int, Claim] = {}
     seconds = [row.attrs["seconds"] for row in done.values() if row.state == "finished"]
-    while waiting or running:
+
+    def late() -> bool:
         usual = statistics.median(seconds) if seconds else 0.0
-        while waiting and len(running) < engine.slots:
-            if deadline is not None and time.monotonic() + usual > deadline:
+        return deadline is not None and time.monotonic() + usual > deadline
+
+    while open_:
+        news = study.hear(engine.slots - len(running))
+        claimed |= {claim.number: claim for claim in news.inherited}
+        for row in news.rows:
+            if open_.pop(row.number, None) is not None:
+                yield row
+        for number, one in list(open_.items()):
+            if len(running) == engine.slots or late():
                 break
-            one = waiting.pop(0)
-            engine.submit(one.task)
-            running[one.task.number] = one
-        if not running:
+            if number in running or number in news.elsewhere:
+                continue
+            claim = claimed.pop(number, None)
+            if claim is not None and claim.hopeless:
+                row = _row(one, Outcome(number, None, (), False, claim.hopeless, 0.0), objective)
+            elif claim is None and study.claim(number, str(number), one.params) != "ours":
+                continue
+            else:
+                engine.submit(one.task)
+                running.add(number)
+                continue
+            if study.add(row):
+                del open_[number]
+                yield row
+        if running:
+            outcome = engine.next()
+            running.discard(outcome.number)
+            row = _row(open_[outcome.number], outcome, objective)
+            if study.add(row):
+                del open_[outcome.number]
+                if row.state == "finished":
+                    seconds.append(row.attrs["seconds"])
+                yield row
+        elif late():
             return
-        outcome = engine.next()
-        one, accuracy = running.pop(outcome.number), outcome.accuracy
-        row = Record(
-            number=outcome.number,
-            params=one.params,
-            state="failed" if accuracy is None else "finished",
-            value=None if accuracy is None else objective.quality(accuracy),
-            steps=outcome.steps,
-            attrs={
-                **one.attrs,
-                "accuracy": None if accuracy is None else accuracy.to_dict(),
-                "reason": outcome.error,
-                "seconds": round(outcome.seconds, 3),
-            },
-        )
-        if row.state == "finished":
-            seconds.append(row.attrs["seconds"])
-        study.add(row)
-        yield row
+        elif open_:
+            time.sleep(POLL)  # the rest is with other drivers
+
+
+def _row(one: Planned, outcome: Outcome, objective: Objective) -> Record:
+    accuracy = outcome.accuracy
+    return Record(
+        number=outcome.number,
+        params=one.params,
+        state="failed" if accuracy is None else "finished",
+        value=None if accuracy is None else objective.quality(accuracy),
+        steps=outcome.steps,
+        attrs={
+            **one.attrs,
+            "accuracy": None if accuracy is None else accuracy.to_dict(),
+            "reason": outcome.error,
+            "seconds": round(outcome.seconds, 3),
+            **({"retries": outcome.retries} if outcome.retries else {}),
+        },
+    )

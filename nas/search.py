@@ -3,21 +3,29 @@
 Trial ``n`` is proposed from the trials up to ``n - lag``, never from whichever happen to be done:
 so parallel runs, too, are decided by the seed alone. With one job the lag is 1; with more it is
 twice the jobs, which keeps all of them busy while a slow trial is waited for.
+
+Where several drivers share a study in a database, each claims the next number that nobody has, with
+a network that nobody has, and proposes it from what is finished by then, whoever finished it: no
+driver waits for another's trials but at the end. So then the seed alone no longer decides, and what
+is promised is that no trial is lost and no network evaluated twice.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 import time
 from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.budget import Budget
+from nas.claims import Claim
 from nas.cost import Cost, measure_cost
 from nas.engines.local import local_engine
 from nas.engines.task import Engine, Outcome, Task
@@ -27,7 +35,7 @@ from nas.objective import Objective, make_objective, pareto_front, ranked
 from nas.proxies.protocol import Proxy
 from nas.samplers import DEFAULT, Sampler, make_sampler
 from nas.space import Choices, SearchSpace, Value
-from nas.storage import Record, Study
+from nas.storage import POLL, Record, Study
 from nas.trial import Trial, derived_rng, derived_seed
 
 ASKS = 8
@@ -89,6 +97,7 @@ def search(
     on_resume: Callable[[int], None] | None = None,
     engine: Engine | None = None,
     folder: Path | None = None,
+    driver: str | None = None,
 ) -> SearchResult:
     """Search a space for the best network within a budget.
 
@@ -111,6 +120,9 @@ def search(
         on_resume: told, before the first trial, how many the study has already.
         engine: where evaluations run; None: this machine, with ``jobs``.
         folder: where the proxy may keep what it prepares; None: a temporary folder.
+        driver: this driver's name among those that share a storage URL, 64 characters at most. One
+            that was killed and comes again under its name goes on with what it was evaluating at
+            once; under another (None: a new one), when its claims have expired.
 
     Raises:
         InputError: the budget cannot be met, a start is outside the space or over the budget.
@@ -128,15 +140,15 @@ def search(
     )
     with TemporaryDirectory() as temporary:
         place: Path | str = Path(temporary) if storage is None else storage
-        study = Study(place, study_name, space.choices)
-        if engine is None:
-            proxy.prepare(space, budget, folder or Path(temporary))
-        with _closing(engine or local_engine(proxy, jobs)) as running:
-            patient = bool(getattr(proxy, "partial", False))
-            loop = _Loop(space, goal, study, running, seed, early_stopping, patient, on_trial)
-            if on_resume is not None:
-                on_resume(sum(number < trials for number in study.rows()))
-            loop.run(proposer, trials, None if seconds is None else time.monotonic() + seconds)
+        with Study(place, study_name, space.choices, owner=driver or uuid4().hex) as study:
+            if engine is None:
+                proxy.prepare(space, budget, folder or Path(temporary))
+            with _closing(engine or local_engine(proxy, jobs)) as running:
+                patient = bool(getattr(proxy, "partial", False))
+                loop = _Loop(space, goal, study, running, seed, early_stopping, patient, on_trial)
+                if on_resume is not None:
+                    on_resume(sum(number < trials for number in study.rows()))
+                loop.run(proposer, trials, None if seconds is None else time.monotonic() + seconds)
     return loop.result()
 
 
@@ -273,6 +285,10 @@ class _Loop:
         self._done = {row.number: _trial(row, space) for row in study.rows().values()}
         self._resumed = frozenset(self._done)
         self._history: list[Trial] = []
+        self._reached = 0
+        self._elsewhere: set[int] = set()
+        self._passed: set[int] = set()
+        self._inherited: dict[int, Claim] = {}
         self._floors = StopFloors()
         self._seconds = sorted(t.seconds for t in self._done.values() if t.state == "finished")
         self._failures = 0
@@ -287,12 +303,14 @@ class _Loop:
         running: dict[int, tuple[dict[str, Value], Architecture]] = {}
         number = 0
         while True:
-            while (
-                number < total
-                and len(running) < self._engine.slots
-                and not (self._exhausted or self._out_of_time)
-            ):
-                if number in self._done:
+            number = min(number, self._hear(seen, self._engine.slots - len(running)))
+            while number < total and len(running) < self._engine.slots and not self._out_of_time:
+                if (
+                    number in self._done
+                    or number in self._elsewhere
+                    or number in running
+                    or (self._exhausted and number not in self._inherited)
+                ):
                     number += 1
                     continue
                 if not self._extend(number - self._lag):
@@ -300,10 +318,9 @@ class _Loop:
                 if self._late(deadline):
                     self._out_of_time = True
                     break
-                choices = proposer.propose(number, self._history, seen)
+                choices = self._next(number, proposer, seen)
                 if choices is None:
-                    self._exhausted = True
-                    break
+                    continue
                 architecture = self._space.decode(choices)
                 seen.add(architecture.key())
                 running[number] = (choices, architecture)
@@ -316,12 +333,54 @@ class _Loop:
                     )
                 )
                 number += 1
-            if not running:
+            if running:
+                outcome = self._engine.next()
+                self._record(outcome, *running.pop(outcome.number))
+            elif self._out_of_time or not any(other < total for other in self._elsewhere):
                 break
-            outcome = self._engine.next()
-            choices, architecture = running.pop(outcome.number)
-            self._record(outcome, choices, architecture)
+            elif self._late(deadline):
+                self._out_of_time = True
+            else:
+                time.sleep(POLL)
         self._extend(max(self._done, default=-1))
+
+    def _hear(self, seen: set[str], free: int) -> int:
+        """Take in what other drivers have done; return the least number to go on from."""
+        news = self._study.hear(free)
+        for row in news.rows:
+            trial = _trial(row, self._space)
+            seen.add(trial.architecture.key())
+            self._take(trial)
+        seen |= set(news.elsewhere.values())
+        self._elsewhere = set(news.elsewhere)
+        for claim in news.inherited:
+            self._inherited[claim.number] = claim
+        return min((claim.number for claim in news.inherited), default=sys.maxsize)
+
+    def _next(self, number: int, proposer: Proposer, seen: set[str]) -> dict[str, Value] | None:
+        """Return what trial ``number`` is to evaluate, claimed; None where there is nothing."""
+        claim = self._inherited.pop(number, None)
+        if claim is not None:
+            choices: dict[str, Value] | None = dict(claim.params)
+            assert choices is not None
+            if not claim.hopeless:
+                return choices
+            hopeless = Outcome(number, None, (), False, claim.hopeless, 0.0)
+            self._record(hopeless, choices, self._space.decode(choices))
+            return None
+        while True:
+            choices = proposer.propose(number, self._history, seen)
+            if choices is None:
+                self._exhausted = True
+                return None
+            key = self._space.decode(choices).key()
+            answer = self._study.claim(number, key, choices)
+            if answer == "ours":
+                return choices
+            if answer == "number":
+                self._elsewhere.add(number)
+                return None
+            seen.add(key)
 
     def result(self) -> SearchResult:
         """Return what was found; raise :class:`SearchFailed` if nothing was."""
@@ -345,23 +404,30 @@ class _Loop:
             SearchFailed: too many in a row failed. A run that ended so can be resumed, once what
                 was wrong is mended: then it takes as many again.
         """
-        for number in range(len(self._history), last + 1):
+        for number in range(self._reached, last + 1):
             trial = self._done.get(number)
-            if trial is None:
+            if trial is not None:
+                self._learn(trial)
+            elif number in self._elsewhere:
+                self._passed.add(number)
+            else:
                 return False
-            self._history.append(trial)
-            self._floors.add(trial)
-            self._failures = self._failures + 1 if trial.state == "failed" else 0
-            if (
-                not self._patient
-                and self._failures
-                and self._failures % FAILURES_IN_A_ROW == 0
-                and number not in self._resumed
-            ):
-                raise SearchFailed(
-                    f"{FAILURES_IN_A_ROW} trials in a row failed, the last with: {trial.reason}"
-                )
+            self._reached = number + 1
         return True
+
+    def _learn(self, trial: Trial) -> None:
+        self._history.append(trial)
+        self._floors.add(trial)
+        self._failures = self._failures + 1 if trial.state == "failed" else 0
+        if (
+            not self._patient
+            and self._failures
+            and self._failures % FAILURES_IN_A_ROW == 0
+            and trial.number not in self._resumed
+        ):
+            raise SearchFailed(
+                f"{FAILURES_IN_A_ROW} trials in a row failed, the last with: {trial.reason}"
+            )
 
     def _late(self, deadline: float | None) -> bool:
         if deadline is None:
@@ -389,9 +455,19 @@ class _Loop:
             steps=outcome.steps,
             reason=reason or "",
             seconds=round(outcome.seconds, 3),
+            retries=outcome.retries,
         )
-        self._study.add(_record(trial))
+        if self._study.add(_record(trial)):
+            self._take(trial)
+        else:
+            self._elsewhere.add(trial.number)
+
+    def _take(self, trial: Trial) -> None:
+        """Take in a trial that is on disk."""
         self._done[trial.number] = trial
+        if trial.number in self._passed:
+            self._passed.discard(trial.number)
+            self._learn(trial)
         if trial.state == "finished":
             insort(self._seconds, trial.seconds)
         if self._on_trial is not None:
@@ -439,6 +515,7 @@ def _record(trial: Trial) -> Record:
             "accuracy": None if trial.accuracy is None else trial.accuracy.to_dict(),
             "reason": trial.reason,
             "seconds": trial.seconds,
+            **({"retries": trial.retries} if trial.retries else {}),
         },
     )
 
@@ -456,4 +533,5 @@ def _trial(row: Record, space: SearchSpace) -> Trial:
         steps=row.steps,
         reason=row.attrs["reason"],
         seconds=row.attrs["seconds"],
+        retries=row.attrs.get("retries", 0),
     )

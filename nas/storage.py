@@ -1,19 +1,42 @@
-"""Studies on disk, as Optuna's: an evaluated trial is written once, whole, when it is done."""
+"""Studies on disk, as Optuna's: an evaluated trial is written once, whole, when it is done.
+
+A study in a database may have several drivers, on several machines: see :mod:`nas.claims`.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from nas.claims import Answer, Claim, Claims
+from nas.database import (
+    database_url,
+    made_meanwhile,
+    making_tables,
+    masked,
+    options,
+    passes,
+    patiently,
+    printable,
+)
 from nas.errors import InputError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 Param = int | float | str
 
 JOURNAL = "study.log"
+
+POLL = 0.5
+"""Seconds between two looks at what other drivers do, where nothing else is to be done."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +60,35 @@ class Record:
     attrs: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class News:
+    """What other drivers of a study have done since it was last asked, and what has become ours.
+
+    Attributes:
+        rows: what they have written.
+        elsewhere: what they have claimed and not written yet: networks' keys by number.
+        inherited: what this driver is to evaluate as it stands: it left that when it was killed,
+            or a dead driver did.
+    """
+
+    rows: tuple[Record, ...] = ()
+    elsewhere: Mapping[int, str] = field(default_factory=dict)
+    inherited: tuple[Claim, ...] = ()
+
+
 class Study:
     """An Optuna study of finished rows only: nothing in it can go stale.
 
-    It opens with ``optuna.load_study`` and optuna-dashboard.
+    It opens with ``optuna.load_study`` and optuna-dashboard. Close it, or use it in a ``with``,
+    where it has an owner.
 
     Args:
         location: a folder (the study is ``study.log`` in it) or a storage URL.
         name: the study's name; one location holds any number of studies.
         choices: the values that each parameter may take; a parameter with none listed is a
             number between the given (low, high).
+        owner: this driver's name, where there may be others: what it evaluates it must claim
+            first. A journal has one driver, and no claims.
 
     Raises:
         InputError: the storage cannot be opened.
@@ -58,11 +100,18 @@ class Study:
         name: str,
         choices: Mapping[str, Sequence[Param]],
         ranges: Mapping[str, tuple[float, float]] | None = None,
+        owner: str | None = None,
     ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(logging.WARNING)
-        self._where, self._secret = _printable(location)
+        if isinstance(location, Path):
+            self._url, self._where = None, str(location / JOURNAL)
+        else:
+            self._url = database_url(location)
+            self._where = printable(self._url)
+        self._claims: Claims | None = None
+        self._storage: Any = None
         self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
             key: optuna.distributions.CategoricalDistribution(tuple(values))
             for key, values in choices.items()
@@ -70,17 +119,17 @@ class Study:
         for key, (low, high) in (ranges or {}).items():
             self._distributions[key] = optuna.distributions.FloatDistribution(low, high)
         try:
-            self._study = optuna.create_study(
-                storage=_storage(location),
-                study_name=name,
-                direction="maximize",
-                load_if_exists=True,
-            )
-            trials = self._study.get_trials(deepcopy=False)
+            with nullcontext() if self._url is None else making_tables(self._url):
+                self._study, trials = self._opened(location, name)
+                if self._url is not None and owner is not None:
+                    self._claims = Claims(self._url, name, owner)
         except Exception as error:
             raise self._unusable("opened", error) from error
         try:
-            self._rows = {row.number: row for row in map(_record, trials)}
+            self._rows: dict[int, Record] = {}
+            self._learn(trials)
+            if self._claims is not None:
+                self._forget(self._claims)
         except KeyError:
             raise InputError(
                 f"storage {self._where}: study {name!r} was not written by this program"
@@ -90,8 +139,52 @@ class Study:
         """Return all rows by number."""
         return dict(self._rows)
 
-    def add(self, row: Record) -> None:
+    def claim(self, number: int, key: str, params: Mapping[str, Param]) -> Answer:
+        """Claim what is about to be evaluated; a study of one driver grants everything.
+
+        Args:
+            number: of the row to be.
+            key: of the network, or whatever else must not be evaluated twice.
+            params: what was chosen, for whoever may have to take it over.
+        """
+        if self._claims is None:
+            return "ours"
+        try:
+            return self._claims.take(number, key, params)
+        except Exception as error:
+            raise self._unusable("written", error) from error
+
+    def hear(self, most: int) -> News:
+        """Return what is new by other drivers; of dead ones ``most`` claims at most are inherited.
+
+        Nothing where there is one driver.
+        """
+        if self._claims is None:
+            return News()
+        try:
+            # First the claims: what is finished in between is then among the rows.
+            elsewhere = self._claims.elsewhere()
+            new = self._learn(patiently(lambda again: self._study.get_trials(deepcopy=False)))
+            inherited = self._claims.inherit(most, self._rows)
+        except Exception as error:
+            raise self._unusable("read", error) from error
+        ours = {claim.number for claim in inherited}
+        return News(
+            rows=tuple(new),
+            elsewhere={
+                number: key
+                for number, key in elsewhere.items()
+                if number not in self._rows and number not in ours
+            },
+            inherited=tuple(inherited),
+        )
+
+    def add(self, row: Record) -> bool:
         """Write one row, durably, before this returns.
+
+        Returns:
+            Whether it was written; False where the claim on it had expired, this process having
+            slept perhaps, and another driver has taken it over.
 
         Raises:
             InputError: the storage cannot be written; what it held is still there.
@@ -111,20 +204,194 @@ class Study:
             user_attrs={"number": row.number, **row.attrs},
             intermediate_values=dict(row.steps),
         )
-        try:
+
+        def write(again: bool) -> None:
+            if again and any(new.number == row.number for new in self._fresh()):
+                return  # it was written, and only the answer was lost
             self._study.add_trial(trial)
+
+        try:
+            if self._claims is not None and not self._claims.confirm(row.number):
+                return False
+            patiently(write)
+            self._rows[row.number] = row
+            if self._claims is not None:
+                self._claims.finish(row.number)
         except Exception as error:
             raise self._unusable("written", error) from error
-        self._rows[row.number] = row
+        return True
+
+    def close(self) -> None:
+        """Let go of what is claimed and not written, and of the database."""
+        if self._claims is not None:
+            self._claims.close()
+        _disconnect(self._storage)
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _opened(self, location: Path | str, name: str) -> tuple[Any, list[Any]]:
+        """Return the study and its trials; several drivers may be making it at the same time."""
+        import optuna
+
+        for attempt in range(3):
+            try:
+                self._storage = _storage(location, self._url)
+                study = optuna.create_study(
+                    storage=self._storage,
+                    study_name=name,
+                    direction="maximize",
+                    load_if_exists=True,
+                )
+                return study, study.get_trials(deepcopy=False)
+            except Exception as error:
+                _disconnect(self._storage)
+                if attempt == 2 or not (passes(error) or made_meanwhile(error)):
+                    raise
+                time.sleep(0.3)
+        raise AssertionError
+
+    def _forget(self, claims: Claims) -> None:
+        """Drop claims of rows that are gone, since somebody has deleted the study."""
+        closed = claims.closed()
+        self._learn(self._study.get_trials(deepcopy=False))  # only now: they may be new
+        claims.forget(closed - self._rows.keys())
+
+    def _fresh(self) -> list[Record]:
+        return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
+
+    def _learn(self, trials: Sequence[Any]) -> list[Record]:
+        """Take in trials that are new, and return them.
+
+        Of a number that stands twice the first counts. (That takes a driver that sleeps longer
+        than its claim is good for, between confirming it and writing.)
+        """
+        new = []
+        for trial in trials:
+            if trial.user_attrs["number"] not in self._rows:
+                row = _record(trial)
+                self._rows[row.number] = row
+                new.append(row)
+        return new
 
     def _unusable(self, verb: str, error: Exception) -> InputError:
-        reason = getattr(error, "strerror", None) or str(getattr(error, "orig", None) or error)
-        if self._secret:
-            reason = reason.replace(self._secret, "***")
-        line = " ".join(reason.split())[:200]
-        return InputError(
-            f"storage {self._where}: cannot be {verb}: {line or type(error).__name__}"
-        )
+        return _unusable(self._where, self._url, verb, error)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A row, and when it was written: seconds since 1970."""
+
+    record: Record
+    when: float | None
+
+
+def read_study(location: Path | str, name: str) -> list[Written]:
+    """Return all rows of a study, also while others write it; changes nothing.
+
+    Empty where there is no such study yet.
+
+    Raises:
+        InputError: the storage cannot be read.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    url = None if isinstance(location, Path) else database_url(location)
+    where = str(location) if url is None else printable(url)
+    storage: Any = None
+    try:
+        if url is None:
+            if not (Path(location) / JOURNAL).exists():
+                return []
+            storage = _journal(Path(location) / JOURNAL)
+        else:
+            if url.drivername.startswith("sqlite") and not Path(url.database or "").is_file():
+                raise InputError(f"storage {where}: no such file")
+            storage = optuna.storages.RDBStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs=options(url),
+                skip_table_creation=True,
+            )
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return []
+        trials = study.get_trials(deepcopy=False)
+        return [
+            Written(
+                _record(trial),
+                None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
+            )
+            for trial in trials
+            if "number" in trial.user_attrs
+        ]
+    except Exception as error:
+        raise _unusable(where, url, "read", error) from error
+    finally:
+        _disconnect(storage)
+
+
+def census(location: str, name: str) -> tuple[int, int]:
+    """Return how many rows of a study drivers are evaluating, and how many dead ones have left."""
+    url = database_url(location)
+    claims = Claims(url, name, "nobody", make=False)
+    try:
+        return claims.census()
+    except Exception as error:
+        raise _unusable(printable(url), url, "read", error) from error
+    finally:
+        claims.close()
+
+
+def _disconnect(storage: Any) -> None:
+    """Close the connections that Optuna keeps to a database."""
+    engine = getattr(storage, "engine", None)
+    if engine is not None:
+        storage.remove_session()
+        engine.dispose()
+
+
+def agreed(location: str, name: str, content: Any) -> Any:
+    """Return what the first of the drivers that share a database has decided, as plain data.
+
+    Args:
+        location: the storage's URL.
+        name: of the decision; the same for all drivers.
+        content: what this driver would decide; JSON values only.
+
+    Raises:
+        InputError: the storage cannot be used.
+    """
+    url = database_url(location)
+    try:
+        with making_tables(url):
+            claims = Claims(url, name, "agreed")
+        try:
+            return claims.agree(content)
+        finally:
+            claims.close()
+    except Exception as error:
+        raise _unusable(printable(url), url, "written", error) from error
+
+
+def _unusable(where: str, url: URL | None, verb: str, error: Exception) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    cause = error.__cause__ if getattr(error.__cause__, "orig", None) is not None else error
+    reason = getattr(error, "strerror", None) or str(getattr(cause, "orig", None) or cause)
+    line = " ".join(masked(reason, url).split())[:200]
+    return InputError(f"storage {where}: cannot be {verb}: {line or type(error).__name__}")
 
 
 def _record(trial: Any) -> Record:
@@ -144,19 +411,24 @@ def _record(trial: Any) -> Record:
     )
 
 
-def _storage(location: Path | str) -> Any:
+def _storage(location: Path | str, url: Any) -> Any:
     from optuna.storages import RDBStorage
+
+    if isinstance(location, str):
+        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options(url))
+    path = location / JOURNAL
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _mend(path)
+    return _journal(path)
+
+
+def _journal(path: Path) -> Any:
     from optuna.storages.journal import (
         JournalFileBackend,
         JournalFileOpenLock,
         JournalStorage,
     )
 
-    if isinstance(location, str):
-        return RDBStorage(location)
-    path = location / JOURNAL
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _mend(path)
     # Not Optuna's default lock, a symbolic link: some file systems have none, and one made with a
     # relative path points nowhere, on which a second process waits forever.
     return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
@@ -178,19 +450,3 @@ def _mend(path: Path) -> None:
             stream.truncate(whole)
             stream.flush()
             os.fsync(stream.fileno())
-
-
-def _printable(location: Path | str) -> tuple[str, str | None]:
-    """Return a location for messages, and the password it holds, which no message may show."""
-    if isinstance(location, Path):
-        return str(location / JOURNAL), None
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        url = make_url(location)
-        return url.set(query={}).render_as_string(hide_password=True), url.password
-    except (ArgumentError, ValueError):
-        raise InputError(
-            "storage: not a URL that is accepted: sqlite:///FILE or postgresql://…"
-        ) from None

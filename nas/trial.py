@@ -31,6 +31,7 @@ class Trial:
         steps: intermediate values, higher is better, by step.
         reason: why it failed, one line; empty otherwise.
         seconds: wall time of its evaluation.
+        retries: so often it was begun again, since a worker or a node had died.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Trial:
     steps: tuple[tuple[int, float], ...] = ()
     reason: str = ""
     seconds: float = 0.0
+    retries: int = 0
 
 
 def derived_seed(*parts: object) -> int:

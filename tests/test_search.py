@@ -703,3 +703,31 @@ def test_a_proxy_of_ones_own() -> None:
 def _no_locks_left(tmp_path: Path) -> Iterator[None]:
     yield
     assert not list(tmp_path.rglob("*.lock*"))
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_memory_and_open_files_stay_flat_over_2000_trials(tmp_path: Path) -> None:
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+    after: dict[int, tuple[float, int]] = {}
+
+    def on_trial(trial: Trial) -> None:
+        if len(seen) + 1 in (200, 2000):
+            after[len(seen) + 1] = resident(), len(list(Path("/proc/self/fd").iterdir()))
+        seen.append(trial.number)
+
+    seen: list[int] = []
+    search(
+        load_space("efficientnet"),
+        parse_budget("400M-flops"),
+        Instant(),
+        trials=2000,
+        sampler="evolution",
+        storage=tmp_path,
+        on_trial=on_trial,
+    )
+    assert len(seen) == 2000
+    assert after[2000][0] - after[200][0] <= 50
+    assert after[2000][1] == after[200][1]

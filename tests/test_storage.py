@@ -1,5 +1,6 @@
 import errno
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 
+import nas.storage
 from nas.errors import InputError
 from nas.storage import Param, Record, Study
 
@@ -205,10 +207,12 @@ def test_no_message_shows_a_password(url: str) -> None:
 def test_a_drivers_message_that_holds_the_password_is_masked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(url: str) -> None:
+    def refuse(url: str, **_: object) -> None:
         raise RuntimeError(f"cannot connect to {url}")
 
+    pytest.importorskip("psycopg")
     monkeypatch.setattr(optuna.storages, "RDBStorage", refuse)
+    monkeypatch.setattr(nas.storage, "making_tables", lambda url: nullcontext())
     with pytest.raises(InputError, match="cannot connect") as caught:
         Study("postgresql://user:hunter2@host/base", "search", CHOICES)
     assert "hunter2" not in str(caught.value)

@@ -36,7 +36,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task; ``error`` is one line, empty where there was none."""
+    """What came of a task; ``error`` is one line, empty where there was none.
+
+    ``retries``: so often it was begun again, since its worker or node had died.
+    """
 
     number: int
     accuracy: Accuracy | None
@@ -44,6 +47,7 @@ class Outcome:
     stopped: bool
     error: str
     seconds: float
+    retries: int = 0
 
 
 class Engine(Protocol):

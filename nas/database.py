@@ -1,0 +1,171 @@
+"""Databases that several drivers share: which are accepted, their passwords, and their restarts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, quote_plus
+
+from nas.errors import InputError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+T = TypeVar("T")
+
+ACCEPTED = "sqlite:///FILE or postgresql://…"
+
+PATIENCE = 60.0
+"""Seconds that a database may be away, restarting, before a run gives up."""
+
+_LOCK = 6_947_001
+"""Any number, the same for all drivers: of PostgreSQL's lock for making tables."""
+
+_SECRETS = ("password", "passwd", "sslpassword")
+
+_PASSING = ("08", "40", "57P")
+"""PostgreSQL's classes of errors that pass: connections, conflicts, shutting down and starting."""
+
+
+def database_url(location: str) -> URL:
+    """Return a location as a URL with the driver that this project uses.
+
+    Raises:
+        InputError: not a URL, not a database that is accepted, or its driver is not installed. No
+            message shows a password.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(location)
+    except (ArgumentError, ValueError):
+        raise InputError(f"storage: not a URL that is accepted: {ACCEPTED}") from None
+    kind = url.drivername.partition("+")[0]
+    if kind not in ("sqlite", "postgresql"):
+        raise InputError(f"storage {printable(url)}: cannot be opened: accepted are {ACCEPTED}")
+    if url.drivername == "postgresql":
+        if find_spec("psycopg") is None:
+            raise InputError(
+                f"storage {printable(url)}: cannot be opened: psycopg is not installed; "
+                "pip install 'nas-search[postgres]'"
+            )
+        url = url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def printable(url: URL) -> str:
+    """Return a URL for messages: no password, and nothing of its query, which may hold one."""
+    shown = url.set(query={}, drivername=url.drivername.removesuffix("+psycopg"))
+    return shown.render_as_string(hide_password=True)
+
+
+def without_password(location: str) -> str:
+    """Return a location as it may be written down: it still opens, where libpq has the password.
+
+    That is, in ``PGPASSWORD`` or ``~/.pgpass``.
+    """
+    from sqlalchemy import URL
+    from sqlalchemy.engine import make_url
+
+    database_url(location)  # nothing that cannot be read is written down
+    url = make_url(location)
+    query = {key: value for key, value in url.query.items() if key not in _SECRETS}
+    return URL.create(
+        url.drivername, url.username, None, url.host, url.port, url.database, query
+    ).render_as_string(hide_password=False)
+
+
+def masked(text: str, url: URL | None) -> str:
+    """Return a driver's message without the password, however it is written there."""
+    if url is None:
+        return text
+    secrets = [url.password, *(url.query.get(key) for key in _SECRETS)]
+    for secret in secrets:
+        if isinstance(secret, str) and secret:
+            for form in (secret, quote(secret, safe=""), quote_plus(secret)):
+                text = text.replace(form, "***")
+    return text
+
+
+def options(url: URL) -> dict[str, Any]:
+    """Return how SQLAlchemy is to connect: patient with locks, soon aware of a server that left."""
+    if url.drivername.startswith("sqlite"):
+        return {"connect_args": {"timeout": 10}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+
+
+def patiently(work: Callable[[bool], T], patience: float | None = None) -> T:
+    """Return what ``work`` returns; while the database restarts or is locked, try again.
+
+    Args:
+        work: is told whether it was tried before, and may then have been done, or not.
+        patience: seconds; None: ``PATIENCE``.
+
+    Raises:
+        Exception: what it raised where that does not pass, or not in time.
+    """
+    until = time.monotonic() + (PATIENCE if patience is None else patience)
+    pause, again = 0.05, False
+    while True:
+        try:
+            return work(again)
+        except Exception as error:
+            if not passes(error) or time.monotonic() > until:
+                raise
+        time.sleep(pause)
+        pause, again = min(2 * pause, 2.0), True
+
+
+def passes(error: BaseException) -> bool:
+    """Say whether trying again is likely to help: a restart, a lost connection, a lock."""
+    from sqlalchemy.exc import DBAPIError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DBAPIError):
+        cause = cause.__cause__
+    if cause is None:
+        return False
+    assert isinstance(cause, DBAPIError)
+    if type(cause.orig).__module__.startswith("sqlite3"):
+        return "locked" in str(cause.orig)
+    state = getattr(cause.orig, "sqlstate", None)
+    if state is None:  # no answer at all
+        return type(cause.orig).__name__ in ("OperationalError", "InterfaceError")
+    return str(state).startswith(_PASSING)
+
+
+@contextmanager
+def making_tables(url: URL) -> Iterator[None]:
+    """Let one driver after the other look for its tables, and make them where there are none."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url, **options(url))
+    try:
+        if engine.dialect.name == "sqlite":
+            # With a log beside the file readers and writers do not wait for each other (each for
+            # the other's lock, in the worst case, until the time is over).
+            with patiently(lambda again: engine.connect()) as connection:
+                patiently(lambda again: connection.exec_driver_sql("PRAGMA journal_mode=WAL"))
+            yield  # it locks itself; see made_meanwhile
+            return
+        # What is not there now is more likely a wrong address than a restart.
+        connection = patiently(lambda again: engine.connect(), 3.0)
+        with connection:
+            connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_LOCK)))
+            yield
+    finally:
+        engine.dispose()
+
+
+def made_meanwhile(error: BaseException) -> bool:
+    """Say whether another driver made the tables between our looking and our making them."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, IntegrityError | ProgrammingError) for cause in causes) or any(
+        "already exists" in str(cause) for cause in causes
+    )
