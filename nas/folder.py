@@ -33,6 +33,7 @@ class Before(BaseModel):
     identity: dict[str, Any]
     plan: Plan | None
     study: str
+    driver: str | None = None
     seconds: dict[str, float]
     sessions: int
 
@@ -77,6 +78,31 @@ def locked(folder: Path, name: str = RUN_FILE) -> Iterator[None]:
                 with suppress(OSError):
                     for path in made:
                         path.rmdir()
+
+
+def holder(folder: Path) -> int | None:
+    """Return the process that holds a folder's lock, or None, without trying to take it.
+
+    Seen on the machine where it runs only.
+    """
+    lock = folder / ".lock"
+    try:
+        pid = int(lock.read_text(encoding="ascii"))
+        inode = lock.stat().st_ino
+    except (OSError, ValueError):
+        return None
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass  # it runs, as somebody else
+    try:  # a number may have become another process's: Linux tells who has locked what
+        held = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return pid
+    places = {line.split()[5].rpartition(":")[2] for line in held.splitlines() if "FLOCK" in line}
+    return pid if str(inode) in places else None
 
 
 def read_before(folder: Path) -> Before | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
+from uuid import uuid4
 
 from nas._version import __version__
 from nas.architecture import Architecture
@@ -20,15 +22,20 @@ from nas.space import SearchSpace
 
 
 def identity(
-    settings: Settings, space: SearchSpace, data: ImageData | None, proxy: Proxy
+    settings: Settings, space: SearchSpace, data: ImageData | None, proxy: Proxy | None
 ) -> dict[str, Any]:
-    """Return what makes a run this one; a folder that has another is refused."""
+    """Return what makes a run this one; a folder that has another is refused.
+
+    Without a proxy, what is known before one is made.
+    """
     return {
         "space": digest(asdict(space)),
         "budget": settings.budget.limits,
         "data": None if data is None else data.fingerprint,
         # What a trained one's settings are, the plan says.
-        "proxy": settings.proxy_name if trains(settings.proxy_name) else description(proxy),
+        "proxy": settings.proxy_name
+        if proxy is None or trains(settings.proxy_name)
+        else description(proxy),
         "grid_proxy": settings.grid_proxy,
         "objective": settings.objective,
         "sampler": settings.sampler,
@@ -66,10 +73,22 @@ def opening(
         "jobs": jobs,
         "device": settings.device,
         **environment(),
-        "study": slug(settings.folder.name) if before is None else before.study,
+        "study": study_prefix(settings) if before is None else before.study,
+        # Who this driver is, among those that share a storage.
+        "driver": (before and before.driver) or uuid4().hex,
+        "phase": None,
+        "phases": {},
+        "until": None if settings.seconds is None else round(time.time() + settings.seconds),
         "seconds": {} if before is None else dict(before.seconds),
         "sessions": 1 if before is None else before.sessions + 1,
     }
+
+
+def study_prefix(settings: Settings) -> str:
+    """Return how the names of a run's studies begin: in a database, alike for all its drivers."""
+    if settings.storage is None:
+        return slug(settings.folder.name)
+    return f"{slug(settings.space.name)}-{slug(settings.budget.name)}"[:150]
 
 
 def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:

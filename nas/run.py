@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
@@ -25,9 +25,9 @@ from nas.folder import check_identity, hashes, locked, read_before, save_state
 from nas.grid import GridResult, grid_search
 from nas.loading import jobs_that_fit, load_data
 from nas.objective import make_objective
-from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, ends, make_plan
+from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, ends, make_plan
 from nas.progress import Progress, shown_as
-from nas.provenance import corrected, final, identity, opening, provenance, rank_by
+from nas.provenance import corrected, final, identity, opening, provenance, rank_by, study_prefix
 from nas.proxies.catalogue import (
     SUPERNET,
     check_grid_proxy,
@@ -47,8 +47,11 @@ from nas.samplers import make_sampler
 from nas.search import Proposer, SearchResult, search
 from nas.settings import Settings
 from nas.space import SearchSpace
-from nas.storage import Study
+from nas.storage import Study, agreed
 from nas.trial import Trial
+
+if TYPE_CHECKING:
+    from nas.engines.ray import Cluster
 
 T = TypeVar("T")
 
@@ -90,12 +93,32 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         )
     if settings.reference is not None and not settings.finalist_count:
         raise InputError("--reference: not accepted without finalists (--data or --finalists)")
-    with locked(settings.folder):
-        return _Run(settings, progress, start).run()
+    with locked(settings.folder), _cluster(settings, progress) as cluster:
+        return _Run(settings, progress, start, cluster).run()
+
+
+@contextmanager
+def _cluster(settings: Settings, progress: Progress) -> Iterator[Cluster | None]:
+    """Yield the Ray cluster that is asked for, or None."""
+    if settings.engine != "ray":
+        yield None
+        return
+    from nas.engines import ray
+
+    progress.phase("connect to Ray", None)
+    gpus = float(settings.device.startswith("cuda"))
+    with ray.cluster(
+        settings.ray_address,
+        cpus=1.0 if settings.cpus_per_trial is None else settings.cpus_per_trial,
+        gpus=gpus if settings.gpus_per_trial is None else settings.gpus_per_trial,
+    ) as connected:
+        yield connected
 
 
 class _Run:
-    def __init__(self, settings: Settings, progress: Progress, start: float) -> None:
+    def __init__(
+        self, settings: Settings, progress: Progress, start: float, cluster: Cluster | None
+    ) -> None:
         self.settings = settings
         self.progress = progress
         self.start = start
@@ -106,7 +129,9 @@ class _Run:
         self.trains = trains(settings.proxy_name)
         self.looks = needs_images(settings.proxy_name)
         self.shares = settings.proxy_name == SUPERNET
-        self.jobs = settings.jobs or default_jobs(settings.device)
+        self.cluster = cluster
+        usual = default_jobs(settings.device) if cluster is None else cluster.capacity
+        self.jobs = settings.jobs or usual
 
     def run(self) -> RunResult:
         settings = self.settings
@@ -123,7 +148,7 @@ class _Run:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
         plan = None if before is None else before.plan
         if data is not None and plan is None:
-            plan = make_plan(settings, data, space, self.jobs)
+            plan = self._agreed(make_plan(settings, data, space, self.jobs), space, searched)
         grid_proxy = trainer = None
         if data is not None and plan is not None:
             if proxy is None:
@@ -156,10 +181,12 @@ class _Run:
         # What cannot be started from, or stored in, is found before the run is written down.
         Proposer(space, settings.budget, make_sampler(settings.sampler), settings.seed, starts)
         if settings.storage is not None:
-            Study(settings.storage, self._study_name("search"), {})
+            Study(settings.storage, self._study_name("search"), {}).close()
         self._save()
 
         if isinstance(proxy, SupernetProxy):
+            self.state["phase"] = SUPERNET
+            self._save()
             self._phase("supernet", lambda: self._supernet(space, proxy))
         found = self._phase("search", lambda: self._search(space, proxy, starts))
         if _at_chance(found.baseline.accuracy, space.num_classes):
@@ -218,8 +245,18 @@ class _Run:
     def _load(self) -> ImageData:
         settings = self.settings
         data = load_data(settings.data, settings.space, self.progress, self._note)
-        self.jobs = jobs_that_fit(data, self.jobs, self._note)
+        if self.cluster is None:  # Ray has a place of its own for what processes share
+            self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data
+
+    def _agreed(self, plan: Plan, space: SearchSpace, data: ImageData | None) -> Plan:
+        """Return the plan of the first of all drivers that share a storage."""
+        if self.settings.storage is None:
+            return plan
+        known = identity(self.settings, space, data, None)
+        name = f"{study_prefix(self.settings)}-plan-{digest(known)[:10]}"
+        content = agreed(self.settings.storage, name, plan.model_dump(mode="json"))
+        return Plan.model_validate(content)
 
     def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
         proxy.prepare(space, self.settings.budget, self.folder)
@@ -238,6 +275,13 @@ class _Run:
     ) -> SearchResult:
         settings = self.settings
         self.progress.phase("search", settings.trial_count)
+        study_name = self._study_name("search")
+        self._begin("search", study_name, settings.trial_count)
+        trained = self.trains or self.shares
+        engine = None
+        if self.cluster is not None and trained:
+            proxy.prepare(space, settings.budget, self.folder)
+            engine = self.cluster.engine(proxy, self.jobs)
         result = search(
             space,
             settings.budget,
@@ -245,12 +289,14 @@ class _Run:
             trials=settings.trial_count,
             seed=settings.seed,
             storage=settings.storage or self.folder,
-            study_name=self._study_name("search"),
+            study_name=study_name,
             sampler=settings.sampler,
             objective=settings.objective,
-            jobs=self.jobs if self.trains or self.shares else 1,
+            jobs=self.jobs if trained else 1,
+            engine=engine,
             start=starts,
             seconds=self._left(ends(settings)[0]),
+            driver=self.state["driver"],
             on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
             on_resume=lambda count: self.progress.advance(count, "already done") if count else None,
             folder=self.folder,
@@ -272,13 +318,15 @@ class _Run:
         self.progress.phase("coefficients", None)
         points = spread(candidates(baseline, view=view, image_resolution=pixels), GRID_POINTS)
         reference = reference_point(baseline, view=view, image_resolution=pixels)
+        study_name = self._study_name(
+            "grid", baseline.key(), *(str(point.coefficients) for point in points)
+        )
         study = Study(
             self.settings.storage or self.folder,
-            self._study_name(
-                "grid", baseline.key(), *(str(point.coefficients) for point in points)
-            ),
+            study_name,
             {},
             {"alpha": (1.0, 4.0), "beta": (1.0, 4.0), "gamma": (1.0, 4.0)},
+            owner=self.state["driver"],
         )
         seconds = self._left(ends(self.settings)[3])
         started = False
@@ -286,13 +334,14 @@ class _Run:
         def on_evaluation(done: int, total: int) -> None:
             nonlocal started
             if not started:
+                self._begin("grid", study_name, total)
                 self.progress.phase("coefficients", total)
                 if done > 1:
                     self.progress.advance(done - 1, "already done")
                 started = True
             self.progress.advance(1)
 
-        with _engine(proxy, self.jobs) as engine:
+        with study, self._engine(proxy, self.jobs) as engine:
             result = grid_search(
                 baseline,
                 points,
@@ -382,17 +431,20 @@ class _Run:
         """Yield where some networks are measured with common seeds, and its progress shown."""
         total = rounds * len(networks)
         self.progress.phase(name, total)
+        study_name = self._study_name(name, *(network.key() for network in networks))
+        self._begin(name, study_name, total)
         study = Study(
             self.settings.storage or self.folder,
-            self._study_name(name, *(network.key() for network in networks)),
+            study_name,
             {},
+            owner=self.state["driver"],
         )
         already = len(study.rows())
         if already:
             self.progress.advance(already, "already done")
         seconds = None if share is None else self._left(share)
         # Where all is done no processes need to start.
-        with _engine(proxy, 1 if already >= total else self.jobs) as engine:
+        with study, self._engine(proxy, 1 if already >= total else self.jobs) as engine:
             yield Rounds(
                 networks,
                 study,
@@ -405,13 +457,31 @@ class _Run:
                 on_evaluation=lambda done, total: self.progress.advance(1),
             )
 
+    @contextmanager
+    def _engine(self, proxy: Proxy, jobs: int) -> Iterator[Engine]:
+        if self.cluster is None:
+            engine = local_engine(proxy, jobs)
+        else:
+            engine = self.cluster.engine(proxy, jobs)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
     # -- the run's own file -----------------------------------------------------------------------
+
+    def _begin(self, name: str, study: str, total: int) -> None:
+        """Write down, for who asks how far the run is, where the phase's evaluations are kept."""
+        self.state["phase"] = name
+        self.state["phases"][name] = {"study": study, "total": total}
+        self._save()
 
     def _save(self) -> None:
         save_state(self.folder, self.state)
 
     def _phase(self, name: str, work: Callable[[], T]) -> T:
         begin = time.monotonic()
+        self.state["phase"] = name
         try:
             return work()
         finally:
@@ -430,15 +500,6 @@ class _Run:
 
     def _study_name(self, phase: str, *more: str) -> str:
         return f"{self.state['study']}-{phase}-{digest([self.identity, *more])[:10]}"
-
-
-@contextmanager
-def _engine(proxy: Proxy, jobs: int) -> Iterator[Engine]:
-    engine = local_engine(proxy, jobs)
-    try:
-        yield engine
-    finally:
-        engine.close()
 
 
 def _at_chance(accuracy: Accuracy | None, classes: int) -> bool:

@@ -36,6 +36,13 @@ class Settings:
     seed: int = 0
     jobs: int | None = None
     storage: str | None = None
+    engine: str = "local"
+    ray_address: str | None = None
+    """Of a cluster's head; None: one of this machine is started."""
+    cpus_per_trial: float | None = None
+    """None: 1."""
+    gpus_per_trial: float | None = None
+    """None: 1 where the device is one, else none."""
     out: Path | None = None
     device: str = "cpu"
     start: tuple[Architecture, ...] = ()

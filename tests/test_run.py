@@ -575,8 +575,12 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
 
 def killed_and_resumed(
     pictures: Path, finished: Path, folder: Path, kills: int, rng: random.Random
-) -> None:
-    """Kill a run after so many lines of its study, each time some more; then let it end."""
+) -> int:
+    """Kill a run after so many lines of its study, each time some more; then let it end.
+
+    Returns how often it was still running.
+    """
+    hits = 0
     lines = (finished / "study.log").read_bytes().count(b"\n")
     moments = sorted(rng.randrange(lines) for _ in range(kills))
     for moment in moments:
@@ -591,10 +595,12 @@ def killed_and_resumed(
         running.kill()
         running.communicate()
         assert running.returncode in (0, -signal.SIGKILL)
+        hits += running.returncode != 0
     assert command(words(pictures, folder, "--quiet")) == 0
     assert results(folder) == results(finished)
     assert trials(folder) == trials(finished)
     assert list(folder.rglob("*.tmp")) == []
+    return hits
 
 
 def test_killed_at_three_moments_it_ends_the_same(
@@ -609,6 +615,14 @@ def test_killed_at_ten_moments_it_ends_the_same(
     pictures: Path, finished: Path, tmp_path: Path, seed: int
 ) -> None:
     killed_and_resumed(pictures, finished, tmp_path / finished.name, 10, random.Random(seed))
+
+
+@pytest.mark.soak
+def test_killed_at_25_moments_it_ends_the_same(
+    pictures: Path, finished: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(25)
+    assert killed_and_resumed(pictures, finished, tmp_path / finished.name, 25, rng) >= 20
 
 
 def children(pid: int) -> list[int]:

@@ -60,6 +60,28 @@ Jobs = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", metavar="cpu|cuda|mps", help="Default cpu.")
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="sqlite:///FILE or postgresql://…, for several drivers of one study; default: "
+        "study.log in the folder.",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; default: started here."
+    ),
+]
+CpusPerTrial = Annotated[
+    float | None, typer.Option("--cpus-per-trial", metavar="X", help="With ray. Default 1.")
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option("--gpus-per-trial", metavar="X", help="With ray; 0.25, say. Default 1 on cuda."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Seeds = Annotated[int, typer.Option(metavar="N", help="Trainings of each.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
@@ -91,10 +113,13 @@ def main_job(
     time: Time = None,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
     jobs: Jobs = None,
-    engine: Annotated[str, typer.Option(metavar="local")] = "local",
-    storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="Optuna storage instead of study.log.")
-    ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Where evaluations run.")
+    ] = "local",
+    ray_address: RayAddress = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    storage: Storage = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Default: results/<space>-<budget>.")
     ] = None,
@@ -143,6 +168,9 @@ def main_job(
         "seed": seed,
         "jobs": jobs,
         "engine": engine,
+        "ray_address": ray_address,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
         "storage": storage,
         "device": device,
         "start": start or [],
@@ -163,16 +191,45 @@ def resume(
     time: Time = None,
     jobs: Jobs = None,
     device: Device = None,
+    storage: Storage = None,
+    engine: Annotated[
+        str | None, typer.Option(metavar="local|ray", help="Where evaluations run.")
+    ] = None,
+    ray_address: RayAddress = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run, by the command that began it; the options given here replace its own."""
     from nas.cli.job import resume_job
 
-    changes = {"trials": trials, "time": time, "jobs": jobs, "device": device}
+    changes = {
+        "trials": trials,
+        "time": time,
+        "jobs": jobs,
+        "device": device,
+        "storage": storage,
+        "engine": engine,
+        "ray_address": ray_address,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+    }
     resume_job(
         Path(folder), {k: v for k, v in changes.items() if v is not None}, json=json, quiet=quiet
     )
+
+
+@app.command()
+def status(
+    folder: Annotated[str, typer.Argument(metavar="DIR")],
+    storage: Storage = None,
+    json: Json = False,
+) -> None:
+    """Say how far a run is, also while it goes on: trials, best so far, time left, failures."""
+    from nas.cli.job import show_status
+
+    show_status(Path(folder), storage, json=json)
 
 
 def _listing(name: str, doc: str) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from nas.catalogue import load_architecture, load_budget, load_space
 from nas.cli.options import check_device, duration, kept, positive
 from nas.cli.show import Show, contest_table, family_table, front_table, grid_table, print_json
+from nas.database import without_password
 from nas.errors import InputError
 from nas.files import parse_json, read_text, validate
 
@@ -32,6 +33,9 @@ class _Command(BaseModel):
     seed: int
     jobs: int | None
     engine: str
+    ray_address: str | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
     storage: str | None
     device: str | None
     start: list[str]
@@ -46,10 +50,11 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
     from nas.run import run
     from nas.settings import Settings
 
-    if command["engine"] != "local":
-        raise InputError(
-            f"engine {command['engine']!r} is not accepted: local (this version has no other)"
-        )
+    if command["engine"] not in ("local", "ray"):
+        raise InputError(f"engine {command['engine']!r} is not accepted: local or ray")
+    for option in ("ray_address", "cpus_per_trial", "gpus_per_trial"):
+        if command[option] is not None and command["engine"] != "ray":
+            raise InputError(f"--{option.replace('_', '-')}: not accepted without --engine ray")
     space = load_space(command["space"])
     if command["resolution"] is not None:
         if not 1 <= command["resolution"] <= 16_384:
@@ -57,7 +62,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
                 f"resolution: {command['resolution']} is not accepted: 1 to 16384 pixels"
             )
         space = replace(space, resolution=command["resolution"])
-    reference = command["reference"]
+    reference, storage = command["reference"], command["storage"]
     settings = Settings(
         space=space,
         budget=load_budget(command["budget"]),
@@ -70,7 +75,11 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         seconds=duration(command["time"]),
         seed=command["seed"],
         jobs=positive("jobs", command["jobs"]),
-        storage=command["storage"],
+        storage=storage,
+        engine=command["engine"],
+        ray_address=command["ray_address"],
+        cpus_per_trial=command["cpus_per_trial"],
+        gpus_per_trial=command["gpus_per_trial"],
         out=out,
         device=check_device(command["device"] or "cpu"),
         start=tuple(load_architecture(name) for name in command["start"]),
@@ -78,7 +87,8 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         finalists=_finalists(command["finalists"]),
         reference=None if reference is None else load_architecture(reference),
         check=command["check"],
-        command=command,
+        # run.json remembers the command, and no password.
+        command=command | {"storage": None if storage is None else without_password(storage)},
     )
     with Show(quiet=quiet, json=json) as show, kept(settings.folder):
         result = run(settings, show)
@@ -134,6 +144,17 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
         raise InputError(f"{path}: command: missing; not a run of this command line")
     known = validate(TypeAdapter(_Command), command, f"{path}: command")
     run_job({**known.model_dump(), **changes}, folder, json=json, quiet=quiet)
+
+
+def show_status(folder: Path, storage: str | None, *, json: bool) -> None:
+    """Print how far a run is."""
+    from nas.status import read_status
+
+    status = read_status(folder, storage)
+    if json:
+        print_json(status.to_dict())
+    else:
+        Show().status(status)
 
 
 def _finalists(count: int | None) -> int | None:
