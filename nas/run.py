@@ -331,8 +331,8 @@ class _Run:
         if result.baseline is None:
             self._note("no finalist could be trained; the baseline is the best of the search")
         elif all(
-            _at_chance(entry.accuracy, trial.architecture.num_classes)
-            for entry, trial in zip(result.contest.entries, chosen, strict=False)
+            entry.accuracy is None or _at_chance(entry.accuracy, entry.architecture.num_classes)
+            for entry in result.contest.entries[: len(chosen)]
         ):
             self._note(
                 "the finalists were no better than chance after so little training: they choose "
