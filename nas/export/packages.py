@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 from nas.errors import InputError
@@ -39,8 +38,8 @@ def package(name: str) -> Any:
 
 
 def versions(*names: str) -> dict[str, str]:
-    """Return the versions of installed distributions, by name."""
-    return {name: version(name) for name in names}
+    """Return the versions of packages as they say them themselves, by name."""
+    return {name: str(package(name).__version__) for name in names}
 
 
 def _torchvision() -> None:
