@@ -45,6 +45,8 @@ _PACKAGES: Mapping[Target, tuple[str, ...]] = {
 }
 TARGETS = tuple(_PACKAGES)
 
+OURS: Layout = "nas-search"
+
 _REASON = 300
 """So many characters of torch's list of tensors are told."""
 
@@ -140,7 +142,7 @@ def export_network(
         quantised = None
         if calibration is not None:
             data = calibration.load()
-            published = read is not None and read.layout != "nas-search"
+            published = read is not None and read.architecture is None and read.layout != OURS
             quantised = quantise(
                 network,
                 architecture,
@@ -198,7 +200,7 @@ def _write(
             write_text(place / "model.py", torch_source(source.architecture))
             if source.weights is not None:
                 torch.save(source.network.state_dict(), place / "weights.pt")
-            return _python(source, "nas-search", place)
+            return _python(source, OURS, place)
         case _:
             assert definition is not None
             make = timm_source if target == "timm" else torchvision_source
