@@ -84,6 +84,7 @@ def sample(space: str, seed: int) -> Architecture:
 @example("efficientnetv2", "torchvision", 0)
 @example("proxyless", "onnx", 0)
 @example("tiny", "onnx", 0)
+@example("efficientnetv2", "onnx", 291)  # 31 blocks, 15 of them on a 1×1 grid
 def test_a_random_network_is_exported_or_a_field_is_named(
     tmp_path_factory: pytest.TempPathFactory, space: str, target: Target, seed: int
 ) -> None:

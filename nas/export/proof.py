@@ -89,11 +89,10 @@ def prove(
             raise NotProved(f"{architecture.name}: the export has {found:,} {what}, not {wanted:,}")
     shapes = [(IMAGES, architecture.in_channels, architecture.resolution, architecture.resolution)]
     shapes += [(1, architecture.in_channels, pixels, pixels + 8) for pixels in resolutions]
-    generator = torch.Generator().manual_seed(derived_seed(seed, "images"))
     differences, largest = [], 0.0
     network.eval()
     for shape in shapes:
-        images = torch.randn(shape, generator=generator)
+        images = random_images(shape, seed)
         with torch.inference_mode():
             ours, theirs = network(images), run(images)
         if ours.shape != theirs.shape:
@@ -110,36 +109,65 @@ def prove(
 
 
 def randomised(architecture: Architecture, seed: int) -> Network:
-    """Return the network with random weights; see :func:`randomise`."""
+    """Return the network with random weights; see :func:`randomise`.
+
+    The images of the proof by the same seed are among those that set batch norm's statistics: deep
+    random networks blow up what is unlike all that they were measured on.
+    """
     # At the network's own resolution: a padded 5×5 sees less of a 2×2 grid than of a 7×7 one.
     size = architecture.resolution
     batch = max(4, min(64, _PIXELS // size**2))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "weights"))
         network = build(architecture)
-        randomise(network, torch.randn(batch, architecture.in_channels, size, size))
+        randomise(network, random_images((batch, architecture.in_channels, size, size), seed))
     return network
+
+
+def random_images(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Return images (batch, channels, height, width) of large patches of noise, with noise on them.
+
+    Fine noise alone looks the same everywhere: pooled, nothing would tell two images apart. An
+    image depends on the seed, its number and its size, and not on how many there are.
+    """
+    images = []
+    for number in range(shape[0]):
+        generator = torch.Generator().manual_seed(derived_seed(seed, "image", number))
+        patches = torch.randn((1, shape[1], 4, 4), generator=generator)
+        coarse = nn.functional.interpolate(patches, size=shape[2:], mode="bilinear")
+        images.append(coarse + 0.5 * torch.randn((1, *shape[1:]), generator=generator))
+    return torch.cat(images)
 
 
 def randomise(network: nn.Module, images: Tensor) -> None:
     """Make every part of a network felt in its logits; leave it in eval mode.
 
-    Batch norm's scales, shifts and statistics become others than they begin as: the statistics are
-    those of the images, so that no signal dies or explodes on its way, whatever the depth.
+    Batch norm's scales, shifts and statistics become others than they begin as. The statistics are
+    those of the images, so that no signal dies or explodes on its way, whatever the depth; but no
+    variance is below the layer's mean one, or a channel that hardly varied on these images would
+    drown all others, and the precision with them, on the next.
     """
-    momenta = {m: m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance.clamp(min=variance.mean().item()))
+
+    hooks = []
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.weight.uniform_(0.5, 1.5)
                 module.bias.normal_(0.0, 0.2)
-                module.momentum = 1.0
+                hooks.append(module.register_forward_pre_hook(measure))
             elif isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
                 module.bias.normal_(0.0, 0.2)
-        network.train()(images)
-    for norm, momentum in momenta.items():
-        norm.momentum = momentum
-    network.eval()
+        network.eval()(images)
+    for hook in hooks:
+        hook.remove()
 
 
 def load_source(path: Path) -> ModuleType:
