@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nas.proxies.supernet import SupernetProxy
     from nas.proxies.supernet_training import SupernetSettings
     from nas.proxies.training import TrainingProxy, TrainingSettings
+    from nas.weights import load_weights, save_weights
 
 __all__ = [
     "Accuracy",
@@ -65,11 +66,13 @@ __all__ = [
     "load_budget",
     "load_images",
     "load_space",
+    "load_weights",
     "measure_cost",
     "measure_fidelity",
     "parse_budget",
     "read_table",
     "save_architecture",
+    "save_weights",
     "scale",
     "search",
 ]
@@ -85,7 +88,9 @@ _LATE = {
     "build": "nas.model",
     "draw_networks": "nas.draw",
     "load_images": "nas.data",
+    "load_weights": "nas.weights",
     "measure_fidelity": "nas.fidelity",
+    "save_weights": "nas.weights",
 }
 
 

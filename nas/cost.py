@@ -124,6 +124,39 @@ def measure_cost(architecture: Architecture, resolution: int | None = None) -> C
     return Cost(flops + part.flops, params + part.params, activations + part.activations)
 
 
+def count_module(module: nn.Module, in_channels: int, resolution: int) -> Cost:
+    """Return what any torch module costs, counted by fvcore as a whole: whoever made it.
+
+    Args:
+        module: maps (1, in_channels, resolution, resolution) to anything; its mode is kept.
+        in_channels: of the images.
+        resolution: height and width of the images in pixels.
+    """
+    import torch
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+
+    image = torch.zeros(1, in_channels, resolution, resolution)
+    training = module.training
+    module.eval()  # in training mode, counting would change batch norm's statistics
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which is deprecated
+            flops, activations = (
+                kind(module, image)
+                .unsupported_ops_warnings(False)
+                .uncalled_modules_warnings(False)
+                .by_operator()
+                for kind in (FlopCountAnalysis, ActivationCountAnalysis)
+            )
+    finally:
+        module.train(training)
+    return Cost(
+        flops=int(flops["conv"] + flops["linear"]),
+        params=sum(p.numel() for p in module.parameters() if p.requires_grad),
+        activations=int(activations["conv"]),
+    )
+
+
 @lru_cache(maxsize=1 << 18)
 def stage_cost(stage: Stage, in_width: int, size: int) -> Parts:
     """Return what one stage costs for an input of ``in_width`` channels, ``size`` px square."""

@@ -12,3 +12,7 @@ class InputError(ValueError):
 
 class Interrupted(Exception):
     """The user asked to stop; the message says what is left of the work, in one line."""
+
+
+class NotProved(Exception):
+    """What was made is not what it was made from; the message says how they differ, in one line."""

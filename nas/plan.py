@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 from pydantic import BaseModel, ConfigDict
 
 from nas.data import ImageData
@@ -55,7 +53,7 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
     supernet = None
     if shared:
         # What the supernet leaves of the search's time, the evaluations have.
-        seconds = settings.seconds and SUPERNET_SHARE * ends(settings)[0] * settings.seconds
+        seconds = time_for(settings, "supernet", 0.0)
         supernet = supernet_settings(data, space, seconds, settings.device)
     if settings.seconds is None:
         candidate = default_settings(data, space)
@@ -67,20 +65,21 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
         )
 
     # What all the time is worth, in images that one candidate after the other is trained on.
-    images = settings.seconds * jobs * training_speed(data, space, settings.device)
+    images = LATEST * settings.seconds * jobs * training_speed(data, space, settings.device)
 
     def within(share: float, trainings: float) -> TrainingSettings:
         return settings_for_work(data, space, share * images / max(1.0, trainings))
 
-    search, _, check, grid = ends(settings)
-    candidate = within(search, settings.trial_count)
+    parts = shares(settings)
+    candidate = within(parts["search"], settings.trial_count)
     count = settings.finalist_count
     # Finalists and reference, the two of them that are tested, and the networks of the check.
     trainings = (count + 3) * FINAL_SEEDS if count else 1
     trainings += CHECKED if settings.checks else 0
-    longer = within(check - search, trainings) if check > search else candidate
+    further = parts["finals"] + parts["check"]
+    longer = within(further, trainings) if further else candidate
     # As many images as a candidate's if a grid of these fills the time that is left.
-    left = within(grid - check, grid_work(GRID_POINTS + 1))
+    left = within(parts["grid"], grid_work(GRID_POINTS + 1))
     if not each:
         grid_like = grid_settings(left, space, 1.0)
         return Plan(search=left, finals=longer, grid=grid_like, supernet=supernet)
@@ -88,14 +87,29 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
     return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
 
 
-def ends(settings: Settings) -> tuple[float, float, float, float]:
-    """Return by which share of the time search, finals, check and grid are to end."""
-    trained = trains(settings.proxy_name) or settings.proxy_name == SUPERNET
-    weights = (
-        WEIGHTS["search" if trained else "quick search"],
-        WEIGHTS["finals"] if settings.finalist_count else 0.0,
-        WEIGHTS["check"] if settings.checks else 0.0,
-        WEIGHTS["grid"] if settings.scale else 0.0,
-    )
-    found = [LATEST * end / sum(weights) for end in accumulate(weights)]
-    return (found[0], found[1], found[2], found[3])
+def shares(settings: Settings) -> dict[str, float]:
+    """Return how the phases share the time, in their order, in parts of what is planned for all."""
+    shared = settings.proxy_name == SUPERNET
+    search = WEIGHTS["search" if shared or trains(settings.proxy_name) else "quick search"]
+    weights = {
+        "supernet": SUPERNET_SHARE * search if shared else 0.0,
+        "search": (1 - SUPERNET_SHARE) * search if shared else search,
+        "finals": WEIGHTS["finals"] if settings.finalist_count else 0.0,
+        "check": WEIGHTS["check"] if settings.checks else 0.0,
+        "grid": WEIGHTS["grid"] if settings.scale else 0.0,
+    }
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def time_for(settings: Settings, phase: str, gone: float) -> float | None:
+    """Return how many seconds a phase has that begins so many after the run; None: no limit.
+
+    It is the phase's part of what is left for it and those after it: where an earlier one took
+    longer than planned, none of these goes without. The phase must be one that the run has.
+    """
+    if settings.seconds is None:
+        return None
+    parts = shares(settings)
+    names = list(parts)
+    left = max(0.0, LATEST * settings.seconds - gone)
+    return left * parts[phase] / sum(parts[name] for name in names[names.index(phase) :])

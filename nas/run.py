@@ -25,7 +25,7 @@ from nas.folder import check_identity, hashes, locked, read_before, save_state
 from nas.grid import GridResult, grid_search
 from nas.loading import jobs_that_fit, load_data
 from nas.objective import make_objective
-from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, ends, make_plan
+from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, make_plan, time_for
 from nas.progress import Progress, shown_as
 from nas.provenance import corrected, final, identity, opening, provenance, rank_by, study_prefix
 from nas.proxies.catalogue import (
@@ -295,7 +295,7 @@ class _Run:
             jobs=self.jobs if trained else 1,
             engine=engine,
             start=starts,
-            seconds=self._left(ends(settings)[0]),
+            seconds=time_for(settings, "search", self._gone()),
             driver=self.state["driver"],
             on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
             on_resume=lambda count: self.progress.advance(count, "already done") if count else None,
@@ -328,7 +328,6 @@ class _Run:
             {"alpha": (1.0, 4.0), "beta": (1.0, 4.0), "gamma": (1.0, 4.0)},
             owner=self.state["driver"],
         )
-        seconds = self._left(ends(self.settings)[3])
         started = False
 
         def on_evaluation(done: int, total: int) -> None:
@@ -350,7 +349,7 @@ class _Run:
                 engine,
                 make_objective("accuracy", self.settings.budget, rank_by(proxy)),
                 seed=self.settings.seed,
-                deadline=None if seconds is None else time.monotonic() + seconds,
+                deadline=self._deadline("grid"),
                 on_evaluation=on_evaluation,
             )
         if result is None:
@@ -368,7 +367,8 @@ class _Run:
         chosen = finalists(found.trials, settings.finalist_count)
         reference = self._reference(found.baseline.architecture)
         networks = entrants((trial.architecture for trial in chosen), reference)
-        with self._rounds("finals", networks, trainer, FINAL_SEEDS, ends(settings)[1]) as rounds:
+        deadline = self._deadline("finals")
+        with self._rounds("finals", networks, trainer, FINAL_SEEDS, deadline) as rounds:
             result = finals(
                 chosen,
                 networks,
@@ -380,8 +380,8 @@ class _Run:
         if result.baseline is None:
             self._note("no finalist could be trained; the baseline is the best of the search")
         elif all(
-            _at_chance(entry.accuracy, trial.architecture.num_classes)
-            for entry, trial in zip(result.contest.entries, chosen, strict=False)
+            entry.accuracy is None or _at_chance(entry.accuracy, entry.architecture.num_classes)
+            for entry in result.contest.entries[: len(chosen)]
         ):
             self._note(
                 "the finalists were no better than chance after so little training: they choose "
@@ -395,10 +395,11 @@ class _Run:
         settings = self.settings
         networks = sample(Feasible(space, settings.budget), CHECKED, settings.seed)
         everyone = range(len(networks))
+        deadline = self._deadline("check")
         # One after the other: each shows its own progress, and has the cores to itself.
-        with self._rounds("check-proxy", networks, proxy, 1, ends(settings)[2]) as judged:
+        with self._rounds("check-proxy", networks, proxy, 1, deadline) as judged:
             judged.run(0, everyone)
-        with self._rounds("check", networks, trainer, 1, ends(settings)[2]) as trained:
+        with self._rounds("check", networks, trainer, 1, deadline) as trained:
             trained.run(0, everyone)
         result = check(networks, judged, trained, settings.seed)
         self._note("the proxy could not be checked" if result is None else str(result))
@@ -426,7 +427,7 @@ class _Run:
     @contextmanager
     def _rounds(
         self, name: str, networks: Sequence[Architecture], proxy: Any, rounds: int,
-        share: float | None,
+        deadline: float | None,
     ) -> Iterator[Rounds]:  # fmt: skip
         """Yield where some networks are measured with common seeds, and its progress shown."""
         total = rounds * len(networks)
@@ -442,7 +443,6 @@ class _Run:
         already = len(study.rows())
         if already:
             self.progress.advance(already, "already done")
-        seconds = None if share is None else self._left(share)
         # Where all is done no processes need to start.
         with study, self._engine(proxy, 1 if already >= total else self.jobs) as engine:
             yield Rounds(
@@ -452,7 +452,7 @@ class _Run:
                 make_objective("accuracy", self.settings.budget, rank_by(proxy)),
                 seed=self.settings.seed,
                 purpose=name,
-                deadline=None if seconds is None else time.monotonic() + seconds,
+                deadline=deadline,
                 total=total,
                 on_evaluation=lambda done, total: self.progress.advance(1),
             )
@@ -489,10 +489,13 @@ class _Run:
             seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - begin, 1)
             self._save()
 
-    def _left(self, share: float) -> float | None:
-        if self.settings.seconds is None:
-            return None
-        return max(0.0, self.start + share * self.settings.seconds - time.monotonic())
+    def _gone(self) -> float:
+        return time.monotonic() - self.start
+
+    def _deadline(self, phase: str) -> float | None:
+        """Return when a phase that begins now is to end; None: there is no limit."""
+        seconds = time_for(self.settings, phase, self._gone())
+        return None if seconds is None else time.monotonic() + seconds
 
     def _note(self, text: str) -> None:
         self.notes.append(text)

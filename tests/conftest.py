@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+# A shell starts what is in the background with SIGINT ignored, and processes inherit that: those
+# that tests start and interrupt would never hear of it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is remembered between runs (measured costs, prepared data) is kept apart from the user's.
 _cache = tempfile.TemporaryDirectory(prefix="nas-search-tests-", ignore_cleanup_errors=True)

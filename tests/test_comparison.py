@@ -55,7 +55,9 @@ def files(*widths: float) -> list[str]:
     return [f"{width}.json" for width in widths]
 
 
-def test_networks_are_compared_and_the_study_is_kept(images: str, capsys: Captured) -> None:
+def test_networks_are_compared_and_the_study_is_kept(
+    images: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["compare", *files(1.0, 2.0), "--data", images, "--seeds", "2", "--jobs", "1"]
     assert command([*words, "--out", "c"]) == 0
     said = capsys.readouterr().out
@@ -70,12 +72,20 @@ def test_networks_are_compared_and_the_study_is_kept(images: str, capsys: Captur
     assert Path("c/comparison.png").stat().st_size > 5_000
     picture = Path("c/comparison.svg").read_bytes()
     assert b"</svg>" in picture
+    # Were it to measure the machine's speed again, it would train otherwise now.
+    settings = TrainingSettings(resolution=16, passes=96, batch_size=16)
+    monkeypatch.setattr(nas.proxies.catalogue, "default_settings", lambda *of: settings)
     assert command([*words, "--out", "c", "--json"]) == 0
     again = capsys.readouterr()
     assert json.loads(again.out) == data
     assert "4/4 already done" in again.err
     assert Path("c/comparison.json").read_bytes() == first
     assert Path("c/comparison.svg").read_bytes() == picture
+    assert data["settings"]["passes"] == 48
+    other = ["compare", *files(1.0, 3.0), "--data", images, "--out", "c"]
+    assert command(other) == 2
+    assert "networks differ" in capsys.readouterr().err
+    assert Path("c/comparison.json").read_bytes() == first
 
 
 def test_scaled_networks_are_compared_at_equal_flops(images: str, capsys: Captured) -> None:

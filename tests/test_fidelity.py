@@ -475,7 +475,8 @@ def test_how_a_table_agrees_with_itself(tmp_path: Path, capsys: Captured) -> Non
     data = json.loads(said(words("--samples", "20", "--json", "--quiet"), capsys))
     assert data["kendall_tau_repeats"] == -1
     assert data["kendall_tau_repeats_ci95"] == [-1, -1]
-    assert "τ repeats" in said(words("--samples", "20"), capsys)
+    text = said(words("--samples", "20"), capsys)
+    assert "all: the table's second measurements agree with its first with τ −1.000" in text
     write(tmp_path / "t.jsonl", twice[:-1])  # one network was measured once
     data = json.loads(said(words("--samples", "20", "--json", "--quiet"), capsys))
     assert data["kendall_tau_repeats"] is None

@@ -20,8 +20,8 @@ LAYERS = (
     ("_version", "errors", "progress"),
     ("files",),
     ("accuracy", "architecture", "ranking", "paired", "convolution", "threads"),
-    ("space", "model"),
-    ("cost", "space_file", "table"),
+    ("space", "model", "weight_names"),
+    ("cost", "space_file", "table", "weights"),
     ("budget", "trial", "scaling", "record", "difference"),
     ("feasibility", "objective", "catalogue", "coefficients", "predictor", "draw"),
     ("data", "importing", "fitting"),
@@ -77,7 +77,10 @@ FORBIDDEN_CALLS = {
 }
 
 # Slow to import, and no help text needs them.
-HEAVY = ("torch", "matplotlib", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow")
+HEAVY = (
+    *("torch", "matplotlib", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow"),
+    *("timm", "torchvision", "onnx", "onnxruntime"),
+)
 
 # A folder of somebody's machine, a POSIX or a Windows one; not a part of an address.
 MACHINE_PATH = re.compile(r"(?<![\w./~*-])/(?:home|Users|root|tmp|work|mnt|opt)/|\b[A-Z]:\\\w")

@@ -176,8 +176,8 @@ def test_other_spaces_are_refused(name: str) -> None:
 def test_the_default_proxy() -> None:
     assert default_proxy(SPACE, None) == "imagenet"
     assert default_proxy(SPACE, "cifar10") == "supernet"
-    assert default_proxy(replace(SPACE, resolution=192), None) == "training"
-    assert default_proxy(nas.load_space("tiny"), None) == "training"
+    assert default_proxy(replace(SPACE, resolution=192), None) == "supernet"
+    assert default_proxy(nas.load_space("tiny"), None) == "supernet"
 
 
 # ── The files ────────────────────────────────────────────────────────────────────────────────────

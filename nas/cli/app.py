@@ -460,6 +460,48 @@ def table(
     )
 
 
+@app.command()
+def export(
+    arch: Arch,
+    to: Annotated[str, typer.Option(metavar="timm|torchvision|onnx|torch|json", help="For whom.")],
+    out: Annotated[str, typer.Option(metavar="FOLDER", help="Where the files go.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Of ours, timm's or torchvision's; without it: random."),
+    ] = None,
+    dynamic_resolution: Annotated[
+        bool, typer.Option("--dynamic-resolution", help="With onnx: images of any size.")
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="With onnx: in eight bits too, and what that costs.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH", help="With --int8: images. Without it: built-in fractals."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of random weights and images.")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a network as others build it, proved to be the same: parameters, FLOPs, logits."""
+    from nas.cli.export import show_export
+
+    show_export(
+        arch,
+        to,
+        Path(out),
+        weights=None if weights is None else Path(weights),
+        data=data,
+        int8=int8,
+        dynamic_resolution=dynamic_resolution,
+        seed=seed,
+        json=json,
+        quiet=quiet,
+    )
+
+
 @app.command("import")
 def import_(
     source: Annotated[str, typer.Argument(metavar="accel-nasbench", help="What it is.")],

@@ -8,6 +8,9 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.architecture import Architecture
 from nas.budget import Budget
@@ -15,9 +18,25 @@ from nas.catalogue import load_architecture, load_space
 from nas.cli.options import Training, kept
 from nas.cli.show import Show, contest_table, print_json
 from nas.errors import InputError
-from nas.files import digest, write_bytes, write_json
+from nas.files import write_bytes, write_json
+from nas.proxies.training import TrainingSettings
+from nas.space import SearchSpace
 
+if TYPE_CHECKING:
+    from nas.data import ImageData
+
+FILE = "comparison.json"
 STUDY = "comparison"
+SCHEMA = "nas-search-comparison/1"
+
+
+class _Begun(BaseModel):
+    """What of ``comparison.json`` the same command goes by when it is given again."""
+
+    model_config = ConfigDict(extra="ignore")
+    schema_: Annotated[Literal["nas-search-comparison/1"], Field(alias="schema")]
+    identity: dict[str, Any]
+    settings: TrainingSettings
 
 
 def show_comparison(
@@ -80,9 +99,9 @@ def compare_networks(
     """
     from nas.contest import contest
     from nas.engines.local import default_jobs, local_engine
+    from nas.folder import check_identity, read_own
     from nas.loading import jobs_that_fit, load_data
     from nas.objective import Objective
-    from nas.proxies.catalogue import grid_settings, training_settings
     from nas.proxies.training import TrainingProxy
     from nas.report.contest import draw
     from nas.rounds import Rounds
@@ -91,24 +110,32 @@ def compare_networks(
 
     with Show(quiet=quiet, json=json) as show, _folder(out) as folder:
         start, seconds = time.monotonic(), training.seconds
+        before = read_own(folder, FILE, TypeAdapter(_Begun)) if out is not None else None
         space = replace(load_space("efficientnet"), resolution=resolution)
         data = load_data(training.data, space, show, show.note)
         jobs = jobs_that_fit(data, training.jobs or default_jobs(training.device), show.note)
         total = training.seeds * len(networks)
-        each = None if seconds is None else 0.9 * seconds * jobs / total
-        settings = replace(training_settings(data, space, each, training.device), checks=())
-        if scaled:
-            # At more pixels an image takes about as much longer as grid_work says.
-            settings = grid_settings(settings, space, None if seconds is None else 1 / 5)
         networks = [
             replace(network, in_channels=data.channels, num_classes=data.num_classes)
             for network in networks
         ]
+        identity = {
+            "data": data.fingerprint,
+            "networks": [network.key() for network in networks],
+            "scaled": scaled,
+            "seed": training.seed,
+        }
+        if before is None:
+            each = None if seconds is None else 0.9 * seconds * jobs / total
+            settings = _settings(data, space, each, training.device, scaled)
+        else:
+            check_identity(folder, before.identity, identity)
+            settings = before.settings
         proxy = TrainingProxy(data, settings, training.device)
         proxy.prepare(space, Budget("none"), folder)
-        keys = [network.key() for network in networks]
-        identity = [data.fingerprint, proxy.describe(), training.seed, *keys]
-        study = Study(folder, f"{STUDY}-{digest(identity)[:10]}", {})
+        document = {"schema": SCHEMA, "identity": identity, "settings": proxy.describe()}
+        write_json(folder / FILE, document)
+        study = Study(folder, STUDY, {})
         show.phase("train", total)
         if study.rows():
             show.advance(len(study.rows()), "already done")
@@ -128,9 +155,9 @@ def compare_networks(
         if result.entries[against].accuracy is None:
             reason = result.entries[against].reason or "the time ended before"
             raise SearchFailed(f"{networks[against].name} was not measured: {reason}")
-        document = {"title": title, "settings": proxy.describe(), **result.to_dict(against)}
+        document |= {"title": title, **result.to_dict(against)}
+        write_json(folder / FILE, document)
         if out is not None:
-            write_json(folder / "comparison.json", document)
             for kind, content in draw(result, against, title).items():
                 write_bytes(folder / f"comparison.{kind}", content)
     if json:
@@ -139,13 +166,24 @@ def compare_networks(
         show.table(contest_table(result, title, against, None))
 
 
+def _settings(
+    data: ImageData, space: SearchSpace, seconds: float | None, device: str, scaled: bool
+) -> TrainingSettings:
+    """Return how a network is trained, in about so many seconds or with no limit on time."""
+    from nas.proxies.catalogue import grid_settings, training_settings
+
+    settings = replace(training_settings(data, space, seconds, device), checks=())
+    # At more pixels an image takes about as much longer as grid_work says.
+    share = None if seconds is None else 1 / 5
+    return grid_settings(settings, space, share) if scaled else settings
+
+
 @contextmanager
 def _folder(out: Path | None) -> Iterator[Path]:
     """Yield a folder that is ours alone: the user's, or a temporary one."""
     from nas.folder import locked
-    from nas.storage import JOURNAL
 
     with TemporaryDirectory() as temporary:
         folder = out or Path(temporary)
-        with kept(out), locked(folder, JOURNAL):
+        with kept(out), locked(folder, FILE):
             yield folder

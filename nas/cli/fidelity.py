@@ -86,7 +86,7 @@ def show_fidelity(
     console = Console(highlight=False)
     if not quiet:
         console.print(_table(result))
-    for line in (*result.notes, _conclusion(result)):
+    for line in (*result.notes, *_repeats(result), _conclusion(result)):
         console.print(escape(line), soft_wrap=True)
 
 
@@ -203,32 +203,48 @@ def _folder(out: Path | None) -> Iterator[Path | None]:
 
 def _table(result: Fidelity) -> Table:
     proxy = str(result.proxy["name"])
-    groups = (result.overall, *result.bands)
-    repeats = any(measured.ranking and measured.ranking.repeats for measured in groups)
     table = Table(
         title=f"How {escape(proxy)} ranks, and FLOPs or parameters alone: Kendall τ, its 95 %",
-        caption="regret: accuracy lost by picking its first; or the best of its first 5"
-        + ("; τ repeats: the table's own second measurement" if repeats else ""),
+        caption="regret: accuracy lost by picking its first; or the best of its first 5",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    taus = ("τ", "τ FLOPs", "τ params", *(("τ repeats",) if repeats else ()))
-    for heading in ("", "samples", *taus, "Spearman", "regret", "of 5"):
+    for heading in ("", "samples", "τ", "Spearman", "τ FLOPs", "τ params", "regret", "of 5"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for measured in groups:
+    for measured in (result.overall, *result.bands):
         ranking = measured.ranking
-        cells = ["–"] * (len(taus) + 3)
-        if ranking is not None:
-            found = (ranking.proxy, ranking.flops, ranking.params, ranking.repeats)
-            cells = [
-                *("–" if score is None else _tau(score) for score in found[: len(taus)]),
-                _number(ranking.proxy.spearman),
-                f"{ranking.proxy.regret:.4f}",
-                f"{ranking.proxy.regret_top5:.4f}",
-            ]
-        table.add_row(str(measured.group), str(measured.finished), *cells)
+        table.add_row(
+            str(measured.group),
+            str(measured.finished),
+            *(
+                ("–",) * 6
+                if ranking is None
+                else (
+                    _tau(ranking.proxy),
+                    _number(ranking.proxy.spearman),
+                    _tau(ranking.flops),
+                    _tau(ranking.params),
+                    f"{ranking.proxy.regret:.4f}",
+                    f"{ranking.proxy.regret_top5:.4f}",
+                )
+            ),
+        )
     return table
+
+
+def _repeats(result: Fidelity) -> list[str]:
+    """Say how far the table agrees with itself, where it measured its networks twice."""
+    lines = []
+    for measured in (result.overall, *result.bands):
+        repeats = measured.ranking and measured.ranking.repeats
+        if repeats:
+            low, high = (_number(value, 2) for value in repeats.kendall_tau_ci95)
+            lines.append(
+                f"{measured.group}: the table's second measurements agree with its first with τ "
+                f"{_number(repeats.kendall_tau)} ({low} to {high})"
+            )
+    return lines
 
 
 def _tau(score: Agreement) -> str:

@@ -219,10 +219,17 @@ def contest_table(
     table = Table(
         title=title,
         caption="* chosen   = cannot be told from it   R reference\n( ) not told apart (95 %)",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for heading in ("", "architecture", "FLOPs", "accuracy", "seeds", "difference to R"):
         left = heading in ("", "architecture")
-        table.add_column(heading, justify="left" if left else "right")
+        # A name too long for the terminal goes on in the next line: its end tells it apart.
+        fold = heading == "architecture"
+        table.add_column(
+            heading, justify="left" if left else "right", overflow="fold", no_wrap=not fold
+        )
     for index, entry in enumerate(contest.entries):
         accuracy = entry.accuracy
         marks = "*" if index == best else "=" if index in tied else ""

@@ -193,11 +193,9 @@ def needs_images(name: str) -> bool:
 
 def default_proxy(space: SearchSpace, data: str | None) -> str:
     """Return the proxy that suits: a trained one for a user's data or a space nobody measured."""
-    if data is not None:
-        return SUPERNET
     from nas.proxies.imagenet import knows
 
-    return "imagenet" if knows(space) else TRAINING
+    return "imagenet" if data is None and knows(space) else SUPERNET
 
 
 def make_proxy(

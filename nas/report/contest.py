@@ -47,7 +47,7 @@ def draw(contest: Contest, against: int, title: str) -> dict[str, bytes]:
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         name = contest.entries[against].architecture.name
-        axes.set_xlabel(f"accuracy over {name}'s, points; bars: 95 %; grey: cannot be told from it")
+        axes.set_xlabel(f"points of accuracy over {name}\nbars: 95 %; grey: cannot be told from it")
         axes.set_title(title)
 
     return drawn(paint, (8.5, 1.4 + 0.6 * max(1, len(measured))))

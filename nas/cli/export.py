@@ -1,0 +1,113 @@
+"""The command export: a network as others build it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from rich.console import Console
+from rich.markup import escape
+
+from nas.architecture import Architecture
+from nas.catalogue import load_architecture, load_space
+from nas.cli.show import Show, print_json
+from nas.errors import InputError
+
+if TYPE_CHECKING:
+    from nas.data import ImageData
+    from nas.export.run import Calibration, Export
+
+_NAMED = 8
+"""So many layers left in float are named; ``export.json`` names them all."""
+
+
+def show_export(
+    name: str,
+    target: str,
+    out: Path,
+    *,
+    weights: Path | None,
+    data: str | None,
+    int8: bool,
+    dynamic_resolution: bool,
+    seed: int,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Export a network, and print what was proved."""
+    architecture = load_architecture(name)
+    for option, given in (("--int8", int8), ("--dynamic-resolution", dynamic_resolution)):
+        if given and target != "onnx":
+            raise InputError(f"{option} goes with --to onnx")
+    if int8 and weights is None:
+        raise InputError("--int8 goes with --weights: what random ones lose says nothing")
+    if data is not None and not int8:
+        raise InputError("--data goes with --int8: images to calibrate with")
+    from nas.export.run import Target, export_network
+
+    for known in get_args(Target):
+        if target == known:
+            break
+    else:
+        raise InputError(f"target {target!r} is not accepted: {', '.join(get_args(Target))}")
+    with Show(quiet=quiet, json=json) as show:
+        made = export_network(
+            architecture,
+            known,
+            out,
+            weights=weights,
+            seed=seed,
+            dynamic_resolution=dynamic_resolution,
+            calibration=_calibration(architecture, data, show) if int8 else None,
+            progress=show,
+        )
+    if json:
+        print_json({"out": str(out), **made.document})
+    elif not quiet:
+        _print(architecture, target, made)
+
+
+def _calibration(architecture: Architecture, data: str | None, show: Show) -> Calibration:
+    from nas.data import BUILT_IN
+    from nas.export.run import Calibration
+
+    def load() -> ImageData:
+        from nas.loading import load_data
+
+        space = replace(load_space("efficientnet"), in_channels=architecture.in_channels)
+        if data is None:
+            show.note("no --data: calibrated on the built-in fractals")
+        return load_data(data, space, show, show.note)
+
+    return Calibration(data or BUILT_IN, load)
+
+
+def _print(architecture: Architecture, target: str, made: Export) -> None:
+    from nas.export.folder import EXPORT_FILE
+
+    proof, quantised = made.proof, made.quantised
+    sizes = ", ".join("×".join(map(str, shape)) for shape in proof.shapes)
+    lines = [
+        f"{architecture.name} for {target}: proved to be the same network",
+        f"  parameters  {proof.params:,}",
+        f"  FLOPs       {proof.flops:,} at {architecture.resolution} px",
+        f"  logits      differ by at most {proof.difference:.1e} (the largest is "
+        f"{proof.largest:.3g}), on {sizes} random images",
+        f"  weights     {made.document['weights']}",
+    ]
+    if quantised is not None:
+        left_out = ", ".join(quantised.left_out[:_NAMED]) or "none"
+        left_out += ", …" if len(quantised.left_out) > _NAMED else ""
+        lines += [
+            f"  int8        first class as in float on {quantised.agreement:.1%} of "
+            f"{quantised.held_out} held-out images of {quantised.data}",
+            f"  size        {quantised.bytes / 1e6:.1f} MB instead of "
+            f"{quantised.float_bytes / 1e6:.1f} MB",
+            f"  in float    {len(quantised.left_out)} of {quantised.layers} layers: {left_out}",
+        ]
+    lines += [f"  note        {note}" for note in made.document["notes"]]
+    files = ", ".join([*made.document["files"], EXPORT_FILE])
+    lines.append(f"  written     {made.folder}: {files}")
+    for line in lines:
+        Console(highlight=False).print(escape(line), soft_wrap=True)

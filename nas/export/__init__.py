@@ -1,0 +1,1 @@
+"""Networks as others build them: one file a target, each proved to be the same network."""

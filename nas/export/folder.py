@@ -1,0 +1,103 @@
+"""An export's folder: there whole, with what was proved, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from nas.errors import InputError
+from nas.files import parse_json, read_text, sha256, validate, write_json
+
+EXPORT_FILE = "export.json"
+SCHEMA = "nas-search-export/1"
+
+
+class _Before(BaseModel):
+    """What of ``export.json`` says whose files these are."""
+
+    schema_: Annotated[Literal["nas-search-export/1"], Field(alias="schema")]
+    command: dict[str, Any]
+    files: dict[str, str]
+
+
+_BEFORE: TypeAdapter[_Before] = TypeAdapter(_Before)
+
+
+@contextmanager
+def export_folder(folder: Path, command: dict[str, Any]) -> Iterator[Path]:
+    """Give a place to write files to, which becomes ``folder`` when all went well.
+
+    Args:
+        folder: not there yet, or empty, or of an earlier export by the same command.
+        command: what makes an export: another one's files are never replaced.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be written.
+    """
+    folder = folder.resolve()
+    _check(folder, command)
+    place = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    made = [path for path in folder.parents if not path.exists()]
+    try:
+        place.mkdir(parents=True)
+        yield place
+        _move(place, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        if not folder.exists():
+            with suppress(OSError):
+                for path in made:
+                    path.rmdir()
+
+
+def finish(place: Path, command: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Write ``export.json`` with the hashes of all other files; return its content."""
+    files = {path.name: sha256(path) for path in sorted(place.iterdir())}
+    whole = {"schema": SCHEMA, "command": command, **document, "files": files}
+    write_json(place / EXPORT_FILE, whole)
+    return whole
+
+
+def _check(folder: Path, command: dict[str, Any]) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder with --out")
+    found = sorted(path.name for path in folder.iterdir())
+    if not found:
+        return
+    path = folder / EXPORT_FILE
+    if not path.exists():
+        raise InputError(f"{folder}: holds {found[0]!r}; name an empty folder with --out")
+    before = validate(_BEFORE, parse_json(read_text(path), str(path)), str(path))
+    differing = [key for key in command if before.command.get(key) != command[key]]
+    if differing:
+        raise InputError(
+            f"{folder}: holds another export: {', '.join(differing)} differ; "
+            "name another folder with --out"
+        )
+    for name in found:
+        if name == EXPORT_FILE:
+            continue
+        if name not in before.files:
+            raise InputError(f"{folder}: {name!r} is not of this export; name another folder")
+        if sha256(folder / name) != before.files[name]:
+            raise InputError(f"{folder}: {name!r} was changed since; name another folder")
+
+
+def _move(place: Path, folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        old = place.with_suffix(".old")
+        os.rename(folder, old)
+        os.rename(place, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(place, folder)

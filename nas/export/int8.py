@@ -1,0 +1,233 @@
+"""A network in eight bits by ONNX Runtime's static quantisation, less the layers that lose most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.architecture import Architecture
+from nas.data import ImageData, normalise, resize
+from nas.errors import InputError
+from nas.export.onnx import INPUT, onnx_model, run, session
+from nas.export.packages import package
+from nas.model import Network
+from nas.progress import Progress
+from nas.trial import derived_seed
+
+CALIBRATE, CHOOSE, HOLD_OUT = 64, 128, 512
+"""At most so many images measure ranges, choose the layers, and say what it is worth."""
+
+SENSITIVITY = 32
+"""So many of the choosing images tell how much each layer loses alone."""
+
+ENOUGH = 0.99
+"""Agreement with the float network on the choosing images at which no more layers are left out."""
+
+_BATCH = 16
+_OPERATORS = ["Conv", "Gemm"]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """What the network in eight bits is worth.
+
+    Attributes:
+        agreement: share of held-out images with the float network's first class.
+        held_out: how many images that is of; none of them chose anything.
+        bytes: of the file, and of the float network's.
+        float_bytes: see ``bytes``.
+        layers: convolutions and linear layers in all.
+        left_out: names of those that stay in float.
+        data: of the images.
+        calibration: how many images measured ranges and chose layers.
+        normalised: mean and deviation of each channel that the images were brought to.
+    """
+
+    agreement: float
+    held_out: int
+    bytes: int
+    float_bytes: int
+    layers: int
+    left_out: tuple[str, ...]
+    data: str
+    calibration: int
+    normalised: dict[str, list[float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {**asdict(self), "left_out": list(self.left_out)}
+
+
+def quantise(
+    network: Network,
+    architecture: Architecture,
+    data: ImageData,
+    statistics: tuple[Sequence[float], Sequence[float]],
+    file: Path,
+    *,
+    dynamic_resolution: bool,
+    float_bytes: int,
+    seed: int,
+    progress: Progress,
+) -> Quantised:
+    """Write the network in eight bits; say what it is worth on images that chose nothing.
+
+    Weights are quantised per channel, activations per tensor. Each layer is first quantised alone;
+    then the fewest of those that change the logits most are left out that make the network agree
+    with the float one on enough of the choosing images. These, and the ranges, are of the training
+    part; the agreement that is reported is on the validation and test parts.
+
+    Args:
+        network: with its weights.
+        architecture: the network's.
+        data: images, of the network's channels.
+        statistics: mean and standard deviation of each channel, in 0…1.
+        file: to be written.
+        dynamic_resolution: as of the float network.
+        float_bytes: size of the float network's file.
+        seed: which images.
+        progress: what is told of the steps.
+
+    Raises:
+        InputError: the images have not the network's channels.
+    """
+    if data.channels != architecture.in_channels:
+        raise InputError(
+            f"{data.name}: its images have {data.channels} channels, "
+            f"{architecture.name} takes {architecture.in_channels}"
+        )
+    training, held_out = _parts(data, seed)
+
+    def prepare(images: Tensor) -> Tensor:
+        return normalise(resize(images.float(), architecture.resolution), *statistics).contiguous()
+
+    ranges = prepare(training[:CALIBRATE])
+    choosing = prepare(training[CALIBRATE:]) if len(training) > CALIBRATE else ranges
+    model = onnx_model(network, architecture, dynamic_resolution=dynamic_resolution, fold=True)
+    package("onnxruntime.quantization.quant_utils").add_pre_process_metadata(model)
+    plain = session(model.SerializeToString())
+    with TemporaryDirectory() as folder:
+        quantiser = _Quantiser(model, Path(folder), ranges)
+        names = [node.name for node in model.graph.node if node.op_type in _OPERATORS]
+        few = choosing[:SENSITIVITY]
+        wanted, wanted_few = _logits(plain, choosing), _logits(plain, few)
+        progress.phase("sensitivity of each layer", len(names))
+        losses = {}
+        for name in names:
+            alone = _logits(session(str(quantiser.make([name]))), few)
+            losses[name] = (alone - wanted_few).square().mean().item()
+            progress.advance(1)
+        worst_first = sorted(names, key=lambda name: -losses[name])
+        progress.phase("layers left out", None)
+
+        def agrees(left_out: int) -> bool:
+            made = quantiser.make(worst_first[left_out:])
+            share = _agreement(_logits(session(str(made)), choosing), wanted)
+            progress.advance(1, f"{left_out} left out: agreement {share:.3f}")
+            return share >= ENOUGH
+
+        left_out = _fewest(len(names), agrees)
+        made = quantiser.make(worst_first[left_out:])
+        file.write_bytes(made.read_bytes())
+    progress.phase("agreement on held-out images", len(held_out))
+    quantised, agreeing = session(str(file)), 0.0
+    for batch in held_out.split(_BATCH):
+        images = prepare(batch)
+        agreeing += len(batch) * _agreement(run(quantised, images), run(plain, images))
+        progress.advance(len(batch))
+    agreement = round(agreeing) / len(held_out)
+    kept = set(worst_first[:left_out])
+    return Quantised(
+        agreement=agreement,
+        held_out=len(held_out),
+        bytes=file.stat().st_size,
+        float_bytes=float_bytes,
+        layers=len(names),
+        left_out=tuple(name for name in names if name in kept),
+        data=data.name,
+        calibration=len(training),
+        normalised={"mean": list(statistics[0]), "std": list(statistics[1])},
+    )
+
+
+def _fewest(most: int, agrees: Callable[[int], bool]) -> int:
+    """Return the least number that agrees, if those above it do too; all left out always does."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        if agrees(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _parts(data: ImageData, seed: int) -> tuple[Tensor, Tensor]:
+    """Return random images of the training part, and of those that no training has seen."""
+    generator = torch.Generator().manual_seed(derived_seed(seed, "calibration"))
+
+    def some(images: Tensor, most: int) -> Tensor:
+        return images[torch.randperm(len(images), generator=generator)[:most]]
+
+    unseen = [data.validation_images]
+    if data.test_images is not None:
+        unseen.append(data.test_images)
+    return some(data.train_images, CALIBRATE + CHOOSE), some(torch.cat(unseen), HOLD_OUT)
+
+
+def _logits(running: Any, images: Tensor) -> Tensor:
+    return torch.cat([run(running, batch) for batch in images.split(_BATCH)])
+
+
+def _agreement(logits: Tensor, wanted: Tensor) -> float:
+    return (logits.argmax(1) == wanted.argmax(1)).float().mean().item()
+
+
+class _Quantiser:
+    """Quantises any layers of one model; ranges are measured once and remembered in a file."""
+
+    def __init__(self, model: Any, folder: Path, images: Tensor) -> None:
+        self._folder = folder
+        self._images = images
+        self._model = folder / "float.onnx"  # a file: of a model in memory its weights are taken
+        self._model.write_bytes(model.SerializeToString())
+
+    def make(self, names: Sequence[str]) -> Path:
+        """Return the file of the model with the named layers in eight bits; none: as it is."""
+        path = self._folder / "int8.onnx"
+        if not names:
+            return self._model
+        quantization = package("onnxruntime.quantization")
+        eight = quantization.QuantType.QInt8
+        quantization.quantize_static(
+            self._model,
+            path,
+            _reader(quantization, self._images.split(_BATCH)),
+            op_types_to_quantize=_OPERATORS,
+            nodes_to_quantize=list(names),
+            per_channel=True,
+            activation_type=eight,
+            weight_type=eight,
+            calibration_cache_path=self._folder / "ranges.json",
+        )
+        return path
+
+
+def _reader(quantization: Any, batches: Sequence[Tensor]) -> Any:
+    """Return what ONNX Runtime asks for the next batch until there is none."""
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._batches: Iterator[Tensor] = iter(batches)
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {INPUT: batch.numpy()}
+
+    return Reader()

@@ -1,0 +1,240 @@
+"""Weights in files: safetensors with the architecture inside; timm's and torchvision's by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.architecture import Architecture, architecture_from_dict
+from nas.errors import InputError
+from nas.files import parse_json, write_bytes
+from nas.weight_names import Layout, recognise, rename
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nas.model import Network
+
+_COUNTER = "num_batches_tracked"
+"""Batch norm's counter of training steps: no result depends on it, and older files lack it."""
+
+_CLASSIFIER = ("head.4.weight", "head.4.bias")
+_FIRST = "stem.0.weight"
+_NAMED = 3
+"""So many wrong tensors a message names."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a file.
+
+    Attributes:
+        source: the file, for messages.
+        layout: whose names the tensors have.
+        tensors: by name, on the CPU.
+        architecture: what the file says of the network; None where it says nothing.
+    """
+
+    source: str
+    layout: Layout
+    tensors: Mapping[str, Tensor]
+    architecture: Architecture | None
+
+
+def read_weights(path: Path) -> Weights:
+    """Return the tensors of a ``.safetensors`` file, or of a ``.pt`` or ``.pth`` state dict.
+
+    Neither can run code: PyTorch's format is read with ``weights_only``.
+
+    Raises:
+        InputError: no such file, not one of these, or not a network's that is known.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    metadata: Mapping[str, str] = {}
+    if path.suffix == ".safetensors":
+        tensors, metadata = _read_safetensors(path)
+    elif path.suffix in (".pt", ".pth"):
+        tensors = _read_state_dict(path)
+    else:
+        raise InputError(f"{path}: weights are accepted as .safetensors, .pt or .pth")
+    layout = recognise(tensors, str(path))
+    text = metadata.get("architecture")
+    source = f"{path}: architecture in the metadata"
+    known = None if text is None else architecture_from_dict(parse_json(text, source), source)
+    return Weights(str(path), layout, tensors, known)
+
+
+def save_weights(
+    network: Network, architecture: Architecture, path: Path | str, layout: Layout = "nas-search"
+) -> None:
+    """Write the weights of a network as safetensors, whole or not at all.
+
+    Args:
+        network: what :func:`nas.model.build` made of ``architecture``.
+        architecture: kept in the metadata, so that the file is enough to build the network.
+        path: of the file.
+        layout: whose names the tensors get.
+
+    Raises:
+        InputError: the network is not the architecture's, or the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: value.detach().contiguous() for name, value in network.state_dict().items()}
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    if shapes != _shapes(architecture):
+        raise InputError(f"{architecture.name}: the network is not this architecture's")
+    metadata = {"format": "pt", "architecture": json.dumps(architecture.to_dict())}
+    write_bytes(Path(path), save(rename(tensors, architecture, layout), metadata))
+
+
+def load_weights(
+    path: Path | str, architecture: Architecture | None = None, *, transfer: bool = False
+) -> Network:
+    """Return the network with the weights of a file: ours, timm's or torchvision's EfficientNet.
+
+    What a file does not say, the architecture must: batch norm's ``eps`` of ``efficientnet_b5`` …
+    ``b7`` is 1e-5 in timm and 1e-3 in torchvision. Networks that pad as TensorFlow does (timm's
+    ``tf_…``) compute something else with the same names, and nothing in the file says so.
+
+    Args:
+        path: of a ``.safetensors``, ``.pt`` or ``.pth`` file.
+        architecture: the network; None: as the file says.
+        transfer: for training on other images: a classifier of other classes is left as freshly
+            initialised, and the first convolution is made to take the architecture's channels.
+
+    Raises:
+        InputError: names the tensors that are missing, unknown or of a wrong shape, or what of the
+            architecture is not the file's.
+    """
+    weights = read_weights(Path(path))
+    architecture = architecture or weights.architecture
+    if architecture is None:
+        raise InputError(f"{path}: says nothing of the architecture; name the network")
+    return network_with(weights, architecture, transfer=transfer)
+
+
+def network_with(
+    weights: Weights, architecture: Architecture, *, transfer: bool = False
+) -> Network:
+    """Return the architecture's network with these weights; see :func:`load_weights`."""
+    import torch
+
+    from nas.model import Network, build
+
+    if weights.architecture is not None:
+        _check_architecture(weights.source, weights.architecture, architecture, transfer)
+    with torch.device("meta"):  # all its tensors are the file's, or those of a fresh one below
+        network = Network(architecture)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    ours = rename({name: name for name in shapes}, architecture, weights.layout)
+    tensors = {ours.get(name, name): value for name, value in weights.tensors.items()}
+    if transfer:
+        tensors |= _transferred(tensors, build(architecture).state_dict())
+    counters = [name for name in shapes if name.endswith(_COUNTER)]
+    tensors |= {name: torch.tensor(0) for name in counters if name not in tensors}
+    _check(weights.source, tensors, shapes, {name: there for there, name in ours.items()})
+    for name in tensors.keys() - set(counters):
+        tensors[name] = tensors[name].float()
+    network.load_state_dict(tensors, assign=True)
+    return network
+
+
+def _transferred(
+    tensors: Mapping[str, Tensor], fresh: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """Return what replaces tensors that are of other classes or of other channels."""
+    changed: dict[str, Tensor] = {}
+    classifier = tensors.get(_CLASSIFIER[0])
+    if classifier is not None and len(classifier) != len(fresh[_CLASSIFIER[0]]):
+        changed |= {name: fresh[name] for name in _CLASSIFIER}
+    first, channels = tensors.get(_FIRST), fresh[_FIRST].shape[1]
+    if first is not None and first.ndim == 4 and first.shape[1] != channels:
+        changed[_FIRST] = _of_channels(first, channels)
+    return changed
+
+
+def _of_channels(weight: Tensor, channels: int) -> Tensor:
+    """Return a convolution for other inputs that answers what is grey as it did before."""
+    have = weight.shape[1]
+    if channels < have:
+        return weight.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+    colours = [index % have for index in range(channels)]
+    shares = weight.new_tensor([colours.count(colour) for colour in colours])
+    return weight[:, colours] / shares[:, None, None]
+
+
+def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    import torch
+
+    from nas.model import Network
+
+    with torch.device("meta"):
+        return {n: tuple(v.shape) for n, v in Network(architecture).state_dict().items()}
+
+
+def _check(
+    source: str,
+    tensors: Mapping[str, Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    theirs: Mapping[str, str],
+) -> None:
+    wrong = [f"{theirs[name]} is missing" for name in shapes if name not in tensors]
+    wrong += [f"{name} is unknown" for name in tensors if name not in shapes]
+    wrong += [
+        f"{theirs[name]} is {list(tensors[name].shape)} and not {list(shape)}"
+        for name, shape in shapes.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    wrong += [
+        f"{theirs[name]} is {str(tensors[name].dtype).removeprefix('torch.')}"
+        for name in shapes
+        if name in tensors and not name.endswith(_COUNTER) and not tensors[name].is_floating_point()
+    ]
+    if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise InputError(f"{source}: {', '.join(wrong[:_NAMED])}{more}")
+
+
+def _check_architecture(
+    source: str, known: Architecture, architecture: Architecture, transfer: bool
+) -> None:
+    """Raise, naming what differs, if a file's network would compute something else."""
+    head = replace(architecture.head, dropout=known.head.dropout)
+    alike = replace(architecture, resolution=known.resolution, head=head)
+    if transfer:
+        alike = replace(alike, num_classes=known.num_classes, in_channels=known.in_channels)
+    if alike.key() == known.key():
+        return
+    have, wanted = asdict(known.canonical()), asdict(alike.canonical())
+    differing = [key for key in have if key != "name" and have[key] != wanted[key]]
+    raise InputError(f"{source}: the weights of a network of other {', '.join(differing)}")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not safetensors that can be read: {error}") from None
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever its parser trips over: the bytes may be anything
+        raise InputError(f"{path}: not a state dict that PyTorch reads as weights only") from None
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()
+    ):
+        raise InputError(f"{path}: not a state dict: accepted: tensors by name, nothing else")
+    return dict(found)
