@@ -78,7 +78,10 @@ def evaluate(
         if running:
             outcome = engine.next()
             running.discard(outcome.number)
-            row = _row(open_[outcome.number], outcome, objective)
+            mine = open_.get(outcome.number)
+            if mine is None:
+                continue  # the claim had expired, and another driver has finished it
+            row = _row(mine, outcome, objective)
             if study.add(row):
                 del open_[outcome.number]
                 if row.state == "finished":

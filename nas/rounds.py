@@ -63,6 +63,7 @@ class Rounds:
     def run(self, turn: int, which: Sequence[int]) -> bool:
         """Evaluate those of a round that are not yet; False where the time ended before."""
         planned = [self._planned(turn, index) for index in which]
+        self._rows |= self._study.rows()  # other drivers may have been faster
         for row in evaluate(planned, self._study, self._engine, self._objective, self._deadline):
             self._rows[row.number] = row
             if self._on_evaluation is not None:
