@@ -5,9 +5,10 @@
 
 All in one run, one after the other, with as many at once: this process; parallel processes; warm
 actors of Ray; and what one would write with Ray Tune: a function that is tuned, a class whose
-actors Tune reuses, and that class with a searcher of one's own, as a loop of one's own needs. The first evaluations, while workers start, are left out of ours (a run starts
-them once); of Tune's the whole run counts but for Ray's own start, since each ``fit`` begins anew,
-and what is left between two lengths of run is what a trial adds.
+actors Tune reuses, and that class with a searcher of one's own, as a loop of one's own needs. The
+first evaluations, while workers start, are left out of ours (a run starts them once); of Tune's
+the whole run counts but for Ray's own start, since each ``fit`` begins anew, and what is left
+between two lengths of run is what a trial adds.
 
 With --wait, evaluations that only wait so many seconds, on so many workers of a simulated cluster,
 warm: how near the rate is to the ideal one. Goals: at most 100 ms a trial; 90 % of the ideal rate.

@@ -185,8 +185,6 @@ class _Run:
         self._save()
 
         if isinstance(proxy, SupernetProxy):
-            self.state["phase"] = SUPERNET
-            self._save()
             self._phase("supernet", lambda: self._supernet(space, proxy))
         found = self._phase("search", lambda: self._search(space, proxy, starts))
         if _at_chance(found.baseline.accuracy, space.num_classes):
@@ -482,6 +480,7 @@ class _Run:
     def _phase(self, name: str, work: Callable[[], T]) -> T:
         begin = time.monotonic()
         self.state["phase"] = name
+        self._save()
         try:
             return work()
         finally:

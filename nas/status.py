@@ -18,6 +18,9 @@ from nas.files import parse_json, read_text, validate
 from nas.folder import RUN_FILE, holder
 from nas.storage import Written, census, read_study
 
+SUPERNET_STATE = "supernet/state.json"
+"""Where the proxy of that name keeps what it goes on from; importing it would take seconds."""
+
 REASONS = 5
 """So many kinds of failure are told, the most frequent first."""
 
@@ -34,17 +37,37 @@ class _Command(BaseModel):
     storage: str | None = None
 
 
+class _Supernet(BaseModel):
+    passes: int
+    batch_size: int
+    paths: int
+
+
+class _Plan(BaseModel):
+    supernet: _Supernet | None = None
+
+
 class _Run(BaseModel):
     schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
     status: Literal["running", "finished"]
     command: _Command
+    plan: _Plan | None = None
     phase: str | None = None
     phases: dict[str, _Phase] = {}
     seconds: dict[str, float]
     until: float | None = None
 
 
+class _Step(BaseModel):
+    step: int
+
+
+class _Checkpoint(BaseModel):
+    progress: _Step
+
+
 _RUN: TypeAdapter[_Run] = TypeAdapter(_Run)
+_CHECKPOINT: TypeAdapter[_Checkpoint] = TypeAdapter(_Checkpoint)
 
 
 @dataclass(frozen=True)
@@ -99,6 +122,7 @@ class Status:
         phase: the one that it is in, or was in when it stopped.
         phases: those with evaluations, in their order.
         seconds: of each phase that ended, over all sessions.
+        supernet: share of its training that is on disk; None where there is none.
         best: the best trial so far: number, architecture, flops, accuracy.
         seconds_left: of the phase at its rate, or of the time given, what is less; None: unknown.
     """
@@ -109,6 +133,7 @@ class Status:
     phase: str | None
     phases: tuple[PhaseStatus, ...]
     seconds: dict[str, float]
+    supernet: float | None
     best: dict[str, Any] | None
     seconds_left: float | None
 
@@ -157,6 +182,7 @@ def read_status(folder: Path, storage: str | None = None) -> Status:
         phase=run.phase,
         phases=tuple(phases),
         seconds=run.seconds,
+        supernet=_supernet(folder, run.plan),
         best=best,
         seconds_left=None if left is None else round(left, 1),
     )
@@ -176,7 +202,7 @@ def _phase(name: str, phase: _Phase, rows: Sequence[Written], url: str | None) -
     claimed, abandoned = (None, None) if url is None else census(url, phase.study)
     return PhaseStatus(
         name=name,
-        total=phase.total,
+        total=max(phase.total, len(rows)),  # of some phases it is estimated when they begin
         finished=states["finished"],
         stopped=states["stopped"],
         failed=states["failed"],
@@ -186,6 +212,17 @@ def _phase(name: str, phase: _Phase, rows: Sequence[Written], url: str | None) -
         per_minute=_rate([row.when for row in rows if row.when is not None]),
         failures=tuple(sorted(failures, key=lambda f: (-f.count, f.trials))[:REASONS]),
     )
+
+
+def _supernet(folder: Path, plan: _Plan | None) -> float | None:
+    if plan is None or plan.supernet is None:
+        return None
+    path = folder / SUPERNET_STATE
+    if not path.exists():
+        return 0.0
+    found = validate(_CHECKPOINT, parse_json(read_text(path), str(path)), str(path))
+    images = found.progress.step * plan.supernet.batch_size * plan.supernet.paths
+    return round(min(1.0, images / plan.supernet.passes), 3)
 
 
 def _rate(moments: Sequence[float]) -> float | None:

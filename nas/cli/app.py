@@ -227,7 +227,7 @@ def status(
     json: Json = False,
 ) -> None:
     """Say how far a run is, also while it goes on: trials, best so far, time left, failures."""
-    from nas.cli.job import show_status
+    from nas.cli.status import show_status
 
     show_status(Path(folder), storage, json=json)
 

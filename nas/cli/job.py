@@ -146,17 +146,6 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
     run_job({**known.model_dump(), **changes}, folder, json=json, quiet=quiet)
 
 
-def show_status(folder: Path, storage: str | None, *, json: bool) -> None:
-    """Print how far a run is."""
-    from nas.status import read_status
-
-    status = read_status(folder, storage)
-    if json:
-        print_json(status.to_dict())
-    else:
-        Show().status(status)
-
-
 def _finalists(count: int | None) -> int | None:
     if count is not None and not 0 <= count <= 1_000:
         raise InputError(f"finalists: {count} is not accepted: 0 (none) to 1000")

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from nas.paired import Difference
     from nas.record import Record
     from nas.run import RunResult
-    from nas.status import Status
 
 
 def print_json(data: Any) -> None:
@@ -139,38 +138,6 @@ class Show:
         for line in lines:
             if line:
                 self._out.print(escape(line), soft_wrap=True)
-
-    def status(self, status: Status) -> None:
-        """Print how far a run is."""
-        by = f" (process {status.pid})" if status.state == "running" else ""
-        phase = "" if status.phase is None or status.state == "finished" else f", {status.phase}"
-        lines = [f"{status.folder}: {status.state}{by}{phase}"]
-        for each in status.phases:
-            rest = [f"{each.finished} finished"]
-            rest += [f"{each.stopped} stopped early"] if each.stopped else []
-            rest += [f"{each.failed} failed"] if each.failed else []
-            rest += [f"{each.claimed} running"] if each.claimed else []
-            rest += [f"{each.abandoned} left by dead drivers"] if each.abandoned else []
-            rest += [f"{each.retries} retries"] if each.retries else []
-            lines.append(f"{each.name:<12}{each.done}/{each.total}: {', '.join(rest)}")
-            if each.per_minute and each.name == status.phase and status.state == "running":
-                lines.append(f"{'':<12}{each.per_minute:g} a minute")
-            for failure in each.failures:
-                trials = ", ".join(map(str, failure.trials))
-                more = ", …" if failure.count > len(failure.trials) else ""
-                lines.append(f"{'':<12}{failure.count}× {failure.reason} (trials {trials}{more})")
-        best = status.best
-        if best is not None:
-            accuracy = best["accuracy"] or {}
-            lines.append(
-                f"{'best':<12}{best['architecture']} (trial {best['number']}): "
-                f"{amount(best['flops'])} FLOPs, accuracy {accuracy.get('mean', 0):.4f} ± "
-                f"{accuracy.get('standard_error', 0):.4f}"
-            )
-        if status.seconds_left is not None:
-            lines.append(f"{'left':<12}about {status.seconds_left / 60:.1f} min of this phase")
-        for line in lines:
-            self._out.print(escape(line), soft_wrap=True)
 
     def _line(self, text: str) -> None:
         self._spoke = time.monotonic()
