@@ -7,26 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from nas.cost import METRICS, Cost
 from nas.errors import InputError
 from nas.files import parse_toml, read_text, validate
+from nas.latency import LatencyTable
 
 ACCEPTED = (
-    "terms joined by '+', each <number><K|M|G>-<flops|params|activations>, "
-    "for example 400M-flops or 400M-flops+5.5M-params"
+    "terms joined by '+', each <number><K|M|G>-<flops|params|activations> or <number>ms-latency, "
+    "for example 400M-flops or 400M-flops+15ms-latency"
 )
-LATENCY_LATER = (
-    "latency is not a limit that this version can measure; use flops, params or activations"
-)
+LATENCY = "latency_ms"
 
 _AMOUNT = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([KMG]?)"
 _TERM = re.compile(rf"{_AMOUNT}-(flops|params|activations)")
 _RANGE = re.compile(f"{_AMOUNT}-{_AMOUNT}")
-_LATENCY_TERM = re.compile(r"[0-9]+(?:\.[0-9]+)?ms-latency")
+_LATENCY_TERM = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)ms-latency")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _SYMBOLS = (("G", 10**9), ("M", 10**6), ("K", 10**3))
 
@@ -41,6 +40,9 @@ class Budget:
         params: trainable weights and biases, or None.
         activations: output elements of all convolutions, or None.
         description: free text.
+        latency_ms: milliseconds on the device of ``latencies``, or None.
+        latencies: what latency is: sums of this table. Needed where there is a limit on it, and
+            networks are to be kept within it.
     """
 
     name: str
@@ -48,26 +50,39 @@ class Budget:
     params: int | None = None
     activations: int | None = None
     description: str = ""
+    latency_ms: float | None = None
+    latencies: LatencyTable | None = None
 
     @classmethod
-    def of(cls, name: str, limits: Mapping[str, int]) -> Budget:
+    def of(cls, name: str, limits: Mapping[str, float]) -> Budget:
         """Return the budget of that name with limits by metric."""
-        return cls(name, limits.get("flops"), limits.get("params"), limits.get("activations"))
+        return cls(name, **cast(dict[str, Any], dict(limits)))
 
     def allows(self, cost: Cost) -> bool:
-        """Say whether a network of this cost is within every limit."""
-        return all(getattr(cost, metric) <= limit for metric, limit in self.limits.items())
+        """Say whether what is counted of a network is within every limit on it."""
+        return all(
+            getattr(cost, metric) <= limit
+            for metric, limit in self.limits.items()
+            if metric != LATENCY
+        )
 
     @property
-    def limits(self) -> dict[str, int]:
-        """The limits that are set, by metric."""
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by metric: whole numbers, but for ``latency_ms``."""
         return {
-            metric: getattr(self, metric) for metric in METRICS if getattr(self, metric) is not None
+            metric: getattr(self, metric)
+            for metric in (*METRICS, LATENCY)
+            if getattr(self, metric) is not None
         }
 
     def __str__(self) -> str:
         """Return the limits in the grammar of the command line, exactly."""
-        return "+".join(f"{_exact(limit)}-{metric}" for metric, limit in self.limits.items())
+        return "+".join(
+            f"{limit:.6f}".rstrip("0").rstrip(".") + "ms-latency"
+            if metric == LATENCY
+            else f"{_exact(int(limit))}-{metric}"
+            for metric, limit in self.limits.items()
+        )
 
 
 def amount(value: float) -> str:
@@ -95,17 +110,21 @@ def parse_budget(text: str) -> Budget:
     Raises:
         InputError: the text is not of that form; says what is accepted.
     """
-    limits: dict[str, int] = {}
+    limits: dict[str, float] = {}
     for term in text.split("+"):
-        if _LATENCY_TERM.fullmatch(term):
-            raise InputError(f"budget {text!r}: {term!r}: {LATENCY_LATER}")
+        latency = _LATENCY_TERM.fullmatch(term)
         match = _TERM.fullmatch(term)
-        if match is None:
+        if latency is not None:
+            metric, value = LATENCY, float(latency[1])
+            least, at_least = 1e-6, "more than 0"
+        elif match is not None:
+            number, unit, metric = match.groups()
+            value = _whole(number, unit)
+            least, at_least = 1, "at least 1"
+        else:
             raise InputError(f"budget {text!r}: {term!r} is not accepted: {ACCEPTED}")
-        number, unit, metric = match.groups()
-        value = _whole(number, unit)
-        if value < 1:
-            raise InputError(f"budget {text!r}: {term!r} is not accepted: a limit is at least 1")
+        if value < least:
+            raise InputError(f"budget {text!r}: {term!r} is not accepted: a limit is {at_least}")
         if metric in limits:
             raise InputError(f"budget {text!r}: {metric} is limited twice")
         limits[metric] = value
@@ -144,14 +163,12 @@ class _LimitsFile(BaseModel):
     flops: _Limit | None = None
     params: _Limit | None = None
     activations: _Limit | None = None
-    latency_ms: Any = None
+    latency_ms: Annotated[float, Field(ge=1e-6, le=1e9, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> _LimitsFile:
-        if self.latency_ms is not None:
-            raise ValueError(f"latency_ms: {LATENCY_LATER}")
-        if self.flops is self.params is self.activations is None:
-            raise ValueError("no limit is set; accepted: flops, params, activations")
+        if self.flops is self.params is self.activations is self.latency_ms is None:
+            raise ValueError("no limit is set; accepted: flops, params, activations, latency_ms")
         return self
 
 
@@ -173,4 +190,11 @@ def read_budget(path: Path) -> Budget:
     """
     file = validate(_ADAPTER, parse_toml(read_text(path), str(path)), str(path))
     limits = file.limits
-    return Budget(path.stem, limits.flops, limits.params, limits.activations, file.description)
+    return Budget(
+        path.stem,
+        limits.flops,
+        limits.params,
+        limits.activations,
+        file.description,
+        limits.latency_ms,
+    )

@@ -13,8 +13,6 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.budget import Budget
-from nas.cost import METRICS, Parts
 from nas.feasibility import Feasible
 from nas.space import Choices, Value
 
@@ -26,12 +24,13 @@ class Encoding:
     """A space in numbers: rows of value indices, what they cost, and how alike they are."""
 
     def __init__(self, feasible: Feasible) -> None:
-        space, budget = feasible.space, feasible.budget
+        space = feasible.space
         self.space = space
         self.names = list(space.choices)
         self.values = list(space.choices.values())
         self.counts = np.array([len(values) for values in self.values], dtype=np.intp)
-        self.limits = _limits(budget)
+        self.metrics = feasible.metrics
+        self.limits = _limits(feasible)
         self._stages: list[_StageEncoding] = []
         widths = [space.stem.width]
         first = 0
@@ -112,7 +111,7 @@ class Encoding:
     def settle(self, rows: Rows) -> tuple[Rows, Floats]:
         """Return the rows in canonical form, and the costs of each in every metric."""
         canonical = rows.copy()
-        costs = np.zeros((len(rows), len(METRICS)))
+        costs = np.zeros((len(rows), len(self.metrics)))
         widths = np.zeros(len(rows), dtype=np.intp)
         for stage in self._stages:
             widths = stage.settle(rows, widths, canonical, costs)
@@ -167,10 +166,10 @@ class _StageEncoding:
         places = np.array(list(product(*map(range, counts))), dtype=np.intp)
         self.widths: list[int] = []
         shape = (len(before), len(rows))
-        self.costs = np.zeros((*shape, len(METRICS)))
+        self.costs = np.zeros((*shape, len(feasible.metrics)))
         self.after = np.zeros(shape, dtype=np.intp)
         self.canonical = np.zeros((*shape, len(fields)), dtype=np.intp)
-        known: dict[int, tuple[Parts, int, int]] = {}
+        known: dict[int, tuple[tuple[int, ...], int, int]] = {}
         for column, width in enumerate(before):
             known.clear()
             for values, option in feasible.space.filled(index, width).items():
@@ -179,7 +178,7 @@ class _StageEncoding:
                     if option.width not in self.widths:
                         self.widths.append(option.width)
                     found = known[id(option)] = (
-                        feasible.stage_parts(index, width, option),
+                        feasible.stage_parts(index, width, option.stage),
                         self.widths.index(option.width),
                         rows[tuple(value for _, value in option.choices)],
                     )
@@ -197,8 +196,9 @@ class _StageEncoding:
         return after
 
 
-def _limits(budget: Budget) -> Floats:
-    return np.array([budget.limits.get(metric, np.inf) for metric in METRICS])
+def _limits(feasible: Feasible) -> Floats:
+    caps = feasible.caps()
+    return np.array([caps.get(metric, np.inf) for metric in feasible.metrics])
 
 
 def _code(values: Sequence[Value]) -> Floats:

@@ -9,24 +9,42 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nas.architecture import Layer, Stage, stage_layers
-from nas.budget import Budget, amount
-from nas.cost import METRICS, Cost, Parts, head_cost, measure_cost, stage_cost, stem_cost
+from nas.budget import LATENCY, Budget, amount
+from nas.cost import METRICS, head_cost, stage_cost, stem_cost
 from nas.errors import InputError
+from nas.latency import milliseconds
 from nas.space import Choices, Option, SearchSpace, Value
 
 Vector = tuple[int, ...]
 
+_NANOSECONDS = 1_000_000  # a millisecond
+
 
 class Feasible:
-    """The part of a space that is within a budget."""
+    """The part of a space that is within a budget.
+
+    Costs are whole numbers, latency in nanoseconds.
+
+    Attributes:
+        metrics: what a network costs here, in the order of :meth:`stage_parts`.
+
+    Raises:
+        InputError: there is a limit on latency, and nothing says what it is.
+    """
 
     def __init__(self, space: SearchSpace, budget: Budget) -> None:
         self.space = space
         self.budget = budget
-        self._metrics = [METRICS.index(metric) for metric in budget.limits]
-        self._limit: Vector = tuple(budget.limits.values())
+        if budget.latency_ms is not None and budget.latencies is None:
+            raise InputError(f"budget {budget.name!r}: latency needs a table of a device's")
+        self.metrics = METRICS if budget.latencies is None else (*METRICS, LATENCY)
+        self._metrics = [self.metrics.index(metric) for metric in budget.limits]
+        self._limit: Vector = tuple(
+            _whole(metric, limit) for metric, limit in budget.limits.items()
+        )
         self._sizes = self._stage_sizes()
         self._stem: Vector | None = None
         self._ends: dict[tuple[int, int], tuple[Vector, ...]] = {}
@@ -38,29 +56,42 @@ class Feasible:
 
     def check(self) -> None:
         """Raise :class:`InputError`, naming the cheapest network, if nothing fits the budget."""
-        lowest = {metric: getattr(self.cheapest(metric), metric) for metric in self.budget.limits}
-        for metric, minimum in lowest.items():
-            limit = self.budget.limits[metric]
+        lowest = {metric: self.least(metric) for metric in self.budget.limits}
+        for (metric, minimum), limit in zip(lowest.items(), self._limit, strict=True):
             if minimum > limit:
                 raise InputError(
                     f"budget {self.budget.name!r}: no network of space {self.space.name!r} at "
-                    f"{self.space.resolution} px is within {limit:,} {metric}; "
-                    f"the cheapest has {minimum:,} ({amount(minimum)})"
+                    f"{self.space.resolution} px is within {said(metric, limit)}; the cheapest "
+                    f"has {said(metric, minimum)}"
+                    + (f" ({amount(minimum)})" if metric != LATENCY else "")
                 )
         if not self._fits(self._start(), self._finish(0, self.space.stem.width)):
-            least = ", ".join(f"{value:,} {metric}" for metric, value in lowest.items())
+            least = ", ".join(said(metric, value) for metric, value in lowest.items())
             raise InputError(
                 f"budget {self.budget.name!r}: each limit can be met, but no network of space "
                 f"{self.space.name!r} at {self.space.resolution} px meets them together; the "
                 f"cheapest in each: {least}"
             )
 
-    def cheapest(self, metric: str = "flops") -> Cost:
-        """Return the cost of the network of the space with the least of one metric, exactly."""
-        only = Feasible(self.space, Budget.of(metric, {metric: 1}))
-        least = min(only._finish(0, self.space.stem.width))[0] + only._start()[0]
-        exact = Feasible(self.space, Budget.of(metric, {metric: least}))
-        return measure_cost(self.space.decode(next(iter(exact))))
+    def least(self, metric: str = "flops") -> int:
+        """Return the least of one metric that a network of the space costs, exactly."""
+        only = Feasible(
+            self.space, replace(Budget.of(metric, {metric: 1}), latencies=self.budget.latencies)
+        )
+        return min(only._finish(0, self.space.stem.width))[0] + only._start()[0]
+
+    def caps(self) -> dict[str, int]:
+        """Return the limits by metric, latency in nanoseconds."""
+        return dict(zip(self.budget.limits, self._limit, strict=True))
+
+    def over(self, choices: Choices) -> dict[str, tuple[int, int]]:
+        """Return the limits that choices exceed, by metric: what they cost, and the limit."""
+        spent = self._settle(choices)[1]
+        return {
+            metric: (cost, limit)
+            for metric, cost, limit in zip(self.budget.limits, spent, self._limit, strict=True)
+            if cost > limit
+        }
 
     def sample(self, rng: random.Random, tries: int = 64) -> dict[str, Value]:
         """Return choices within the budget.
@@ -168,17 +199,32 @@ class Feasible:
         for options in fill(0, self.space.stem.width, self._start(), 0):
             yield {name: value for option in options for name, value in option.choices}
 
-    def stage_parts(self, index: int, in_width: int, option: Option) -> Parts:
+    def stage_parts(self, index: int, in_width: int, stage: Stage | None) -> Vector:
         """Return what one way to fill stage ``index`` (from 0) costs, in every metric."""
-        if option.stage is None:
-            return Parts(0, 0, 0)
-        return stage_cost(option.stage, in_width, self._sizes[index])
+        if stage is None:
+            return tuple(0 for _ in self.metrics)
+        size = self._sizes[index]
+        parts: Vector = stage_cost(stage, in_width, size)
+        table = self.budget.latencies
+        if table is None:
+            return parts
+        return (*parts, table.stage(stage, in_width, size, self.space.activation))
 
-    def fixed_parts(self, width: int) -> Parts:
+    def fixed_parts(self, width: int) -> Vector:
         """Return what the stem and a head behind ``width`` channels cost, in every metric."""
-        empty = self.space.architecture(())
-        stem = stem_cost(empty, self.space.resolution)
-        return Parts(*map(sum, zip(stem, head_cost(empty, width, self._sizes[-1]), strict=True)))
+        return _add(self._stem_parts(), self._head_parts(width))
+
+    def _stem_parts(self) -> Vector:
+        empty, size = self.space.architecture(()), self.space.resolution
+        parts: Vector = stem_cost(empty, size)
+        table = self.budget.latencies
+        return parts if table is None else (*parts, table.stem(empty, size))
+
+    def _head_parts(self, width: int) -> Vector:
+        empty, size = self.space.architecture(()), self._sizes[-1]
+        parts: Vector = head_cost(empty, width, size)
+        table = self.budget.latencies
+        return parts if table is None else (*parts, table.head(empty, width, size))
 
     def _settle(self, choices: Choices) -> tuple[list[Option], Vector]:
         """Return what choices make of each stage, and the cost of it all."""
@@ -217,15 +263,13 @@ class Feasible:
 
     def _start(self) -> Vector:
         if self._stem is None:
-            self._stem = self._vector(stem_cost(self.space.architecture(()), self.space.resolution))
+            self._stem = self._vector(self._stem_parts())
         return self._stem
 
     def _cost(self, index: int, width: int, stage: Stage | None) -> Vector:
-        if stage is None:
-            return tuple(0 for _ in self._metrics)
-        return self._vector(stage_cost(stage, width, self._sizes[index]))
+        return self._vector(self.stage_parts(index, width, stage))
 
-    def _vector(self, parts: Parts) -> Vector:
+    def _vector(self, parts: Vector) -> Vector:
         return tuple(parts[metric] for metric in self._metrics)
 
     def _fits(self, spent: Vector, ends: tuple[Vector, ...]) -> bool:
@@ -239,8 +283,7 @@ class Feasible:
         found = self._ends.get((index, width))
         if found is None:
             if index == len(self.space.stages):
-                head = head_cost(self.space.architecture(()), width, self._sizes[index])
-                found = (self._vector(head),)
+                found = (self._vector(self._head_parts(width)),)
             else:
                 found = _least(
                     {
@@ -252,6 +295,15 @@ class Feasible:
                 )
             self._ends[index, width] = found
         return found
+
+
+def said(metric: str, value: int) -> str:
+    """Return a cost, or a limit on one, in words."""
+    return f"{milliseconds(value)} latency" if metric == LATENCY else f"{value:,} {metric}"
+
+
+def _whole(metric: str, limit: float) -> int:
+    return int(limit * _NANOSECONDS) if metric == LATENCY else int(limit)
 
 
 def _add(a: Vector, b: Vector) -> Vector:

@@ -20,6 +20,9 @@ from nas.files import parse_json, read_text, sha256, validate, write_json
 from nas.plan import Plan
 
 RUN_FILE = "run.json"
+LATENCY_FILE = "latency.json"
+"""The latencies that the budget means: there before the run's own file, which has their hash."""
+
 SCHEMA = "nas-search-run/1"
 FAMILY = "family"
 
@@ -125,7 +128,11 @@ def read_own(folder: Path, name: str, adapter: TypeAdapter[T]) -> T | None:
     if path.exists():
         before = validate(adapter, parse_json(read_text(path), str(path)), str(path))
     else:
-        foreign = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        foreign = [
+            p.name
+            for p in folder.iterdir()
+            if not p.name.startswith(".") and p.name != LATENCY_FILE
+        ]
         if foreign:
             raise InputError(
                 f"{folder}: holds {sorted(foreign)[0]!r} but no {name}: not a run's "

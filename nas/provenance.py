@@ -37,6 +37,7 @@ def identity(
         if proxy is None or trains(settings.proxy_name)
         else description(proxy),
         "grid_proxy": settings.grid_proxy,
+        **_latencies(settings),
         "objective": settings.objective,
         "sampler": settings.sampler,
         "seed": settings.seed,
@@ -112,6 +113,11 @@ def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict
         "sampler": settings.sampler,
         "seed": settings.seed,
     }
+
+
+def _latencies(settings: Settings) -> dict[str, Any]:
+    table = settings.budget.latencies
+    return {} if table is None else {"latency": table.fingerprint()}
 
 
 def corrected(proxy: Any, best: Architecture) -> dict[str, Any]:

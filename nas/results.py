@@ -15,6 +15,7 @@ from nas.files import write_json
 from nas.finalists import Finals
 from nas.folder import FAMILY
 from nas.grid import GridResult
+from nas.latency import LatencyTable
 from nas.record import Record
 from nas.scaling import family
 from nas.search import SearchResult
@@ -27,14 +28,16 @@ def write_found(
     provenance: dict[str, Any],
     test: Accuracy | None,
     more: dict[str, Any],
+    latencies: LatencyTable | None = None,
 ) -> tuple[Record, tuple[Record, ...]]:
     """Write ``front.json`` and ``baseline.json``; return the baseline and the front.
 
-    The baseline's provenance has ``test`` and whatever ``more`` says of it.
+    The baseline's provenance has ``test`` and whatever ``more`` says of it. With ``latencies`` all
+    say what theirs is.
     """
-    front = tuple(_record(trial, provenance) for trial in found.front)
+    front = tuple(_record(trial, provenance, latencies) for trial in found.front)
     tested = {"test": None if test is None else test.to_dict()}
-    baseline = _record(found.baseline, {**provenance, **tested, **more})
+    baseline = _record(found.baseline, {**provenance, **tested, **more}, latencies)
     write_json(folder / "front.json", {"points": [record.to_dict() for record in front]})
     write_json(folder / "baseline.json", baseline.to_dict())
     return baseline, front
@@ -85,10 +88,12 @@ def write_finals(folder: Path, finals: Finals | None, test: Contest | None) -> N
     write_json(path, {**finals.to_dict(), "test": tested})
 
 
-def _record(trial: Trial, provenance: dict[str, Any]) -> Record:
-    return Record(
-        trial.architecture,
-        trial.cost,
-        trial.accuracy,
-        {"trial": trial.number, "choices": dict(trial.choices), **provenance},
-    )
+def _record(trial: Trial, provenance: dict[str, Any], latencies: LatencyTable | None) -> Record:
+    origin = {"trial": trial.number, "choices": dict(trial.choices), **provenance}
+    if latencies is not None:
+        origin["latency"] = {
+            "nanoseconds": latencies.of(trial.architecture),
+            "setting": asdict(latencies.setting),
+            "table": latencies.fingerprint(),
+        }
+    return Record(trial.architecture, trial.cost, trial.accuracy, origin)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
+from nas.budget import Budget
 from nas.check import Check, check, sample
 from nas.coefficients import View, candidates, reference_point, spread
 from nas.contest import Contest, contest
@@ -21,8 +22,9 @@ from nas.errors import InputError
 from nas.feasibility import Feasible
 from nas.files import digest
 from nas.finalists import Finals, entrants, finalists, finals
-from nas.folder import check_identity, hashes, locked, read_before, save_state
+from nas.folder import LATENCY_FILE, check_identity, hashes, locked, read_before, save_state
 from nas.grid import GridResult, grid_search
+from nas.latency import TableFile, milliseconds, write_table
 from nas.loading import jobs_that_fit, load_data
 from nas.objective import make_objective
 from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, make_plan, time_for
@@ -81,7 +83,10 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         nas.search.SearchFailed: too many failures, or nothing finished.
     """
     start = time.monotonic()
-    Feasible(settings.space, settings.budget).check()
+    if settings.budget.latency_ms is None:
+        Feasible(settings.space, settings.budget).check()
+    elif settings.latency is None:
+        raise InputError(f"budget {settings.budget.name!r}: latency needs a device or a table")
     make_sampler(settings.sampler)
     make_objective(settings.objective, settings.budget)
     check_proxy(settings.proxy_name)
@@ -146,6 +151,9 @@ class _Run:
         space = settings.space
         if searched is not None:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
+        if settings.budget.latency_ms is not None:
+            settings = self.settings = replace(settings, budget=self._timed(space))
+            Feasible(space, settings.budget).check()
         plan = None if before is None else before.plan
         if data is not None and plan is None:
             plan = self._agreed(make_plan(settings, data, space, self.jobs), space, searched)
@@ -182,6 +190,9 @@ class _Run:
         Proposer(space, settings.budget, make_sampler(settings.sampler), settings.seed, starts)
         if settings.storage is not None:
             Study(settings.storage, self._study_name("search"), {}).close()
+        table = settings.budget.latencies
+        if table is not None:
+            write_table(self.folder / LATENCY_FILE, table)
         self._save()
 
         if isinstance(proxy, SupernetProxy):
@@ -200,7 +211,7 @@ class _Run:
             found = replace(found, baseline=finals.baseline)
         best = found.baseline.architecture
         more = corrected(proxy, best) | final(finals)
-        baseline, front = write_found(self.folder, found, origin, None, more)
+        baseline, front = write_found(self.folder, found, origin, None, more, table)
         write_finals(self.folder, finals, None)
         trust = None
         if settings.checks and trainer is not None:
@@ -213,9 +224,10 @@ class _Run:
         if searched is not None and trainer is not None:
             test = self._phase("test", lambda: self._test(best, searched, trainer))
             tested = None if test is None else test.entries[0].accuracy
-            baseline, front = write_found(self.folder, found, origin, tested, more)
+            baseline, front = write_found(self.folder, found, origin, tested, more, table)
             write_finals(self.folder, finals, test)
         members = write_family(self.folder, baseline, grid)
+        self._time_whole(best)
         self.state |= {
             "status": "finished",
             "trials": {state: found.count(state) for state in ("finished", "stopped", "failed")},
@@ -246,6 +258,38 @@ class _Run:
         if self.cluster is None:  # Ray has a place of its own for what processes share
             self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data
+
+    def _timed(self, space: SearchSpace) -> Budget:
+        """Return the budget with the latencies that it means; a run keeps those that it began with.
+
+        Raises:
+            InputError: they cannot be measured, or do not have all blocks of the space.
+        """
+        path = self.folder / LATENCY_FILE
+        source = self.settings.latency
+        assert source is not None
+        if path.exists() and not isinstance(source, TableFile):
+            table = TableFile(path).table(space)
+        else:
+            table = source.table(space, self.progress)
+            if table.check is not None:
+                self._note(f"latency: {table.setting}; {table.check}")
+        return replace(self.settings.budget, latencies=table)
+
+    def _time_whole(self, baseline: Architecture) -> None:
+        """Say what the baseline takes end to end, beside the sum that the budget held."""
+        table, source = self.settings.budget.latencies, self.settings.latency
+        if table is None or source is None:
+            return
+        own = table.of(baseline)
+        whole = source.whole(baseline)
+        self.state["latency"] = {"sum": own, "whole": None if whole is None else asdict(whole)}
+        if whole is not None:
+            self._note(
+                f"latency of the baseline: {milliseconds(own)} by the table, end to end "
+                f"{milliseconds(whole.median)} ({milliseconds(whole.low)} to "
+                f"{milliseconds(whole.high)})"
+            )
 
     def _agreed(self, plan: Plan, space: SearchSpace, data: ImageData | None) -> Plan:
         """Return the plan of the first of all drivers that share a storage."""

@@ -30,7 +30,7 @@ from nas.cost import Cost, measure_cost
 from nas.engines.local import local_engine
 from nas.engines.task import Engine, Outcome, Task
 from nas.errors import InputError
-from nas.feasibility import Feasible
+from nas.feasibility import Feasible, said
 from nas.objective import Objective, make_objective, pareto_front, ranked
 from nas.proxies.protocol import Proxy
 from nas.samplers import DEFAULT, Sampler, make_sampler
@@ -186,12 +186,11 @@ class Proposer:
         for architecture in start:
             choices = space.encode(architecture)
             decoded = space.decode(choices)
-            cost = measure_cost(decoded)
-            if not budget.allows(cost):
+            exceeded = self._feasible.over(choices)
+            if exceeded:
                 over = ", ".join(
-                    f"{getattr(cost, metric):,} {metric} of {limit:,}"
-                    for metric, limit in budget.limits.items()
-                    if getattr(cost, metric) > limit
+                    f"{said(metric, cost)} of {said(metric, limit).partition(' ')[0]}"
+                    for metric, (cost, limit) in exceeded.items()
                 )
                 raise InputError(
                     f"start {architecture.name!r}: over budget {budget.name!r}: {over}"

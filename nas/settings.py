@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.files import slug
+from nas.latency import LatencyTable, Timing
+from nas.progress import Progress
 from nas.proxies.catalogue import default_proxy, trains
 from nas.samplers import DEFAULT
 from nas.space import SearchSpace
@@ -16,6 +18,16 @@ from nas.space import SearchSpace
 TRIALS = 30
 QUICK_TRIALS = 300
 FINALISTS = 3
+
+
+class LatencySource(Protocol):
+    """Says what latency is."""
+
+    def table(self, space: SearchSpace, progress: Progress | None = None) -> LatencyTable:
+        """Return a table that has all blocks of a space."""
+
+    def whole(self, network: Architecture) -> Timing | None:
+        """Return what a whole network takes, end to end; None where that device is not here."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Settings:
     reference: Architecture | None = None
     """What the finalists are compared with; None: EfficientNet-B0."""
     check: bool = True
+    latency: LatencySource | None = None
+    """Where a limit on latency has its latencies from."""
     command: dict[str, Any] = field(default_factory=dict)
     """The command line's own words, to be given again on resuming."""
 

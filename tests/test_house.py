@@ -21,7 +21,7 @@ LAYERS = (
     ("files",),
     ("accuracy", "architecture", "ranking", "paired", "convolution", "threads"),
     ("space", "model", "weight_names"),
-    ("cost", "space_file", "table", "weights"),
+    ("cost", "space_file", "table", "weights", "latency"),
     ("budget", "trial", "scaling", "record", "difference"),
     ("feasibility", "objective", "catalogue", "coefficients", "predictor", "draw"),
     ("data", "importing", "fitting"),
@@ -39,6 +39,7 @@ LAYERS = (
     ("report",),
     ("discovery",),
     ("export",),
+    ("timing",),
     ("",),  # nas/__init__.py: the public API, nothing else
     ("cli",),
     ("__main__",),

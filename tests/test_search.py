@@ -229,7 +229,7 @@ def test_a_study_opens_with_optuna(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_only_new_networks_within_the_budget_are_evaluated(sampler: str) -> None:
-    budget = Budget("tight", flops=Feasible(TINY, LOOSE).cheapest().flops * 2, params=6_000)
+    budget = Budget("tight", flops=Feasible(TINY, LOOSE).least() * 2, params=6_000)
     rejected = sum(
         not budget.allows(measure_cost(TINY.decode(TINY.sample(random.Random(i)))))
         for i in range(50)
@@ -247,7 +247,7 @@ def test_only_new_networks_within_the_budget_are_evaluated(sampler: str) -> None
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_small_rest_of_a_space_is_exhausted(sampler: str, jobs: int) -> None:
-    cheapest = Feasible(TINY, LOOSE).cheapest().flops
+    cheapest = Feasible(TINY, LOOSE).least()
     budget = Budget("tiny", flops=cheapest * 5 // 4)
     feasible = {TINY.decode(choices).key() for choices in Feasible(TINY, budget)}
     assert 3 < len(feasible) < 60
@@ -262,7 +262,7 @@ def test_a_small_rest_of_a_space_is_exhausted(sampler: str, jobs: int) -> None:
 
 @pytest.mark.parametrize("space", [TINY, EFFICIENTNET], ids=["tiny", "efficientnet"])
 def test_a_budget_of_the_cheapest_network_finds_it(space: SearchSpace) -> None:
-    cheapest = Feasible(space, LOOSE).cheapest().flops
+    cheapest = Feasible(space, LOOSE).least()
     proxy = Instant()
     result = search(space, Budget("exact", flops=cheapest), proxy, trials=3)
     assert result.exhausted
@@ -594,7 +594,7 @@ def test_proposals_depend_on_history_and_number_alone() -> None:
 
 @pytest.mark.parametrize("space", [TINY, EFFICIENTNET], ids=["tiny", "efficientnet"])
 def test_tight_budgets_are_no_hindrance(space: SearchSpace) -> None:
-    limit = int(Feasible(space, LOOSE).cheapest().flops * (1.5 if space is TINY else 1.08))
+    limit = int(Feasible(space, LOOSE).least() * (1.5 if space is TINY else 1.08))
     budget = Budget("tight", flops=limit)
     proposer = Proposer(space, budget, make_sampler("random"), 0)
     seen: set[str] = set()
@@ -608,7 +608,7 @@ def test_tight_budgets_are_no_hindrance(space: SearchSpace) -> None:
 
 
 def test_the_last_networks_of_a_space_are_the_same_for_a_proposer_that_comes_late() -> None:
-    budget = Budget("few", flops=int(Feasible(TINY, LOOSE).cheapest().flops * 1.3))
+    budget = Budget("few", flops=int(Feasible(TINY, LOOSE).least() * 1.3))
     along = Proposer(TINY, budget, make_sampler("random"), 0)
     seen: set[str] = set()
     number = 0

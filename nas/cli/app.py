@@ -82,6 +82,21 @@ GpusPerTrial = Annotated[
     float | None,
     typer.Option("--gpus-per-trial", metavar="X", help="With ray; 0.25, say. Default 1 on cuda."),
 ]
+LatencyTable_ = Annotated[
+    str | None,
+    typer.Option(
+        "--latency-table",
+        metavar="FILE",
+        help="With a limit on latency: of another device; default: measured here.",
+    ),
+]
+LatencyBackend = Annotated[
+    str | None,
+    typer.Option("--latency-backend", metavar="pytorch|onnxruntime", help="Default pytorch."),
+]
+LatencyBatch = Annotated[
+    int | None, typer.Option("--latency-batch", metavar="N", help="Images at once. Default 1.")
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Seeds = Annotated[int, typer.Option(metavar="N", help="Trainings of each.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
@@ -124,6 +139,9 @@ def main_job(
         str | None, typer.Option(metavar="DIR", help="Default: results/<space>-<budget>.")
     ] = None,
     device: Device = None,
+    latency_table: LatencyTable_ = None,
+    latency_backend: LatencyBackend = None,
+    latency_batch: LatencyBatch = None,
     start: Annotated[
         list[str] | None, typer.Option(metavar="ARCH", help="Evaluated first; may be repeated.")
     ] = None,
@@ -173,6 +191,9 @@ def main_job(
         "gpus_per_trial": gpus_per_trial,
         "storage": storage,
         "device": device,
+        "latency_table": latency_table,
+        "latency_backend": latency_backend,
+        "latency_batch": latency_batch,
         "start": start or [],
         "scale": not no_scale,
         "finalists": finalists,
@@ -230,6 +251,42 @@ def status(
     from nas.cli.status import show_status
 
     show_status(Path(folder), storage, json=json)
+
+
+@app.command()
+def latency(
+    space: Space = "efficientnet",
+    resolution: Resolution = None,
+    classes: Annotated[int | None, typer.Option(metavar="N", help="Default: the space's.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="pytorch|onnxruntime", help="Default pytorch.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Default 1.")] = None,
+    device: Device = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what is remembered.")
+    ] = False,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="For --latency-table, on other machines.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how long the blocks of a space take here, for budgets such as 20ms-latency."""
+    from nas.cli.latency import show_latency
+
+    show_latency(
+        space,
+        resolution=resolution,
+        classes=classes,
+        backend=backend,
+        device=device,
+        batch=batch,
+        again=again,
+        out=None if out is None else Path(out),
+        json=json,
+        quiet=quiet,
+    )
 
 
 def _listing(name: str, doc: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from nas.catalogue import load_architecture, load_budget, load_space
+from nas.cli.latency import latency_source
 from nas.cli.options import check_device, duration, kept, positive
 from nas.cli.show import Show, contest_table, family_table, front_table, grid_table, print_json
 from nas.database import without_password
@@ -37,6 +38,9 @@ class _Command(BaseModel):
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     storage: str | None
+    latency_table: str | None = None
+    latency_backend: str | None = None
+    latency_batch: int | None = None
     device: str | None
     start: list[str]
     scale: bool
@@ -63,9 +67,10 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
             )
         space = replace(space, resolution=command["resolution"])
     reference, storage = command["reference"], command["storage"]
+    budget = load_budget(command["budget"])
     settings = Settings(
         space=space,
-        budget=load_budget(command["budget"]),
+        budget=budget,
         data=command["data"],
         proxy=command["proxy"],
         grid_proxy=command["grid_proxy"],
@@ -87,6 +92,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         finalists=_finalists(command["finalists"]),
         reference=None if reference is None else load_architecture(reference),
         check=command["check"],
+        latency=latency_source(command, budget),
         # run.json remembers the command, and no password.
         command=command | {"storage": None if storage is None else without_password(storage)},
     )

@@ -26,6 +26,7 @@ from rich.table import Table
 from nas.budget import amount
 from nas.cost import measure_cost
 from nas.files import to_json
+from nas.latency import milliseconds
 
 if TYPE_CHECKING:
     from nas.accuracy import Accuracy
@@ -237,7 +238,9 @@ def front_table(result: RunResult) -> Table:
         title=f"Front of {len(search.trials)} trials ({search.count('finished')} finished, "
         f"{search.count('stopped')} stopped early, {search.count('failed')} failed)"
     )
-    for heading in ("architecture", "FLOPs", "params", "accuracy", "loss"):
+    timed = any("latency" in record.provenance for record in result.front)
+    latency = ("latency",) if timed else ()
+    for heading in ("architecture", "FLOPs", "params", *latency, "accuracy", "loss"):
         table.add_column(heading, justify="left" if heading == "architecture" else "right")
     for record in result.front:
         accuracy = record.accuracy
@@ -247,6 +250,7 @@ def front_table(result: RunResult) -> Table:
             escape(record.architecture.name) + (" *" if best else ""),
             amount(record.cost.flops),
             amount(record.cost.params),
+            *([milliseconds(record.provenance["latency"]["nanoseconds"])] if timed else []),
             f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}",
             "" if accuracy.loss is None else f"{accuracy.loss:.4f}",
             style="bold" if best else "",
