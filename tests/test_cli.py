@@ -229,7 +229,7 @@ def refused(arguments: list[str], capsys: Captured, named: list[str]) -> None:
         (["--budget", "nan-flops"], ["'nan-flops'"]),
         (["--budget", "400M-flops+"], ["'400M-flops+'"]),
         (["--budget", ""], ["budget ''"]),
-        (["--budget", "5ms-latency"], ["latency"]),
+        (["--budget", "5s-latency"], ["5s-latency", "ms-latency"]),
         (["--budget", "none.toml"], ["none.toml: no such file"]),
         (["--budget", "1K-flops"], ["1K-flops", "cheapest"]),
         (["--budget", "400M-flops", "--space", "efficient"], ["'efficient'", "efficientnet"]),
@@ -342,7 +342,7 @@ def test_a_wrong_space_is_one_line(
         ('schema = "nas-search-budget/1"\n[limits]\nflops = 0\n', "limits.flops"),
         ('schema = "nas-search-budget/1"\n[limits]\n', "no limit is set"),
         ('schema = "nas-search-budget/1"\n[limits]\nflop = 5\n', "limits.flop: unknown key"),
-        ('schema = "nas-search-budget/1"\n[limits]\nlatency_ms = 5\n', "latency"),
+        ('schema = "nas-search-budget/1"\n[limits]\nlatency_ms = 0\n', "latency"),
     ],
 )
 def test_a_wrong_budget_is_one_line(
