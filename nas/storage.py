@@ -70,12 +70,13 @@ class Study:
         for key, (low, high) in (ranges or {}).items():
             self._distributions[key] = optuna.distributions.FloatDistribution(low, high)
         try:
-            self._study = optuna.create_study(
-                storage=_storage(location),
-                study_name=name,
-                direction="maximize",
-                load_if_exists=True,
-            )
+            storage = _storage(location)
+            try:  # a journal grows by each attempt to create what is there
+                self._study = optuna.load_study(study_name=name, storage=storage)
+            except KeyError:
+                self._study = optuna.create_study(
+                    storage=storage, study_name=name, direction="maximize", load_if_exists=True
+                )
             trials = self._study.get_trials(deepcopy=False)
         except Exception as error:
             raise self._unusable("opened", error) from error

@@ -37,6 +37,7 @@ LAYERS = (
     ("run",),
     ("report",),
     ("discovery",),
+    ("verification",),
     ("export",),
     ("",),  # nas/__init__.py: the public API, nothing else
     ("cli",),
