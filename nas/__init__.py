@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nas.data import ImageData, load_images
     from nas.draw import draw_networks
     from nas.fidelity import Fidelity, measure_fidelity
-    from nas.model import Network, build
+    from nas.model import Backbone, Network, build
     from nas.proxies.supernet import SupernetProxy
     from nas.proxies.supernet_training import SupernetSettings
     from nas.proxies.training import TrainingProxy, TrainingSettings
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Accuracy",
     "Architecture",
+    "Backbone",
     "Budget",
     "Coefficients",
     "Cost",
@@ -78,6 +79,7 @@ __all__ = [
 ]
 
 _LATE = {
+    "Backbone": "nas.model",
     "Fidelity": "nas.fidelity",
     "ImageData": "nas.data",
     "Network": "nas.model",

@@ -66,6 +66,13 @@ class Accuracy:
         }
 
 
+def at_chance(accuracy: Accuracy | None, classes: int) -> bool:
+    """Say whether a measured accuracy is within two standard errors of guessing."""
+    if accuracy is None or accuracy.predicted:
+        return False
+    return accuracy.mean - 2 * accuracy.standard_error <= 1 / classes
+
+
 def pooled(accuracies: list[Accuracy]) -> Accuracy:
     """Return several measurements of one network as one: means, all seeds, the error of the mean.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import platform
 import subprocess
@@ -16,8 +17,9 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from nas._version import __version__
 from nas.errors import InputError
-from nas.files import parse_json, read_text, sha256, validate, write_json
+from nas.files import digest, parse_json, read_text, sha256, to_json, validate, write_json
 from nas.plan import Plan
+from nas.storage import JOURNAL
 
 RUN_FILE = "run.json"
 LATENCY_FILE = "latency.json"
@@ -25,6 +27,8 @@ LATENCY_FILE = "latency.json"
 
 SCHEMA = "nas-search-run/1"
 FAMILY = "family"
+SEAL = "sha256"
+"""The last key of a finished document: the SHA-256 of its text without that key."""
 
 T = TypeVar("T")
 
@@ -154,20 +158,41 @@ def check_identity(folder: Path, before: dict[str, Any], identity: dict[str, Any
         )
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every result of a run, by path in the folder.
+def study_name(study: str, phase: str, identity: dict[str, Any], *more: str) -> str:
+    """Return what a phase's study is called, given how all those of a run begin.
 
-    Not of its own file, nor of what a proxy keeps there to go on from.
+    ``more`` is what else its rows belong to: other networks are another study.
     """
-    found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
+    return f"{study}-{phase}-{digest([identity, *more])[:10]}"
+
+
+def hashes(folder: Path, *names: str) -> dict[str, str]:
+    """Return the SHA-256 of each of these files that is there, by path in the folder.
+
+    Without names, of every result of a run and of its study; not of its own file, nor of what a
+    proxy keeps there to go on from.
+    """
+    found = [folder / name for name in names]
+    if not names:
+        found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
+        found.append(folder / JOURNAL)
     return {
-        path.relative_to(folder).as_posix(): sha256(path) for path in found if path.name != RUN_FILE
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in found
+        if path.name != RUN_FILE and path.is_file()
     }
 
 
+def sealed(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a finished document with its :data:`SEAL`, by which any change of it is found."""
+    rest = {key: value for key, value in document.items() if key != SEAL}
+    return {**rest, SEAL: hashlib.sha256(to_json(rest).encode()).hexdigest()}
+
+
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``run.json``, whole or not at all."""
-    write_json(folder / RUN_FILE, state)
+    """Write ``run.json``, whole or not at all; that of a finished run is sealed."""
+    finished = state["status"] == "finished"
+    write_json(folder / RUN_FILE, sealed(state) if finished else state)
 
 
 def environment() -> dict[str, Any]:

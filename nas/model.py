@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from nas.architecture import Activation, Architecture, Layer, Norm
+from nas.errors import InputError
 
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "relu": partial(nn.ReLU, inplace=True),
@@ -201,17 +203,7 @@ class Network(nn.Module):
         super().__init__()
         layers = architecture.layers()
         self.stem = stem(architecture)
-        self.blocks = nn.Sequential(
-            *(
-                block(
-                    layer,
-                    architecture.activation,
-                    architecture.norm,
-                    stochastic_depth * index / max(1, len(layers)),
-                )
-                for index, layer in enumerate(layers)
-            )
-        )
+        self.blocks = nn.Sequential(*_blocks(architecture, stochastic_depth))
         last_width = layers[-1].width if layers else architecture.stem.width
         self.head = head(architecture, last_width)
 
@@ -221,9 +213,124 @@ class Network(nn.Module):
         return logits
 
 
+PYRAMID = (4, 32)
+"""From which stride to which detection and segmentation use feature maps, as a rule."""
+
+
+class Backbone(nn.Module):
+    """An architecture as a feature pyramid: the last map of each stride, and no head.
+
+    The modules are named as in :class:`Network`, whose state dict it loads as it is: what it has no
+    part for, the head and blocks after the last map, is left out. Nothing else may be missing.
+
+    Attributes:
+        strides: of the maps, in pixels of the image, rising.
+        channels: of the maps.
+
+    Args:
+        architecture: what to build.
+        strides: which maps; None: those from 4 to 32 that there are, or else the last one.
+        stochastic_depth: drop probability of the architecture's last block.
+
+    Raises:
+        InputError: no strides, or the architecture has no map of one; names those it has.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        strides: Sequence[int] | None = None,
+        stochastic_depth: float = 0.0,
+    ) -> None:
+        super().__init__()
+        layers = architecture.layers()
+        # Where the last map of each stride is: after so many blocks, with so many channels.
+        last = {architecture.stem.stride: (0, architecture.stem.width)}
+        stride = architecture.stem.stride
+        for count, layer in enumerate(layers, 1):
+            stride *= layer.stride
+            last[stride] = (count, layer.width)
+        if strides is None:
+            strides = [one for one in last if PYRAMID[0] <= one <= PYRAMID[1]] or [max(last)]
+        missing = [one for one in strides if one not in last]
+        if missing or not strides:
+            raise InputError(
+                f"strides: {list(strides)} is not accepted: {architecture.name} has "
+                f"{', '.join(map(str, last))}"
+            )
+        self.strides = tuple(sorted(set(strides)))
+        self.channels = tuple(last[one][1] for one in self.strides)
+        self._ends = tuple(last[one][0] for one in self.strides)
+        self._left_out = ("head.", *(f"blocks.{i}." for i in range(self._ends[-1], len(layers))))
+        self.stem = stem(architecture)
+        self.blocks = nn.Sequential(*_blocks(architecture, stochastic_depth)[: self._ends[-1]])
+        nn.Module.register_load_state_dict_pre_hook(self, _leave_out)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Map images (batch, in_channels, h, w) of any size to the maps, the largest first.
+
+        Each is (batch, channels, ceil(h / stride), ceil(w / stride)).
+        """
+        x = self.stem(x)
+        maps = [x] if self._ends[0] == 0 else []
+        for count, module in enumerate(self.blocks, 1):
+            x = module(x)
+            if count in self._ends:
+                maps.append(x)
+        return maps
+
+
+def _leave_out(module: Backbone, tensors: dict[str, Any], prefix: str, *_: object) -> None:
+    """Drop from a state dict that is being loaded what a backbone has no part for."""
+    left_out = tuple(prefix + name for name in module._left_out)
+    for name in [name for name in tensors if name.startswith(left_out)]:
+        del tensors[name]
+
+
+def _blocks(architecture: Architecture, stochastic_depth: float) -> list[nn.Module]:
+    """Return the module of each layer; the drop probability rises linearly from 0."""
+    layers = architecture.layers()
+    return [
+        block(
+            layer,
+            architecture.activation,
+            architecture.norm,
+            stochastic_depth * index / max(1, len(layers)),
+        )
+        for index, layer in enumerate(layers)
+    ]
+
+
+@overload
 def build(
-    architecture: Architecture, *, stochastic_depth: float = 0.0, zero_init_residual: bool = False
-) -> Network:
+    architecture: Architecture,
+    *,
+    stochastic_depth: float = ...,
+    zero_init_residual: bool = ...,
+    features_only: Literal[False] = ...,
+) -> Network: ...
+
+
+@overload
+def build(
+    architecture: Architecture,
+    *,
+    stochastic_depth: float = ...,
+    zero_init_residual: bool = ...,
+    features_only: Literal[True],
+    strides: Sequence[int] | None = ...,
+) -> Backbone: ...
+
+
+def build(
+    architecture: Architecture,
+    *,
+    stochastic_depth: float = 0.0,
+    zero_init_residual: bool = False,
+    features_only: bool = False,
+    strides: Sequence[int] | None = None,
+) -> Network | Backbone:
     """Return the network of an architecture with freshly initialised weights.
 
     Modules and initialisation are those of torchvision's EfficientNet: convolutions normal with
@@ -236,8 +343,19 @@ def build(
         stochastic_depth: drop probability of the last block, rising linearly from 0.
         zero_init_residual: start every residual branch at zero (Goyal et al. 2017, section 5.1),
             which helps trainings of few steps most.
+        features_only: return the feature pyramid instead, for detection and segmentation.
+        strides: of its maps; see :class:`Backbone`.
+
+    Raises:
+        InputError: the architecture has no map of such a stride, or there is to be none.
     """
-    network = Network(architecture, stochastic_depth=stochastic_depth)
+    network: Network | Backbone
+    if features_only:
+        network = Backbone(architecture, strides=strides, stochastic_depth=stochastic_depth)
+    elif strides is not None:
+        raise InputError("strides: not accepted without features_only")
+    else:
+        network = Network(architecture, stochastic_depth=stochastic_depth)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -12,7 +12,6 @@ from nas.architecture import Architecture
 from nas.cost import CONVENTION
 from nas.data import ImageData
 from nas.files import digest, slug
-from nas.finalists import Finals
 from nas.folder import SCHEMA, Before, environment
 from nas.plan import Plan
 from nas.proxies.catalogue import trains
@@ -127,16 +126,16 @@ def corrected(proxy: Any, best: Architecture) -> dict[str, Any]:
     return {"corrected": proxy.corrected(best).to_dict(), "nearest": proxy.nearest(best)}
 
 
-def final(finals: Finals | None) -> dict[str, Any]:
-    """Return what the finals say of the network that was chosen."""
-    if finals is None or finals.chosen is None:
+def final(finals: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what the finals (``finalists.json``) say of the network that was chosen."""
+    if finals is None or finals["chosen"] is None:
         return {}
-    data = finals.to_dict()
+    chosen = next(entry for entry in finals["entries"] if entry["name"] == finals["chosen"])
     return {
         "finals": {
-            **{key: data["entries"][finals.chosen][key] for key in ("accuracy", "difference")},
-            "reference": data["reference"],
-            "tied": data["tied"],
+            **{key: chosen[key] for key in ("accuracy", "difference")},
+            "reference": finals["reference"],
+            "tied": finals["tied"],
         }
     }
 

@@ -17,7 +17,7 @@ from nas.folder import FAMILY
 from nas.grid import GridResult
 from nas.latency import LatencyTable
 from nas.record import Record
-from nas.scaling import family
+from nas.scaling import Coefficients, family
 from nas.search import SearchResult
 from nas.trial import Trial
 
@@ -35,9 +35,9 @@ def write_found(
     The baseline's provenance has ``test`` and whatever ``more`` says of it. With ``latencies`` all
     say what theirs is.
     """
-    front = tuple(_record(trial, provenance, latencies) for trial in found.front)
+    front = tuple(record_of(trial, provenance, latencies) for trial in found.front)
     tested = {"test": None if test is None else test.to_dict()}
-    baseline = _record(found.baseline, {**provenance, **tested, **more}, latencies)
+    baseline = record_of(found.baseline, {**provenance, **tested, **more}, latencies)
     write_json(folder / "front.json", {"points": [record.to_dict() for record in front]})
     write_json(folder / "baseline.json", baseline.to_dict())
     return baseline, front
@@ -54,7 +54,15 @@ def write_family(folder: Path, baseline: Record, grid: GridResult | None) -> tup
         with suppress(OSError):
             (folder / FAMILY).rmdir()
         return ()
-    coefficients = grid.chosen.point.coefficients
+    members = family_of(baseline, grid.chosen.point.coefficients)
+    write_json(folder / "coefficients.json", grid.to_dict())
+    for member in members:
+        write_json(folder / FAMILY / f"{member.architecture.name}.json", member.to_dict())
+    return members
+
+
+def family_of(baseline: Record, coefficients: Coefficients) -> tuple[Record, ...]:
+    """Return b0 … b7 as their files hold them."""
     b0 = replace(baseline, architecture=replace(baseline.architecture, name="b0"))
 
     def scaled(phi: int, network: Architecture) -> Record:
@@ -68,11 +76,7 @@ def write_family(folder: Path, baseline: Record, grid: GridResult | None) -> tup
         return Record(network, measure_cost(network), None, provenance)
 
     networks = family(b0.architecture, coefficients)
-    members = (b0, *(scaled(phi, network) for phi, network in enumerate(networks) if phi > 0))
-    write_json(folder / "coefficients.json", grid.to_dict())
-    for member in members:
-        write_json(folder / FAMILY / f"{member.architecture.name}.json", member.to_dict())
-    return members
+    return (b0, *(scaled(phi, network) for phi, network in enumerate(networks) if phi > 0))
 
 
 def write_finals(folder: Path, finals: Finals | None, test: Contest | None) -> None:
@@ -84,11 +88,18 @@ def write_finals(folder: Path, finals: Finals | None, test: Contest | None) -> N
     if finals is None:
         path.unlink(missing_ok=True)
         return
-    tested = None if test is None else test.to_dict(against=len(test.entries) - 1)
-    write_json(path, {**finals.to_dict(), "test": tested})
+    write_json(path, {**finals.to_dict(), "test": tested(test)})
 
 
-def _record(trial: Trial, provenance: dict[str, Any], latencies: LatencyTable | None) -> Record:
+def tested(test: Contest | None) -> dict[str, Any] | None:
+    """Return the test as ``finalists.json`` holds it; differences are to the last entry."""
+    return None if test is None else test.to_dict(against=len(test.entries) - 1)
+
+
+def record_of(
+    trial: Trial, provenance: dict[str, Any], latencies: LatencyTable | None = None
+) -> Record:
+    """Return a trial as an architecture file holds it."""
     origin = {"trial": trial.number, "choices": dict(trial.choices), **provenance}
     if latencies is not None:
         origin["latency"] = {

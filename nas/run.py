@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nas.accuracy import Accuracy
+from nas.accuracy import at_chance
 from nas.architecture import Architecture, efficientnet_b0
 from nas.budget import Budget
 from nas.check import Check, check, sample
@@ -20,9 +20,16 @@ from nas.engines.local import default_jobs, local_engine
 from nas.engines.task import Engine
 from nas.errors import InputError
 from nas.feasibility import Feasible
-from nas.files import digest
 from nas.finalists import Finals, entrants, finalists, finals
-from nas.folder import LATENCY_FILE, check_identity, hashes, locked, read_before, save_state
+from nas.folder import (
+    LATENCY_FILE,
+    check_identity,
+    hashes,
+    locked,
+    read_before,
+    save_state,
+    study_name,
+)
 from nas.grid import GridResult, grid_search
 from nas.latency import TableFile, milliseconds, write_table
 from nas.loading import jobs_that_fit, load_data
@@ -198,7 +205,7 @@ class _Run:
         if isinstance(proxy, SupernetProxy):
             self._phase("supernet", lambda: self._supernet(space, proxy))
         found = self._phase("search", lambda: self._search(space, proxy, starts))
-        if _at_chance(found.baseline.accuracy, space.num_classes):
+        if at_chance(found.baseline.accuracy, space.num_classes):
             self._note(
                 "the baseline is no better than chance after so little training: the search says "
                 "nothing; give it more --time, or your own --data"
@@ -210,7 +217,7 @@ class _Run:
         if finals is not None and finals.baseline is not None:
             found = replace(found, baseline=finals.baseline)
         best = found.baseline.architecture
-        more = corrected(proxy, best) | final(finals)
+        more = corrected(proxy, best) | final(None if finals is None else finals.to_dict())
         baseline, front = write_found(self.folder, found, origin, None, more, table)
         write_finals(self.folder, finals, None)
         trust = None
@@ -296,7 +303,7 @@ class _Run:
         if self.settings.storage is None:
             return plan
         known = identity(self.settings, space, data, None)
-        name = f"{study_prefix(self.settings)}-plan-{digest(known)[:10]}"
+        name = study_name(study_prefix(self.settings), "plan", known)
         content = agreed(self.settings.storage, name, plan.model_dump(mode="json"))
         return Plan.model_validate(content)
 
@@ -396,7 +403,7 @@ class _Run:
             )
         if result is None:
             self._note("the time ended before any coefficients were evaluated; resume with more")
-        elif _at_chance(result.chosen.accuracy, view(baseline).num_classes):
+        elif at_chance(result.chosen.accuracy, view(baseline).num_classes):
             self._note(
                 "the scaled networks were no better than chance after so little training: "
                 "the choice of coefficients says nothing; give it more --time, or your own --data"
@@ -422,7 +429,7 @@ class _Run:
         if result.baseline is None:
             self._note("no finalist could be trained; the baseline is the best of the search")
         elif all(
-            entry.accuracy is None or _at_chance(entry.accuracy, entry.architecture.num_classes)
+            entry.accuracy is None or at_chance(entry.accuracy, entry.architecture.num_classes)
             for entry in result.contest.entries[: len(chosen)]
         ):
             self._note(
@@ -545,14 +552,7 @@ class _Run:
         self.progress.note(text)
 
     def _study_name(self, phase: str, *more: str) -> str:
-        return f"{self.state['study']}-{phase}-{digest([self.identity, *more])[:10]}"
-
-
-def _at_chance(accuracy: Accuracy | None, classes: int) -> bool:
-    """Say whether a measured accuracy is within two standard errors of guessing."""
-    if accuracy is None or accuracy.predicted:
-        return False
-    return accuracy.mean - 2 * accuracy.standard_error <= 1 / classes
+        return study_name(self.state["study"], phase, self.identity, *more)
 
 
 def _trial_line(trial: Trial) -> str:

@@ -501,6 +501,16 @@ class StopFloors:
         }
 
 
+def read_trials(study: Study, space: SearchSpace) -> list[Trial]:
+    """Return the trials that a study of ``space`` holds, by number.
+
+    Raises:
+        InputError: a row's choices are not the space's.
+    """
+    rows = study.rows()
+    return [_trial(rows[number], space) for number in sorted(rows)]
+
+
 def _record(trial: Trial) -> Record:
     return Record(
         number=trial.number,

@@ -247,12 +247,15 @@ class Study:
         for attempt in range(3):
             try:
                 self._storage = _storage(location, self._url)
-                study = optuna.create_study(
-                    storage=self._storage,
-                    study_name=name,
-                    direction="maximize",
-                    load_if_exists=True,
-                )
+                try:  # a journal grows by each attempt to create what is there
+                    study = optuna.load_study(study_name=name, storage=self._storage)
+                except KeyError:
+                    study = optuna.create_study(
+                        storage=self._storage,
+                        study_name=name,
+                        direction="maximize",
+                        load_if_exists=True,
+                    )
                 return study, study.get_trials(deepcopy=False)
             except Exception as error:
                 _disconnect(self._storage)

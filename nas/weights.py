@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from nas.architecture import Architecture, architecture_from_dict
 from nas.errors import InputError
@@ -16,7 +16,7 @@ from nas.weight_names import Layout, recognise, rename
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nas.model import Network
+    from nas.model import Backbone, Network
 
 _COUNTER = "num_batches_tracked"
 """Batch norm's counter of training steps: no result depends on it, and older files lack it."""
@@ -92,9 +92,33 @@ def save_weights(
     write_bytes(Path(path), save(rename(tensors, architecture, layout), metadata))
 
 
+@overload
 def load_weights(
-    path: Path | str, architecture: Architecture | None = None, *, transfer: bool = False
-) -> Network:
+    path: Path | str,
+    architecture: Architecture | None = ...,
+    *,
+    transfer: bool = ...,
+    features_only: Literal[False] = ...,
+) -> Network: ...
+
+
+@overload
+def load_weights(
+    path: Path | str,
+    architecture: Architecture | None = ...,
+    *,
+    transfer: bool = ...,
+    features_only: Literal[True],
+) -> Backbone: ...
+
+
+def load_weights(
+    path: Path | str,
+    architecture: Architecture | None = None,
+    *,
+    transfer: bool = False,
+    features_only: bool = False,
+) -> Network | Backbone:
     """Return the network with the weights of a file: ours, timm's or torchvision's EfficientNet.
 
     What a file does not say, the architecture must: batch norm's ``eps`` of ``efficientnet_b5`` …
@@ -106,6 +130,7 @@ def load_weights(
         architecture: the network; None: as the file says.
         transfer: for training on other images: a classifier of other classes is left as freshly
             initialised, and the first convolution is made to take the architecture's channels.
+        features_only: return the feature pyramid instead (:class:`nas.model.Backbone`).
 
     Raises:
         InputError: names the tensors that are missing, unknown or of a wrong shape, or what of the
@@ -115,7 +140,17 @@ def load_weights(
     architecture = architecture or weights.architecture
     if architecture is None:
         raise InputError(f"{path}: says nothing of the architecture; name the network")
-    return network_with(weights, architecture, transfer=transfer)
+    network = network_with(weights, architecture, transfer=transfer)
+    if not features_only:
+        return network
+    import torch
+
+    from nas.model import Backbone
+
+    with torch.device("meta"):
+        backbone = Backbone(architecture)
+    backbone.load_state_dict(network.state_dict(), assign=True)
+    return backbone
 
 
 def network_with(

@@ -81,6 +81,7 @@ def test_a_table_is_made_goes_on_and_judges(capsys: Captured) -> None:
     table = read_table(Path("t/table.jsonl"))
     assert len({network.key() for network in table.architectures(TINY)}) == 10
     assert [row.more["seed"] for row in table.rows] == [0, 1] * 10
+    assert command(["verify", "t", "--quiet"]) == 0
     judged = ["fidelity", "--table", "t/table.jsonl", "--space", "tiny"]
     assert command([*judged, "--proxy", "zero-cost:params", "--samples", "10", "--json"]) == 0
     said = capsys.readouterr()

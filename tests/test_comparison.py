@@ -15,7 +15,8 @@ import nas.proxies.catalogue
 from nas.architecture import Architecture
 from nas.catalogue import load_space
 from nas.cli import _run as command
-from nas.folder import locked
+from nas.files import write_json
+from nas.folder import locked, sealed
 from nas.proxies.training import TrainingProxy, TrainingSettings
 from nas.record import save_architecture
 from nas.scaling import scale
@@ -81,6 +82,15 @@ def test_networks_are_compared_and_the_study_is_kept(
     assert "4/4 already done" in again.err
     assert Path("c/comparison.json").read_bytes() == first
     assert Path("c/comparison.svg").read_bytes() == picture
+    assert command(["verify", "c", "--quiet"]) == 0
+    forged = sealed(data | {"entries": [data["entries"][0] | {"score": 0.5}, data["entries"][1]]})
+    Path("forged").mkdir()
+    for name in ("study.log", "comparison.png", "comparison.svg"):
+        Path("forged", name).write_bytes(Path("c", name).read_bytes())
+    write_json(Path("forged/comparison.json"), forged)
+    assert command(["verify", "forged", "--json", "--quiet"]) == 1
+    [found] = json.loads(capsys.readouterr().out)["differences"]
+    assert (found["file"], found["key"]) == ("comparison.json", "entries1.score")
     assert data["settings"]["passes"] == 48
     other = ["compare", *files(1.0, 3.0), "--data", images, "--out", "c"]
     assert command(other) == 2

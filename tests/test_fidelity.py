@@ -554,6 +554,7 @@ def test_a_proxy_that_trains_and_a_folder_to_go_on_from(
     }
     assert command([*arguments, "--seed", "1"]) == 2
     assert "another run: seed differ" in capsys.readouterr().err
+    assert command(["verify", "kept", "--quiet"]) == 0
 
 
 @pytest.mark.usefixtures("_here")

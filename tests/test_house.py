@@ -38,6 +38,7 @@ LAYERS = (
     ("run",),
     ("report",),
     ("discovery",),
+    ("verification",),
     ("export",),
     ("timing",),
     ("",),  # nas/__init__.py: the public API, nothing else

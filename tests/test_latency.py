@@ -175,6 +175,7 @@ def test_a_search_within_flops_and_milliseconds(
         "sum": baseline["provenance"]["latency"]["nanoseconds"],
         "whole": None,
     }
+    assert command(["verify", str(out)]) == 0
     # The same command goes on from it; another table is another run.
     assert command(words) == 0
     write_table(path, table(space, seed=1))

@@ -24,7 +24,7 @@ import nas
 import nas.loading
 import nas.plan
 import nas.run
-from nas.accuracy import Accuracy
+from nas.accuracy import Accuracy, at_chance
 from nas.catalogue import load_space
 from nas.cli import _run as command
 from nas.files import sha256
@@ -159,7 +159,8 @@ def test_run_json(finished: Path) -> None:
     assert run["status"] == "finished"
     assert run["command"]["budget"] == "1M-flops"
     assert run["trials"]["finished"] + run["trials"]["stopped"] == 3
-    assert run["files"] == {name: sha256(finished / name) for name in results(finished)}
+    listed = {*results(finished), "study.log"}
+    assert run["files"] == {name: sha256(finished / name) for name in listed}
     assert set(run["seconds"]) >= {"search", "grid", "test"}
     assert run["versions"]["optuna"] == optuna.__version__
     assert set(run["identity"]) == {
@@ -713,10 +714,10 @@ def test_a_signal_ends_it_soon_and_leaves_no_worker(
 
 def test_what_is_no_better_than_guessing_is_said() -> None:
     lucky = Accuracy(mean=0.12, standard_error=0.02)
-    assert nas.run._at_chance(lucky, 10)
-    assert not nas.run._at_chance(replace(lucky, standard_error=0.005), 10)
-    assert not nas.run._at_chance(replace(lucky, predicted=True), 10)
-    assert not nas.run._at_chance(None, 10)
+    assert at_chance(lucky, 10)
+    assert not at_chance(replace(lucky, standard_error=0.005), 10)
+    assert not at_chance(replace(lucky, predicted=True), 10)
+    assert not at_chance(None, 10)
 
 
 def reference(folder: Path) -> str:
@@ -731,7 +732,7 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(nas.run, "CHECKED", 4)
-    monkeypatch.setattr(nas.run, "_at_chance", lambda *of: False)  # after 64 images it would be
+    monkeypatch.setattr(nas.run, "at_chance", lambda *of: False)  # after 64 images it would be
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale"]
     assert command(words(pictures, out, *more)) == 0
@@ -764,7 +765,7 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
 def test_finalists_at_chance_choose_nothing(
     pictures: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(nas.run, "_at_chance", lambda *of: True)
+    monkeypatch.setattr(nas.run, "at_chance", lambda *of: True)
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale", "--no-check"]
     assert command(words(pictures, out, *more)) == 0

@@ -223,3 +223,11 @@ def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
     study.ask()
     with pytest.raises(InputError, match="study 'search' was not written by this program"):
         Study(tmp_path, "search", CHOICES)
+
+
+def test_opening_a_study_again_changes_no_byte(tmp_path: Path) -> None:
+    study = Study(tmp_path, "s", {"a": (1, 2)})
+    study.add(Record(0, {"a": 1}, "finished", 0.5, (), {}))
+    before = (tmp_path / "study.log").read_bytes()
+    assert Study(tmp_path, "s", {"a": (1, 2)}).rows() == study.rows()
+    assert (tmp_path / "study.log").read_bytes() == before

@@ -289,6 +289,18 @@ def latency(
     )
 
 
+@app.command()
+def verify(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A run's, or others' of results.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hold a folder of results against its hashes, and compute its numbers again: what differs."""
+    from nas.cli.verify import show_verification
+
+    show_verification(Path(folder), json=json, quiet=quiet)
+
+
 def _listing(name: str, doc: str) -> None:
     def command(json: Json = False) -> None:
         from nas.cli import listings

@@ -54,14 +54,14 @@ def make_table(
     from nas.benchmark import draw_band, rows, to_lines
     from nas.engines.local import default_jobs, local_engine
     from nas.feasibility import Feasible
-    from nas.folder import check_identity, environment, locked, read_own
+    from nas.folder import check_identity, environment, hashes, locked, read_own, sealed
     from nas.loading import jobs_that_fit, load_data
     from nas.objective import Objective
     from nas.proxies.catalogue import default_settings, final_settings
     from nas.proxies.training import TrainingProxy
     from nas.rounds import Rounds
     from nas.search import SearchFailed
-    from nas.storage import Study
+    from nas.storage import JOURNAL, Study
 
     for what, value, highest in (("networks", networks, 10_000), ("seeds", seeds, 100)):
         if not 1 <= value <= highest:
@@ -130,6 +130,7 @@ def make_table(
             reasons = filter(None, map(rounds.reason, range(networks)))
             raise SearchFailed(f"nothing was measured: {next(reasons, 'the time ended before')}")
         write_text(out / ROWS, to_lines(found))
+        write_json(out / FILE, sealed({**state, "files": hashes(out, ROWS, JOURNAL)}))
     failed = len(study.rows()) - len(found)
     result = {"out": str(out / ROWS), "networks": networks, "rows": len(found), "failed": failed}
     if json:

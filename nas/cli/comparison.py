@@ -99,14 +99,14 @@ def compare_networks(
     """
     from nas.contest import contest
     from nas.engines.local import default_jobs, local_engine
-    from nas.folder import check_identity, read_own
+    from nas.folder import check_identity, hashes, read_own, sealed
     from nas.loading import jobs_that_fit, load_data
     from nas.objective import Objective
     from nas.proxies.training import TrainingProxy
     from nas.report.contest import draw
     from nas.rounds import Rounds
     from nas.search import SearchFailed
-    from nas.storage import Study
+    from nas.storage import JOURNAL, Study
 
     with Show(quiet=quiet, json=json) as show, _folder(out) as folder:
         start, seconds = time.monotonic(), training.seconds
@@ -156,10 +156,13 @@ def compare_networks(
             reason = result.entries[against].reason or "the time ended before"
             raise SearchFailed(f"{networks[against].name} was not measured: {reason}")
         document |= {"title": title, **result.to_dict(against)}
-        write_json(folder / FILE, document)
         if out is not None:
-            for kind, content in draw(result, against, title).items():
+            pictures = draw(result, against, title)
+            for kind, content in pictures.items():
                 write_bytes(folder / f"comparison.{kind}", content)
+            names = [f"comparison.{kind}" for kind in pictures]
+            document = sealed(document | {"files": hashes(folder, *names, JOURNAL)})
+            write_json(folder / FILE, document)
     if json:
         print_json(document)
     elif not quiet:

@@ -103,7 +103,7 @@ def _measure(
     """Make the proxy, let it be judged, and keep in the folder what the same command goes by."""
     from nas.engines.local import default_jobs
     from nas.fidelity import measure_fidelity
-    from nas.folder import check_identity, read_own
+    from nas.folder import check_identity, hashes, read_own, sealed
     from nas.loading import jobs_that_fit, load_data
     from nas.progress import shown_as
     from nas.proxies.catalogue import (
@@ -114,6 +114,7 @@ def _measure(
         training_settings,
     )
     from nas.proxies.protocol import description
+    from nas.storage import JOURNAL
 
     before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
     space, count, data, training, supernet = draw.space, jobs or 1, None, None, None
@@ -183,7 +184,8 @@ def _measure(
             (folder / FILE).unlink()  # the proxy cannot work here: nothing has begun
         raise
     if folder is not None:
-        write_json(folder / FILE, state | {"result": result.to_dict()})
+        document = state | {"result": result.to_dict(), "files": hashes(folder, JOURNAL)}
+        write_json(folder / FILE, sealed(document))
     return result
 
 

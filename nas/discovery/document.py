@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from statistics import median
 from typing import Any
 
@@ -45,7 +45,10 @@ class Documents:
     def compute(self, tell: Tell) -> dict[str, dict[str, Any]]:
         """Return what each file holds, by its name."""
         question = Question()
-        best = {objective: found(question, self.evidence, objective) for objective in OBJECTIVES}
+        best = {
+            objective: found(question, self.evidence.settings, objective, searched.baseline)
+            for objective, searched in self.evidence.searches.items()
+        }
         data = document(question, self.evidence, best)
         return {
             "discovery.json": {**data, "conclusions": conclusions(data), "limits": limits(data)},
@@ -63,18 +66,17 @@ class Found:
     corrected: Accuracy
 
 
-def found(question: Question, evidence: Evidence, objective: str) -> Found:
+def found(question: Question, settings: Settings, objective: str, trial: Trial) -> Found:
     """Return the best network by an objective, as an architecture file holds it."""
-    trial = evidence.searches[objective].baseline
     corrected = question.proxy.corrected(trial.architecture)
     provenance = {
         "trial": trial.number,
         "choices": dict(trial.choices),
         **_provenance(question),
         "objective": objective,
-        "sampler": evidence.settings.sampler,
-        "seed": evidence.settings.seed,
-        "trials": evidence.settings.trials,
+        "sampler": settings.sampler,
+        "seed": settings.seed,
+        "trials": settings.trials,
         "corrected": corrected.to_dict(),
         "nearest": question.proxy.nearest(trial.architecture),
     }
@@ -122,19 +124,90 @@ def document(question: Question, evidence: Evidence, best: Mapping[str, Found]) 
         "settings": identity(question, evidence.settings),
         "metric": question.b0_accuracy.metric,
         "convention": CONVENTION,
-        "b0": {
-            **_network(question, question.b0, question.b0_cost, question.b0_accuracy),
-            "choices": question.space.encode(question.b0),
-            "nearest": _nearest(question, question.b0),
-        },
+        "b0": _b0(question),
         "random": _random(question, evidence),
         "best": {
             name: _found(question, evidence.searches[name].trials, one)
             for name, one in best.items()
         },
-        "front": _front(question, evidence),
-        "matching": _matching(question, evidence),
+        "front": _front(question, front(trials_of_both(evidence))),
+        "matching": _matching(question, evidence.settings, evidence.matched),
         "table": _table(question),
+    }
+
+
+def followed(question: Question, data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return all JSON that follows from a ``discovery.json`` and the predictor, by file.
+
+    Taken as they stand there, since finding them again takes minutes: which networks were drawn
+    and found, how many of the drawn ones are better than B0, and how long each sampler took.
+    """
+    settings = Settings(**{f.name: _plain(data["settings"][f.name]) for f in fields(Settings)})
+    best = {
+        objective: found(question, settings, objective, _trial(question, data["best"][objective]))
+        for objective in OBJECTIVES
+    }
+    matched = {name: row["evaluations"] for name, row in data["matching"]["samplers"].items()}
+    points = [(point["search"], _trial(question, point)) for point in data["front"]["points"]]
+    both = [*points, *((objective, one.trial) for objective, one in best.items())]
+    result = {
+        "schema": SCHEMA,
+        "target": question.b0.name,
+        "settings": identity(question, settings),
+        "metric": question.b0_accuracy.metric,
+        "convention": CONVENTION,
+        "b0": _b0(question),
+        "random": {
+            **data["random"],
+            **{n: _drawn(question, data["random"][n]) for n in OBJECTIVES},
+        },
+        "best": {
+            name: {
+                **_found(question, (), one),
+                **{key: data["best"][name][key] for key in ("trials", "b0_was_tried")},
+            }
+            for name, one in best.items()
+        },
+        # The best of both searches are on it, or as good as one that is.
+        "front": _front(question, front(both)),
+        "matching": _matching(question, settings, matched),
+        "table": _table(question),
+    }
+    return {
+        "discovery.json": {**result, "conclusions": conclusions(result), "limits": limits(result)},
+        "b0.json": b0_record(question).to_dict(),
+        **{f"best-{objective}.json": one.record.to_dict() for objective, one in best.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _trial(question: Question, one: Mapping[str, Any]) -> Trial:
+    architecture = question.space.decode(one["choices"])
+    accuracy = question.predicted(architecture)
+    cost = measure_cost(architecture)
+    return Trial(one["trial"], one["choices"], architecture, cost, "finished", accuracy)
+
+
+def _drawn(question: Question, one: Mapping[str, Any]) -> dict[str, Any]:
+    architecture = question.space.decode(one["best"]["choices"])
+    best = _network(
+        question, architecture, measure_cost(architecture), question.predicted(architecture)
+    )
+    return {
+        **one,
+        "rank_of_b0": one["better_than_b0"] + 1,
+        "best": {**best, "choices": one["best"]["choices"]},
+    }
+
+
+def _b0(question: Question) -> dict[str, Any]:
+    return {
+        **_network(question, question.b0, question.b0_cost, question.b0_accuracy),
+        "choices": question.space.encode(question.b0),
+        "nearest": _nearest(question, question.b0),
     }
 
 
@@ -253,11 +326,11 @@ def _nearest(question: Question, architecture: Architecture) -> list[dict[str, A
     ]
 
 
-def _front(question: Question, evidence: Evidence) -> dict[str, Any]:
+def _front(question: Question, trials: Iterable[tuple[str, Trial]]) -> dict[str, Any]:
     """Return the front over the trials of both searches, and what of it dominates B0."""
     b0, b0_cost = question.b0_accuracy, question.b0_cost
     points: list[dict[str, Any]] = []
-    for objective, trial in front(evidence):
+    for objective, trial in trials:
         assert trial.accuracy is not None
         dominates = (
             trial.accuracy.mean >= b0.mean
@@ -288,21 +361,26 @@ def _front(question: Question, evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def front(evidence: Evidence) -> list[tuple[str, Trial]]:
-    """Return the Pareto front over the trials of both searches, by FLOPs, with who found it."""
-    both = [
+def trials_of_both(evidence: Evidence) -> list[tuple[str, Trial]]:
+    """Return the trials of both searches, each with whose it is."""
+    return [
         (name, trial)
         for name in OBJECTIVES
         for trial in evidence.searches[name].trials
         if trial.state == "finished"
     ]
+
+
+def front(both: Sequence[tuple[str, Trial]]) -> list[tuple[str, Trial]]:
+    """Return the Pareto front over trials of both searches, by FLOPs, with who found each."""
     # Trials of two searches have the same numbers: here they are told apart by their places.
     numbered = [replace(trial, number=place) for place, (_, trial) in enumerate(both)]
     return [both[trial.number] for trial in pareto_front(numbered, Objective())]
 
 
-def _matching(question: Question, evidence: Evidence) -> dict[str, Any]:
-    settings = evidence.settings
+def _matching(
+    question: Question, settings: Settings, matched: Mapping[str, Sequence[int | None]]
+) -> dict[str, Any]:
     return {
         "accuracy": question.b0_accuracy.mean,
         "flops": question.b0_cost.flops,
@@ -315,7 +393,7 @@ def _matching(question: Question, evidence: Evidence) -> dict[str, Any]:
                 "median": _median(counts),
                 "evaluations": list(counts),
             }
-            for sampler, counts in evidence.matched.items()
+            for sampler, counts in matched.items()
         },
     }
 

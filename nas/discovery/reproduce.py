@@ -14,7 +14,7 @@ from nas.discovery.evidence import OBJECTIVES, Question, Settings, gather
 from nas.discovery.picture import draw
 from nas.engines.parallel import Tell, WorkerDied, in_parallel
 from nas.files import to_json, write_bytes, write_json
-from nas.folder import RUN_FILE, check_identity, environment, locked, read_own
+from nas.folder import RUN_FILE, check_identity, environment, locked, read_own, sealed
 from nas.search import SearchFailed
 
 RUN_SCHEMA = "nas-search-discovery-run/1"
@@ -66,21 +66,19 @@ def reproduce(
         files = {name: to_json(content).encode() for name, content in documents.items()}
         data = documents["discovery.json"]
         files |= {f"discovery.{kind}": part for kind, part in draw(evidence, data).items()}
-        write_json(
-            folder / RUN_FILE,
-            {
-                "schema": RUN_SCHEMA,
-                "command": command,
-                "identity": own,
-                "jobs": jobs,
-                **environment(),
-                "seconds": {
-                    "evidence": round(gathered - start, 1),
-                    "writing": round(time.monotonic() - gathered, 1),
-                },
-                "files": {name: hashlib.sha256(files[name]).hexdigest() for name in FILES},
+        state = {
+            "schema": RUN_SCHEMA,
+            "command": command,
+            "identity": own,
+            "jobs": jobs,
+            **environment(),
+            "seconds": {
+                "evidence": round(gathered - start, 1),
+                "writing": round(time.monotonic() - gathered, 1),
             },
-        )
+            "files": {name: hashlib.sha256(files[name]).hexdigest() for name in FILES},
+        }
+        write_json(folder / RUN_FILE, sealed(state))
         for name in FILES:
             write_bytes(folder / name, files[name])
     return data

@@ -60,6 +60,27 @@ class TrainingSettings:
     validation_images: int = 5_000
 
 
+def trained_view(
+    arch: Architecture, settings: TrainingSettings, base: int, channels: int, classes: int
+) -> Architecture:
+    """Return the network that is really trained for ``arch``: narrower, of fewer pixels.
+
+    Args:
+        arch: what is to be measured.
+        settings: of the training.
+        base: resolution of the network that is trained at the settings' own.
+        channels: of the images.
+        classes: of the images.
+    """
+    small = scale(
+        arch,
+        width=settings.width,
+        resolution=round_resolution(arch.resolution, settings.resolution / base),
+        name=arch.name,
+    )
+    return replace(small, in_channels=channels, num_classes=classes)
+
+
 class TrainingProxy:
     """Trains each candidate from scratch and ranks by the validation loss.
 
@@ -104,14 +125,7 @@ class TrainingProxy:
     def view(self, arch: Architecture) -> Architecture:
         """Return the network that is really trained for ``arch``: narrower, of fewer pixels."""
         base = self._base_resolution or arch.resolution
-        factor = self.settings.resolution / base
-        small = scale(
-            arch,
-            width=self.settings.width,
-            resolution=round_resolution(arch.resolution, factor),
-            name=arch.name,
-        )
-        return replace(small, in_channels=self.data.channels, num_classes=self.data.num_classes)
+        return trained_view(arch, self.settings, base, self.data.channels, self.data.num_classes)
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
         """Return accuracy and loss on the validation images after a short training.

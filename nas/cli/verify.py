@@ -1,0 +1,64 @@
+"""The command ``verify``: what a folder of results says, computed again, and where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nas.cli.show import Show, print_json
+
+if TYPE_CHECKING:
+    from nas.verification.compared import Difference
+
+SHOWN = 40
+"""So many differences the terminal shows."""
+
+LENGTH = 40
+"""So many characters of a value it shows."""
+
+
+def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
+    """Print where a folder differs from what is computed; exit with 1 where it does."""
+    with Show(quiet=quiet, json=json) as show:
+        show.phase("verify", None)
+        from nas.verification.folder import verify
+
+        result = verify(folder, show)
+    if json:
+        print_json({"folder": str(folder), **result.to_dict()})
+    elif not quiet:
+        console = Console(highlight=False)
+        if result.differences:
+            console.print(_table(result.differences[:SHOWN]))
+        lines = [f"note      {note}" for note in result.notes]
+        more = len(result.differences) - SHOWN
+        if more > 0:
+            lines.insert(0, f"          and {more} more; --json shows all")
+        count = len(result.differences)
+        verdict = "nothing differs" if count == 0 else f"{count} differ"
+        lines.append(f"verified  {folder}, a {result.kind} of {result.files} files: {verdict}")
+        for line in lines:
+            console.print(escape(line), soft_wrap=True)
+    if result.differences:
+        raise typer.Exit(1)
+
+
+def _table(differences: Sequence[Difference]) -> Table:
+    table = Table(title="What differs", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("file", "key", "written", "computed"):
+        table.add_column(heading, overflow="fold")
+    for one in differences:
+        values = (_short(one.written), _short(one.computed))
+        table.add_row(*(escape(value) for value in (one.file, one.key, *values)))
+    return table
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LENGTH else f"{text[: LENGTH - 1]}…"

@@ -1,0 +1,1 @@
+"""What a folder of results says, held against its files' hashes and computed again."""

@@ -1,0 +1,111 @@
+"""A folder of results as it is verified: its documents, its study, and what is computed of it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.engines.task import Outcome, Task
+from nas.files import parse_json, read_text
+from nas.objective import Objective
+from nas.rounds import Rounds
+from nas.storage import JOURNAL, Study
+from nas.verification.compared import Difference
+
+NO_STUDY = f"{JOURNAL} is not here: what only it says is taken as written"
+
+PAST = -math.inf
+"""A deadline after which nothing is evaluated: what the study has is all there is."""
+
+
+class NoRows(Exception):
+    """A study has no rows of that name."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that can be computed again.
+
+    Attributes:
+        name: in a word.
+        file: that it is mostly about.
+        compute: yields where it differs.
+    """
+
+    name: str
+    file: str
+    compute: Callable[[], Iterable[Difference]]
+
+
+@dataclass
+class Written:
+    """A folder, its main document, and what could not be checked of it so far."""
+
+    folder: Path
+    file: str
+    document: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+    def has(self, name: str) -> bool:
+        """Say whether a file is there."""
+        return (self.folder / name).is_file()
+
+    def read(self, name: str) -> Any:
+        """Return what a JSON file holds.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return parse_json(read_text(self.folder / name), name)
+
+    def note(self, text: str) -> None:
+        """Say, once, what could not be checked."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    @contextmanager
+    def study(self, name: str) -> Iterator[Study | None]:
+        """Yield a study of the folder, or None where it has none of that name.
+
+        It is that of a copy: opening a study may write to it.
+        """
+        if not self.has(JOURNAL):
+            self.note(NO_STUDY)
+            yield None
+            return
+        with TemporaryDirectory() as temporary:
+            copied = Path(temporary)
+            shutil.copyfile(self.folder / JOURNAL, copied / JOURNAL)
+            study = Study(copied, name, {})
+            yield study if study.rows() else None
+
+
+class NoEngine:
+    """Evaluates nothing: what a study does not have stays unknown."""
+
+    slots = 1
+
+    def submit(self, task: Task) -> None:
+        """Refuse."""
+        raise NotImplementedError
+
+    def next(self) -> Outcome:
+        """Refuse."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def rounds_of(
+    networks: list[Architecture], study: Study, objective: Objective, seed: int, purpose: str
+) -> Rounds:
+    """Return what a study has measured of some networks; it evaluates no more."""
+    return Rounds(networks, study, NoEngine(), objective, seed=seed, purpose=purpose, deadline=PAST)
