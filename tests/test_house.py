@@ -20,6 +20,7 @@ LAYERS = (
     ("_version", "errors", "progress"),
     ("files",),
     ("accuracy", "architecture", "ranking", "paired", "convolution", "threads"),
+    ("optimisation", "checkpoint"),
     ("space", "model", "weight_names"),
     ("cost", "space_file", "table", "weights"),
     ("budget", "trial", "scaling", "record", "difference"),
@@ -36,7 +37,7 @@ LAYERS = (
     ("results", "provenance"),
     ("run",),
     ("report",),
-    ("discovery",),
+    ("discovery", "train"),
     ("export",),
     ("",),  # nas/__init__.py: the public API, nothing else
     ("cli",),
