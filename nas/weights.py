@@ -137,7 +137,17 @@ def save_weights(
     metadata = {"format": "pt", "architecture": json.dumps(architecture.to_dict())}
     if trained_on is not None:
         metadata["trained_on"] = json.dumps(asdict(trained_on))
-    write_bytes(Path(path), save(rename(tensors, architecture, layout), metadata))
+    write_bytes(Path(path), _ordered(save(rename(tensors, architecture, layout), metadata)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order: the library's is another each time."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors are aligned
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def load_weights(

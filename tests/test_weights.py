@@ -250,6 +250,10 @@ def test_what_weights_were_trained_on_is_kept_and_checked(tmp_path: Path) -> Non
     save_weights(build(architecture), architecture, file, trained_on=known)
     read = read_weights(file)
     assert read.trained_on == known
+    header = file.read_bytes()
+    assert (
+        header.index(b'"architecture"') < header.index(b'"format"') < header.index(b'"trained_on"')
+    )
     assert read.normalisation == (known.mean, known.std)
     save_weights(build(architecture), architecture, file)
     assert read_weights(file).normalisation is None
