@@ -48,11 +48,14 @@ def draw_history(
         right.set_xlabel("epochs")
         right.set_ylabel("accuracy (%)")
         right.set_title(f"{accuracies[-1]:.2f} % of the validation images")
-        right.legend(frameon=False, loc="lower right")
+        right.legend(loc="lower right", framealpha=1, edgecolor="none")
         rate = right.twinx()
         rate.plot(at, [row["learning_rate"] for row in epochs], color=DARK, lw=0.8, ls=":")
         rate.set_ylabel("learning rate (dotted)", color=DARK)
         rate.set_ylim(bottom=0)
         rate.spines["right"].set_visible(True)
+        # Below the accuracies and their legend.
+        right.set_zorder(rate.get_zorder() + 1)
+        right.patch.set_visible(False)
 
     return drawn(paint, SIZE)

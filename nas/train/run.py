@@ -39,6 +39,9 @@ from nas.weights import TrainedOn, Weights, load_weights, read_weights, save_wei
 EPOCHS = 20
 """Unless epochs or a time are asked for."""
 
+CONFUSED = 100
+"""So many classes, at most, are told apart pair by pair in the file."""
+
 FILE = "history.json"
 WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
@@ -374,7 +377,7 @@ class _Run:
         return {
             "accuracy": accuracy.to_dict(),
             "classes": [asdict(one) for one in class_scores(matrix, self._data.classes)],
-            "confusion": matrix.tolist(),
+            "confusion": matrix.tolist() if len(matrix) <= CONFUSED else None,
         }
 
 
