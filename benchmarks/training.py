@@ -39,7 +39,8 @@ from nas.data import ImageData, load_images
 from nas.engines.local import local_engine
 from nas.engines.task import Task
 from nas.model import build
-from nas.proxies.training import TrainingProxy, TrainingSettings, schedule
+from nas.optimisation import schedule
+from nas.proxies.training import TrainingProxy, TrainingSettings
 
 BATCH = 128
 

@@ -123,7 +123,7 @@ def fold_norms(network: nn.Module) -> None:
 
 
 def quicken(network: nn.Module) -> None:
-    """Let a network's convolutions compute the faster way; parameters and names stay."""
+    """Let a network's layers compute the faster way to train; parameters and names stay."""
     for module in network.modules():
         if type(module) is nn.Conv2d:
             if module.kernel_size == (1, 1) and module.stride == (1, 1) and module.groups == 1:
@@ -132,3 +132,6 @@ def quicken(network: nn.Module) -> None:
                 module.bias is None and module.padding == (module.kernel_size[0] // 2,) * 2
             ):
                 module.__class__ = Depthwise
+        elif isinstance(module, nn.SiLU | nn.Hardswish):
+            # Their gradient needs the input: in place, it would be copied first.
+            module.inplace = False

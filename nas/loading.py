@@ -13,9 +13,20 @@ from nas.space import SearchSpace
 
 
 def load_data(
-    name: str | None, space: SearchSpace, progress: Progress, note: Callable[[str], None]
+    name: str | None,
+    space: SearchSpace,
+    progress: Progress,
+    note: Callable[[str], None],
+    most: int | None = None,
 ) -> ImageData:
     """Return a user's images, or with no name the built-in ones; prepared ones are remembered.
+
+    Args:
+        name: of the images; None: the built-in ones.
+        space: says how many channels the built-in ones have.
+        progress: shows how many are read.
+        note: is told what was done to them.
+        most: pixels that images which differ in size, or are larger, are resized to.
 
     Raises:
         InputError: there are none by that name, or they cannot be used.
@@ -24,6 +35,7 @@ def load_data(
     data = load_images(
         name or BUILT_IN,
         channels=space.in_channels if name is None else 3,
+        most=most,
         cache=_data_cache(),
         progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
     )

@@ -6,17 +6,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Literal, overload
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass as validated
 
 from nas.architecture import Architecture, architecture_from_dict
 from nas.errors import InputError
-from nas.files import parse_json, write_bytes
+from nas.files import parse_json, validate, write_bytes
 from nas.weight_names import Layout, recognise, rename
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.model import Backbone, Network
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and deviation that timm's and torchvision's published weights were trained with."""
 
 _COUNTER = "num_batches_tracked"
 """Batch norm's counter of training steps: no result depends on it, and older files lack it."""
@@ -25,6 +31,29 @@ _CLASSIFIER = ("head.4.weight", "head.4.bias")
 _FIRST = "stem.0.weight"
 _NAMED = 3
 """So many wrong tensors a message names."""
+
+
+_Channels = Annotated[tuple[float, ...], Field(min_length=1)]
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class TrainedOn:
+    """What the images were that weights were trained on: those to classify must be like them.
+
+    Attributes:
+        mean: of each channel, scaled to 0…1; subtracted first.
+        std: of each channel; divided by then.
+        resolution: height and width in pixels.
+        classes: names, in the order of the network's outputs.
+    """
+
+    mean: _Channels
+    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    resolution: Annotated[int, Field(strict=True, ge=1)]
+    classes: tuple[str, ...]
+
+
+_TRAINED_ON: TypeAdapter[TrainedOn] = TypeAdapter(TrainedOn)
 
 
 @dataclass(frozen=True)
@@ -36,12 +65,24 @@ class Weights:
         layout: whose names the tensors have.
         tensors: by name, on the CPU.
         architecture: what the file says of the network; None where it says nothing.
+        trained_on: what it says of the images; None where it says nothing.
     """
 
     source: str
     layout: Layout
     tensors: Mapping[str, Tensor]
     architecture: Architecture | None
+    trained_on: TrainedOn | None = None
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and deviation that images must be normalised by; None: nobody says.
+
+        Of published weights, which say nothing themselves, ImageNet's.
+        """
+        if self.trained_on is not None:
+            return self.trained_on.mean, self.trained_on.std
+        return IMAGENET if self.architecture is None and self.layout != "nas-search" else None
 
 
 def read_weights(path: Path) -> Weights:
@@ -65,11 +106,15 @@ def read_weights(path: Path) -> Weights:
     text = metadata.get("architecture")
     source = f"{path}: architecture in the metadata"
     known = None if text is None else architecture_from_dict(parse_json(text, source), source)
-    return Weights(str(path), layout, tensors, known)
+    return Weights(str(path), layout, tensors, known, _trained_on(path, metadata, known))
 
 
 def save_weights(
-    network: Network, architecture: Architecture, path: Path | str, layout: Layout = "nas-search"
+    network: Network,
+    architecture: Architecture,
+    path: Path | str,
+    layout: Layout = "nas-search",
+    trained_on: TrainedOn | None = None,
 ) -> None:
     """Write the weights of a network as safetensors, whole or not at all.
 
@@ -78,6 +123,7 @@ def save_weights(
         architecture: kept in the metadata, so that the file is enough to build the network.
         path: of the file.
         layout: whose names the tensors get.
+        trained_on: kept in the metadata too, so that images can be prepared as they must be.
 
     Raises:
         InputError: the network is not the architecture's, or the file cannot be written.
@@ -89,7 +135,19 @@ def save_weights(
     if shapes != _shapes(architecture):
         raise InputError(f"{architecture.name}: the network is not this architecture's")
     metadata = {"format": "pt", "architecture": json.dumps(architecture.to_dict())}
-    write_bytes(Path(path), save(rename(tensors, architecture, layout), metadata))
+    if trained_on is not None:
+        metadata["trained_on"] = json.dumps(asdict(trained_on))
+    write_bytes(Path(path), _ordered(save(rename(tensors, architecture, layout), metadata)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a safetensors file with its metadata in order: the library's is another each time."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors are aligned
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 @overload
@@ -129,7 +187,8 @@ def load_weights(
         path: of a ``.safetensors``, ``.pt`` or ``.pth`` file.
         architecture: the network; None: as the file says.
         transfer: for training on other images: a classifier of other classes is left as freshly
-            initialised, and the first convolution is made to take the architecture's channels.
+            initialised, the first convolution is made to take the architecture's channels, and its
+            stride may be another.
         features_only: return the feature pyramid instead (:class:`nas.model.Backbone`).
 
     Raises:
@@ -242,12 +301,36 @@ def _check_architecture(
     head = replace(architecture.head, dropout=known.head.dropout)
     alike = replace(architecture, resolution=known.resolution, head=head)
     if transfer:
-        alike = replace(alike, num_classes=known.num_classes, in_channels=known.in_channels)
+        alike = replace(
+            alike,
+            num_classes=known.num_classes,
+            in_channels=known.in_channels,
+            stem=replace(alike.stem, stride=known.stem.stride),
+        )
     if alike.key() == known.key():
         return
     have, wanted = asdict(known.canonical()), asdict(alike.canonical())
     differing = [key for key in have if key != "name" and have[key] != wanted[key]]
     raise InputError(f"{source}: the weights of a network of other {', '.join(differing)}")
+
+
+def _trained_on(
+    path: Path, metadata: Mapping[str, str], known: Architecture | None
+) -> TrainedOn | None:
+    text = metadata.get("trained_on")
+    if text is None:
+        return None
+    source = f"{path}: trained_on in the metadata"
+    found = validate(_TRAINED_ON, parse_json(text, source), source)
+    if known is not None:
+        for key, have, wanted in (
+            ("mean", len(found.mean), known.in_channels),
+            ("std", len(found.std), known.in_channels),
+            ("classes", len(found.classes), known.num_classes),
+        ):
+            if have != wanted:
+                raise InputError(f"{source}: {key}: {have} values and not {wanted}")
+    return found
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:

@@ -209,6 +209,17 @@ def test_sizes_differ(tmp_path: Path) -> None:
     assert load_images(tmp_path, resolution=8).notes == ("resized 1 image of 1 size to 8 px",)
 
 
+def test_no_more_pixels_than_needed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "images", {"ant": 4, "bee": 4}, size=(16, 16))
+    cache = tmp_path / "cache"
+    for most, pixels in ((None, 16), (12, 12), (16, 16), (40, 16)):
+        for _ in range(2):  # read, and remembered
+            assert load_images(folder, most=most, cache=cache).resolution == pixels
+    picture(size=(30, 20)).save(folder / "bee" / "wide.png")
+    assert load_images(folder, most=40, cache=cache).resolution == 40
+    assert load_images(folder, cache=cache).resolution == 128
+
+
 def test_the_centre_is_cropped_and_shrinking_is_antialiased(tmp_path: Path) -> None:
     # Left and right thirds black; in the middle one-pixel stripes, which must turn grey.
     stripes = np.zeros((32, 96), np.uint8)

@@ -14,16 +14,16 @@ import torch
 import nas
 from nas.budget import Budget
 from nas.catalogue import shipped
+from nas.checkpoint import Checkpoints
 from nas.data import ImageData
 from nas.engines.local import local_engine
 from nas.engines.task import Task
 from nas.proxies import supernet_training
 from nas.proxies.catalogue import supernet_settings
-from nas.proxies.checkpoint import Checkpoints, Progress
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.shared import SharedWeights
 from nas.proxies.supernet import SupernetProxy, narrowed, translate
-from nas.proxies.supernet_training import SupernetSettings
+from nas.proxies.supernet_training import Progress, SupernetSettings
 from nas.space import SearchSpace
 from nas.space_file import read_space
 from tests.test_training import made_up, never
@@ -358,7 +358,7 @@ def test_is_a_proxy_that_ranks_by_loss() -> None:
 def test_progress() -> None:
     progress = Progress().after(10, 2.0).mended(math.inf)
     assert progress == Progress(10, 0.5, (2.0,), ((10, None),))
-    assert Checkpoints(Path("nowhere"), {}).load("cpu") is None
+    assert Checkpoints(Path("nowhere"), {}, Progress, "any/1").load("cpu") is None
 
 
 def test_settings_suit_the_data() -> None:

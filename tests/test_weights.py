@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from nas.export.packages import package
 from nas.export.proof import random_images, randomise, randomised
 from nas.model import build
 from nas.weight_names import rename
-from nas.weights import load_weights, read_weights, save_weights
+from nas.weights import IMAGENET, TrainedOn, load_weights, read_weights, save_weights
 
 TINY = 48
 
@@ -243,6 +243,43 @@ def test_metadata_that_is_no_architecture_is_refused(tmp_path: Path) -> None:
         load_weights(file)
 
 
+def test_what_weights_were_trained_on_is_kept_and_checked(tmp_path: Path) -> None:
+    architecture = tiny(num_classes=2)
+    file = tmp_path / "w.safetensors"
+    known = TrainedOn((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), TINY, ("a", "ß"))
+    save_weights(build(architecture), architecture, file, trained_on=known)
+    read = read_weights(file)
+    assert read.trained_on == known
+    header = file.read_bytes()
+    assert (
+        header.index(b'"architecture"') < header.index(b'"format"') < header.index(b'"trained_on"')
+    )
+    assert read.normalisation == (known.mean, known.std)
+    save_weights(build(architecture), architecture, file)
+    assert read_weights(file).normalisation is None
+    tensors = build(architecture).state_dict()
+    text = json.dumps(architecture.to_dict())
+    for wrong, said in (
+        ({"mean": [0.5]}, "mean: 1 values and not 3"),
+        ({"classes": ["a"]}, "classes: 1 values and not 2"),
+        ({"std": [1.0, 0.0, 1.0]}, "std: 0.0 is not accepted"),
+        ({"more": 1}, "more: unknown key"),
+    ):
+        trained_on = json.dumps({**asdict(known), **wrong})
+        save_file(tensors, file, {"architecture": text, "trained_on": trained_on})
+        with pytest.raises(InputError, match=r"w\.safetensors: trained_on") as error:
+            read_weights(file)
+        assert said in str(error.value)
+
+
+def test_published_weights_are_normalised_as_imagenet(tmp_path: Path) -> None:
+    architecture = replace(load_architecture("efficientnet-b0"), num_classes=2)
+    for layout, normalisation in (("timm", IMAGENET), ("torchvision", IMAGENET)):
+        file = tmp_path / f"{layout}.safetensors"
+        save_file(rename(build(architecture).state_dict(), architecture, layout), file)
+        assert read_weights(file).normalisation == normalisation
+
+
 # ── Transfer ─────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -282,3 +319,9 @@ def test_transfer_refuses_another_body(tmp_path: Path) -> None:
     other = replace(architecture, stem=replace(architecture.stem, width=40))
     with pytest.raises(InputError, match="stem"):
         load_weights(tmp_path / "w.safetensors", other, transfer=True)
+    # Its stride may be another, which no tensor depends on: for smaller images.
+    stride = 3 - architecture.stem.stride
+    other = replace(architecture, stem=replace(architecture.stem, stride=stride))
+    load_weights(tmp_path / "w.safetensors", other, transfer=True)
+    with pytest.raises(InputError, match="stem"):
+        load_weights(tmp_path / "w.safetensors", other)

@@ -10,7 +10,7 @@ from typing import cast
 
 import typer
 
-from nas.errors import InputError, Interrupted, NotProved
+from nas.errors import Diverged, InputError, Interrupted, NotProved
 from nas.search import SearchFailed
 
 __all__ = ["main"]
@@ -39,7 +39,7 @@ def _run(arguments: list[str]) -> int:
         return _say(error, WRONG_INPUT)
     except usage_error as error:
         return _say(error.format_message(), WRONG_INPUT)  # type: ignore[attr-defined]
-    except (SearchFailed, NotProved) as error:
+    except (SearchFailed, NotProved, Diverged) as error:
         return _say(error, FAILED)
     except Interrupted as error:
         return _say(error, INTERRUPTED)

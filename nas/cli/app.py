@@ -405,6 +405,79 @@ def compare(
 
 
 @app.command()
+def train(
+    arch: Arch,
+    data: Data = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Default: results/<architecture>-<data>.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(metavar="PX", help="Train and classify at it; default ARCH's own.")
+    ] = None,
+    stem_stride: Annotated[
+        int | None,
+        typer.Option(metavar="1|2", help="Default: ARCH's own; 1 if the last map were one point."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="How often each image is seen. Default 20.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="60m", help="Instead: as many as end in that time.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Default 128.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="Highest; default by the batch size.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Begin with them: ours, timm's or torchvision's."),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="ARCH", help="A network whose answers are learned too.")
+    ] = None,
+    teacher_weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The teacher's.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="Of the teacher's answers. Default 2.")
+    ] = None,
+    eval_test: Annotated[
+        bool, typer.Option("--eval-test", help="Score on the test images, once, at the end.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train one network properly and write its weights. The same command resumes.
+
+    nas-search train baseline.json --data my-images/ --time 60m
+    """
+    from nas.cli.train import train_network
+
+    train_network(
+        arch,
+        data=data,
+        out=None if out is None else Path(out),
+        weights=weights,
+        teacher=teacher,
+        teacher_weights=teacher_weights,
+        temperature=temperature,
+        resolution=resolution,
+        stem_stride=stem_stride,
+        epochs=epochs,
+        time=time,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device or "cpu",
+        test=eval_test,
+        json=json,
+        quiet=quiet,
+    )
+
+
+@app.command()
 def evaluate(
     arch: Arch,
     proxy: Annotated[

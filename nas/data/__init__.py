@@ -1,6 +1,6 @@
 """Images as tensors in memory: loading, splitting, augmentation, and a built-in synthetic set."""
 
-from nas.data.augment import augment, iterate_batches, normalise, resize
+from nas.data.augment import augment, iterate_batches, mix, normalise, resize
 from nas.data.fractals import fractals
 from nas.data.images import ImageData
 from nas.data.load import BUILT_IN, load_images
@@ -12,6 +12,7 @@ __all__ = [
     "fractals",
     "iterate_batches",
     "load_images",
+    "mix",
     "normalise",
     "resize",
 ]

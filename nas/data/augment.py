@@ -76,6 +76,35 @@ def _inside(centre: Tensor, side: int, size: int) -> Tensor:
     return (offset >= 0) & (offset < side)
 
 
+def mix(
+    images: Tensor, targets: Tensor, generator: torch.Generator, probability: float
+) -> tuple[Tensor, Tensor]:
+    """CutMix, drawn for each image: with a probability a patch of it is another image's.
+
+    `images` is `[N, C, H, W]` of any dtype, `targets` float `[N, classes]` the probabilities of its
+    classes; both are returned, each target in the shares of the pixels. The patch has the image's
+    shape and an area uniform in 0…1 of it, cut off at the border (Yun et al. 2019, arXiv
+    1905.04899).
+    """
+    number, _, height, width = images.shape
+    device = images.device
+
+    def draw() -> Tensor:
+        numbers = torch.rand(number, 1, generator=generator, device=generator.device)
+        return numbers.to(device, non_blocking=True)
+
+    mixed, side, row, column = draw() < probability, draw().sqrt(), draw(), draw()
+    inside = [
+        (torch.arange(size, device=device) + 0.5 - centre * size).abs() < side * size / 2
+        for size, centre in ((height, row), (width, column))
+    ]
+    patch = (inside[0] & mixed)[:, :, None] & inside[1][:, None, :]
+    kept = 1 - patch.float().mean((1, 2))[:, None]
+    # A batch is drawn at random, so that the next image is a random one.
+    others, theirs = images.roll(1, 0), targets.roll(1, 0)
+    return torch.where(patch[:, None], others, images), kept * targets + (1 - kept) * theirs
+
+
 def normalise(
     images: Tensor,
     mean: Sequence[float],

@@ -37,6 +37,7 @@ def load_images(
     name: str | Path,
     *,
     resolution: int | None = None,
+    most: int | None = None,
     channels: int = 3,
     seed: int = 0,
     cache: Path | None = None,
@@ -50,6 +51,7 @@ def load_images(
     one is taken from the training images by `seed` (`stratified_split`); the parts of the
     built-in set are fixed. Images of one square size stay as they are unless a `resolution`, in
     pixels, is given; otherwise the shorter side is resized to it (to 128) and the centre cropped.
+    With `most`, images that differ in size, or are larger, are resized to so many pixels.
     `channels` is 3 (RGB) or 1 (grey). With a folder `cache`, decoded images are kept there.
     `progress(done, total)` is called in images. No code of a data set is ever run.
 
@@ -68,13 +70,14 @@ def load_images(
         resolution=resolution,
         channels=channels,
         seed=seed,
+        **({} if most is None else {"most": most}),
     )
     if cache is not None and (stored := read_cache(cache, key)) is not None:
         return stored
     if source is None:
         data = _built_in(resolution, channels, progress)
     else:
-        data = _read(source, resolution, channels, seed, progress)
+        data = _read(source, resolution, most, channels, seed, progress)
     if cache is not None and (problem := write_cache(cache, key, data)) is not None:
         data = replace(data, notes=(*data.notes, problem))
     return data
@@ -102,10 +105,15 @@ def _grey(images: torch.Tensor) -> torch.Tensor:
 
 
 def _read(
-    source: Source, resolution: int | None, channels: int, seed: int, progress: Progress | None
+    source: Source,
+    resolution: int | None,
+    most: int | None,
+    channels: int,
+    seed: int,
+    progress: Progress | None,
 ) -> ImageData:
     with bombs_are_errors():
-        pixels, labels, tally, used = _decode_all(source, resolution, channels, progress)
+        pixels, labels, tally, used = _decode_all(source, resolution, most, channels, progress)
     notes = [*source.notes, *tally.notes(used, channels)]
     classes, parts = _label_parts(source, pixels, labels, notes)
     train = parts["train"]
@@ -189,7 +197,11 @@ def _label_parts(
 
 
 def _decode_all(
-    source: Source, resolution: int | None, channels: int, progress: Progress | None
+    source: Source,
+    resolution: int | None,
+    most: int | None,
+    channels: int,
+    progress: Progress | None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, list[Label]], Tally, int]:
     """Images uint8 `[N, C, H, W]` (channels_last) and raw labels by split; the size they have."""
     # Without a resolution, all images are hoped to have the size of the first; the first one that
@@ -197,6 +209,8 @@ def _decode_all(
     target, exact = resolution, False
     if target is None:
         target, exact = _first_size(source), True
+        if most is not None and target > most:
+            target, exact = most, False
     while True:
         _check_memory(source, target, channels)
         tally = Tally()
@@ -220,7 +234,7 @@ def _decode_all(
                     continue
                 pixels[split] = torch.from_numpy(np.concatenate(chunks)).permute(0, 3, 1, 2)
         except OtherSizeError:
-            target, exact = DEFAULT_RESOLUTION, False
+            target, exact = most or DEFAULT_RESOLUTION, False
             continue
         if "train" not in labels:
             raise InputError(f"{source.name}: no training images")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,9 +32,6 @@ from nas.weight_names import Layout, rename
 from nas.weights import Weights, load_weights, network_with, read_weights, save_weights
 
 Target = Literal["timm", "torchvision", "onnx", "torch", "json"]
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and deviation that timm's and torchvision's published weights were trained with."""
 
 _PACKAGES: Mapping[Target, tuple[str, ...]] = {
     "timm": ("timm", "torchvision"),
@@ -142,23 +139,24 @@ def export_network(
         quantised = None
         if calibration is not None:
             data = calibration.load()
-            published = read is not None and read.architecture is None and read.layout != OURS
             quantised = quantise(
                 network,
                 architecture,
                 data,
-                IMAGENET if published else (data.mean, data.std),
+                (read and read.normalisation) or (data.mean, data.std),
                 place / "model-int8.onnx",
                 dynamic_resolution=dynamic_resolution,
                 float_bytes=(place / "model.onnx").stat().st_size,
                 seed=seed,
                 progress=progress,
             )
+        trained_on = None if read is None else read.trained_on
         document = {
             "architecture": architecture.to_dict(),
             "weights": "random" if weights is None else weights.name,
             "proof": proof.to_dict(),
             **({} if quantised is None else {"int8": quantised.to_dict()}),
+            **({} if trained_on is None else {"trained_on": asdict(trained_on)}),
             "notes": _notes(source, quantised),
             "versions": {
                 "nas-search": __version__,
@@ -208,7 +206,9 @@ def _write(
             write_text(place / "model.json", to_json(definition))
             if source.weights is not None:
                 file = place / "model.safetensors"
-                save_weights(source.network, source.architecture, file, target)
+                save_weights(
+                    source.network, source.architecture, file, target, source.weights.trained_on
+                )
             return _python(source, target, place)
 
 
@@ -229,7 +229,8 @@ def _json(source: _Source, place: Path) -> Proof:
     save_architecture(source.architecture, file)
     again = read_record(file).architecture
     kept = place / "weights.safetensors"
-    save_weights(source.network, again, kept)
+    trained_on = None if source.weights is None else source.weights.trained_on
+    save_weights(source.network, again, kept, trained_on=trained_on)
     built = load_weights(kept, again)
     if source.weights is None:
         kept.unlink()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from nas.data import normalise, resize
+from nas.optimisation import precision
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,37 @@ class Score:
     standard_error: float
     loss: float
     even: bool
+
+
+BATCH = 250
+"""Images at once."""
+
+
+def logits(
+    network: nn.Module,
+    images: Tensor,
+    resolution: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    batch: int = BATCH,
+) -> Tensor:
+    """Return what a network, in eval mode, says of images: float32 (images, classes), on the CPU.
+
+    Args:
+        network: maps normalised images to logits, on the device of the images.
+        images: uint8 (images, channels, h, w).
+        resolution: pixels that they are resized to.
+        mean: of each channel, scaled to 0…1.
+        std: likewise.
+        batch: images at once.
+    """
+    with torch.no_grad(), precision(images.device.type):
+        parts = [
+            network(normalise(resize(part.float(), resolution), mean, std)).float()
+            for part in torch.split(images, batch)
+        ]
+    # On the CPU: not every device knows double precision, in which they are scored.
+    return torch.cat(parts).cpu()
 
 
 def score(logits: Tensor, labels: Tensor, *, even: bool) -> Score:

@@ -14,22 +14,23 @@ from torch import Tensor, nn
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.budget import Budget
+from nas.checkpoint import Checkpoints
 from nas.convolution import fold_norms, lay_out
 from nas.data import ImageData, normalise, resize
 from nas.errors import InputError
 from nas.feasibility import Feasible
 from nas.files import digest
 from nas.model import Network
-from nas.proxies.checkpoint import Checkpoints, Progress
+from nas.optimisation import precision
 from nas.proxies.protocol import Report
 from nas.proxies.scoring import score
 from nas.proxies.shared import NetworkPath, SharedWeights
-from nas.proxies.supernet_training import SharedTraining, SupernetSettings
-from nas.proxies.training import precision
+from nas.proxies.supernet_training import Progress, SharedTraining, SupernetSettings
 from nas.scaling import round_filters
 from nas.space import Choices, SearchSpace
 
 FOLDER = "supernet"
+SCHEMA = "nas-search-supernet/1"
 SCORING_BATCH = 125
 """Images at once: more do not fit the caches."""
 
@@ -121,9 +122,8 @@ class SupernetProxy:
 
         training = SharedTraining(weights, data, settings, draw, self.seed, self.device)
         self._space, self._weights, self._identity = space, weights, identity
-        self.progress = training.run(
-            Checkpoints(folder / FOLDER, identity), self.on_progress or (lambda *_: None)
-        )
+        checkpoints = Checkpoints(folder / FOLDER, identity, Progress, SCHEMA)
+        self.progress = training.run(checkpoints, self.on_progress or (lambda *_: None))
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
         """Return accuracy and loss on the validation images, with the shared weights.

@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas.checkpoint import Checkpoints
 from nas.data import ImageData, augment, normalise, resize
-from nas.proxies.checkpoint import Checkpoints, Progress
+from nas.optimisation import parameter_groups, precision, schedule
 from nas.proxies.shared import NetworkPath, SharedWeights
-from nas.proxies.training import parameter_groups, precision, schedule
 from nas.trial import derived_rng, derived_seed
 
 INTERVAL = 50
@@ -65,6 +65,33 @@ class SupernetSettings:
     flip: bool = True
     recalibration_images: int = 256
     validation_images: int = 1_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is, and what was seen on the way.
+
+    Attributes:
+        step: steps done.
+        rate: factor on the learning rate; halved each time the training diverged.
+        losses: mean training loss of each interval so far.
+        mendings: each time that it diverged: the step it went back to, and the interval's loss
+            (None: not finite).
+    """
+
+    step: int = 0
+    rate: float = 1.0
+    losses: tuple[float, ...] = ()
+    mendings: tuple[tuple[int, float | None], ...] = ()
+
+    def after(self, step: int, loss: float) -> Progress:
+        """Return the progress after a sound interval that ends at ``step``."""
+        return replace(self, step=step, losses=(*self.losses, round(loss, 6)))
+
+    def mended(self, loss: float) -> Progress:
+        """Return the progress after an interval that was taken back."""
+        seen = round(loss, 6) if math.isfinite(loss) else None
+        return replace(self, rate=self.rate / 2, mendings=(*self.mendings, (self.step, seen)))
 
 
 class SharedTraining:
@@ -112,7 +139,9 @@ class SharedTraining:
         )
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
-    def run(self, checkpoints: Checkpoints, report: Callable[[int, int, str], None]) -> Progress:
+    def run(
+        self, checkpoints: Checkpoints[Progress], report: Callable[[int, int, str], None]
+    ) -> Progress:
         """Train to the end, from where the checkpoints left off; return what was seen on the way.
 
         Args:
@@ -224,7 +253,7 @@ class SharedTraining:
         finally:
             torch.set_num_threads(threads)
 
-    def _restored(self, checkpoints: Checkpoints) -> Progress:
+    def _restored(self, checkpoints: Checkpoints[Progress]) -> Progress:
         found = checkpoints.load(self._device)
         if found is None:
             return Progress()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,11 @@ from nas.budget import Budget
 from nas.convolution import lay_out
 from nas.data import ImageData, augment, iterate_batches, normalise, resize
 from nas.model import build
+from nas.optimisation import parameter_groups, precision, schedule
 from nas.proxies.protocol import Report
-from nas.proxies.scoring import Score, score
+from nas.proxies.scoring import Score, logits, score
 from nas.scaling import round_resolution, scale
 from nas.space import SearchSpace
-
-EVALUATION_BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ class TrainingProxy:
                 where = chosen[index].to(self.device, non_blocking=True)
                 pixels = data.train_images[where]
                 pixels = augment(pixels, generator, pad=pad, flip=settings.flip)
-                pixels = self._input(pixels, resolution)
+                pixels = normalise(resize(pixels.float(), resolution), data.mean, data.std)
                 for group in optimiser.param_groups:
                     group["lr"] = settings.learning_rate * schedule(step / total, settings.warm_up)
                 with precision(self.device):
@@ -230,20 +228,11 @@ class TrainingProxy:
         if not math.isfinite(float(losses)):
             raise ArithmeticError(f"the training diverged: the loss is not finite by step {step}")
 
-    def _input(self, pixels: Tensor, resolution: int) -> Tensor:
-        return normalise(resize(pixels.float(), resolution), self.data.mean, self.data.std)
-
     def _score(
         self, network: torch.nn.Module, resolution: int, images: Tensor, labels: Tensor
     ) -> Score:
-        network.eval()
-        logits = []
-        with torch.no_grad(), precision(self.device):
-            for start in range(0, len(images), EVALUATION_BATCH):
-                pixels = images[start : start + EVALUATION_BATCH]
-                logits.append(network(self._input(pixels, resolution)).float())
-        # On the CPU: not every device knows double precision.
-        return score(torch.cat(logits).cpu(), labels.cpu(), even=self.data.is_balanced)
+        found = logits(network.eval(), images, resolution, self.data.mean, self.data.std)
+        return score(found, labels.cpu(), even=self.data.is_balanced)
 
 
 class Tested:
@@ -280,24 +269,3 @@ def _draw(labels: Tensor, passes: int, generator: torch.Generator) -> Tensor:
     by_class = order[torch.argsort(labels[order], stable=True)]
     picks = torch.linspace(0, len(labels) - 1, passes).long()
     return by_class[picks]
-
-
-def schedule(progress: float, warm_up: float) -> float:
-    """Return the learning rate over its highest: a rise for ``warm_up``, then half a cosine."""
-    if progress < warm_up:
-        return max(progress / warm_up, 0.02)
-    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
-
-
-def parameter_groups(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the parameters that weight decay is for, and the others: norms and biases."""
-    decay: list[Tensor] = []
-    plain: list[Tensor] = []
-    for parameter in parameters:
-        (decay if parameter.ndim > 1 else plain).append(parameter)
-    return decay, plain
-
-
-def precision(device: str) -> torch.autocast:
-    """Return bf16 on GPUs only: on CPUs depthwise convolutions are slower in it."""
-    return torch.autocast(device.split(":")[0], torch.bfloat16, enabled=device.startswith("cuda"))

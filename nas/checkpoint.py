@@ -1,12 +1,11 @@
-"""What is kept of a supernet on disk: tensors as safetensors, and beside them what they mean."""
+"""What is kept of a training on disk: tensors as safetensors, and beside them what they mean."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from safetensors import SafetensorError
@@ -19,38 +18,25 @@ from nas.files import parse_json, read_text, validate, write_bytes, write_json
 STATE_FILE = "state.json"
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is, and what was seen on the way.
+class Step(Protocol):
+    """A dataclass that says how far a training is, in steps among other things."""
 
-    Attributes:
-        step: steps done.
-        rate: factor on the learning rate; halved each time the training diverged.
-        losses: mean training loss of each interval so far.
-        mendings: each time that it diverged: the step it went back to, and the interval's loss
-            (None: not finite).
-    """
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
-    step: int = 0
-    rate: float = 1.0
-    losses: tuple[float, ...] = ()
-    mendings: tuple[tuple[int, float | None], ...] = ()
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        ...
 
-    def after(self, step: int, loss: float) -> Progress:
-        """Return the progress after a sound interval that ends at ``step``."""
-        return replace(self, step=step, losses=(*self.losses, round(loss, 6)))
 
-    def mended(self, loss: float) -> Progress:
-        """Return the progress after an interval that was taken back."""
-        seen = round(loss, 6) if math.isfinite(loss) else None
-        return replace(self, rate=self.rate / 2, mendings=(*self.mendings, (self.step, seen)))
+P = TypeVar("P", bound=Step)
 
 
 class _State(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    schema_: Annotated[Literal["nas-search-supernet/1"], Field(alias="schema")]
+    schema_: Annotated[str, Field(alias="schema")]
     identity: dict[str, Any]
-    progress: Progress
+    progress: dict[str, Any]
     tensors: str
     sha256: str
 
@@ -58,7 +44,7 @@ class _State(BaseModel):
 _STATE: TypeAdapter[_State] = TypeAdapter(_State)
 
 
-class Checkpoints:
+class Checkpoints(Generic[P]):
     """A folder that holds the state of one training.
 
     The tensors are written first, under a name of their own, then the file that names them, and
@@ -68,13 +54,19 @@ class Checkpoints:
         folder: where; made when something is saved.
         identity: plain data that says which training it is; the state of another one is ignored,
             and overwritten.
+        progress: what says how far it is: a dataclass.
+        schema: of the file that says what the tensors mean.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], progress: type[P], schema: str
+    ) -> None:
         self._folder = folder
         self._identity = identity
+        self._progress = TypeAdapter(progress)
+        self._schema = schema
 
-    def load(self, device: str) -> tuple[Progress, dict[str, Tensor]] | None:
+    def load(self, device: str) -> tuple[P, dict[str, Tensor]] | None:
         """Return progress and tensors of this training, or None if there are none.
 
         Raises:
@@ -84,6 +76,8 @@ class Checkpoints:
         if not path.exists():
             return None
         state = validate(_STATE, parse_json(read_text(path), str(path)), str(path))
+        if state.schema_ != self._schema:
+            raise InputError(f"{path}: schema: {state.schema_!r} is not accepted: {self._schema}")
         if state.identity != self._identity:
             return None
         file = self._folder / Path(state.tensors).name
@@ -98,9 +92,10 @@ class Checkpoints:
             raise InputError(f"{file}: cannot be read: {error.strerror}") from None
         except SafetensorError as error:
             raise InputError(f"{file}: not safetensors: {error}") from None
-        return state.progress, {name: tensor.to(device) for name, tensor in tensors.items()}
+        progress = validate(self._progress, state.progress, f"{path}: progress")
+        return progress, {name: tensor.to(device) for name, tensor in tensors.items()}
 
-    def save(self, progress: Progress, tensors: dict[str, Tensor]) -> None:
+    def save(self, progress: P, tensors: dict[str, Tensor]) -> None:
         """Write a state in place of the last one.
 
         Raises:
@@ -112,7 +107,7 @@ class Checkpoints:
         write_json(
             self._folder / STATE_FILE,
             {
-                "schema": "nas-search-supernet/1",
+                "schema": self._schema,
                 "identity": self._identity,
                 "progress": asdict(progress),
                 "tensors": file.name,

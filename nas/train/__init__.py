@@ -1,0 +1,1 @@
+"""One architecture trained properly, to be taken away: weights, history, what they are worth."""
