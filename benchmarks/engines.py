@@ -3,12 +3,11 @@
     python benchmarks/engines.py [--trials N] [--jobs N]
     python benchmarks/engines.py --wait 10 --jobs 8
 
-All in one run, one after the other, with as many at once: this process; parallel processes; warm
-actors of Ray; and what one would write with Ray Tune: a function that is tuned, a class whose
-actors Tune reuses, and that class with a searcher of one's own, as a loop of one's own needs. The
-first evaluations, while workers start, are left out of ours (a run starts them once); of Tune's
-the whole run counts but for Ray's own start, since each ``fit`` begins anew, and what is left
-between two lengths of run is what a trial adds.
+All in one run, one after the other, with as many at once: this process; parallel processes; the
+engine ``ray``, which is Ray Tune with a searcher of ours and reused workers; and what one would
+write instead: actors driven by hand, and a plain function that Ray Tune tunes. The first
+evaluations, while workers start, are left out of the engines and actors (a run starts them once).
+The function's trials each begin anew: what lies between two lengths of run is what a trial adds.
 
 With --wait, evaluations that only wait so many seconds, on so many workers of a simulated cluster,
 warm: how near the rate is to the ideal one. Goals: at most 100 ms a trial; 90 % of the ideal rate.
@@ -30,7 +29,7 @@ from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
 from nas.engines.local import local_engine
 from nas.engines.ray import cluster
-from nas.engines.task import Engine, Task
+from nas.engines.task import Engine, Outcome, Task, run_task
 
 
 class Nothing:
@@ -70,43 +69,50 @@ def seconds(engine: Engine, trials: int) -> float:
         engine.close()
 
 
-def tuned(trials: int, jobs: int, kind: str) -> float:
-    """Return the seconds of one trial of Ray Tune, by the difference of two lengths of run."""
+class ByHand:
+    """An engine of actors and no more: none is replaced that dies, and what fails, fails all."""
+
+    def __init__(self, jobs: int) -> None:
+        import ray
+
+        self.slots = jobs
+        kind = ray.remote(num_cpus=1)(Worker)
+        self._idle = [kind.remote(Nothing()) for _ in range(jobs)]
+        self._busy: dict[Any, Any] = {}
+
+    def submit(self, task: Task) -> None:
+        """Take a task."""
+        worker = self._idle.pop()
+        self._busy[worker.evaluate.remote(task)] = worker
+
+    def next(self) -> Outcome:
+        """Wait for the first to end."""
+        import ray
+
+        [done], _ = ray.wait(list(self._busy), num_returns=1)
+        self._idle.append(self._busy.pop(done))
+        outcome: Outcome = ray.get(done)
+        return outcome
+
+    def close(self) -> None:
+        """End the actors."""
+        self._idle.clear()
+
+
+class Worker:
+    """An actor's content."""
+
+    def __init__(self, proxy: Nothing) -> None:
+        self._proxy = proxy
+
+    def evaluate(self, task: Task) -> Outcome:
+        """Evaluate a task."""
+        return run_task(self._proxy, task)
+
+
+def tuned(trials: int, jobs: int) -> float:
+    """Return the seconds of a trial of a tuned function, by the difference of two lengths."""
     from ray import tune
-    from ray.tune.search import ConcurrencyLimiter, Searcher
-
-    class Ours(Searcher):
-        """Hands out what a loop has decided on."""
-
-        def __init__(self) -> None:
-            super().__init__(metric="accuracy", mode="max")
-            self.number = 0
-
-        def suggest(self, trial_id: str) -> dict[str, Any]:
-            self.number += 1
-            return {"x": self.number}
-
-        def on_trial_complete(
-            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-        ) -> None:
-            if error:
-                raise SystemExit("a trial of Ray Tune failed")
-
-        def save(self, checkpoint_path: str) -> None:
-            pass
-
-        def restore(self, checkpoint_path: str) -> None:
-            pass
-
-    class Class(tune.Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
-            pass
-
-        def step(self) -> dict[str, Any]:
-            return {"accuracy": 0.5, "done": True}
-
-        def reset_config(self, config: dict[str, Any]) -> bool:
-            return True
 
     def function(config: dict[str, Any]) -> dict[str, Any]:
         return {"accuracy": 0.5}
@@ -114,26 +120,14 @@ def tuned(trials: int, jobs: int, kind: str) -> float:
     def run(count: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             begin = time.perf_counter()
-            own = kind == "searcher"
             tune.Tuner(
-                function if kind == "function" else Class,
-                param_space={} if own else {"x": tune.uniform(0, 1)},
-                tune_config=tune.TuneConfig(
-                    num_samples=count,
-                    search_alg=ConcurrencyLimiter(Ours(), max_concurrent=jobs) if own else None,
-                    max_concurrent_trials=None if own else jobs,
-                    reuse_actors=kind != "function",
-                ),
-                run_config=tune.RunConfig(
-                    storage_path=folder,
-                    verbose=0,
-                    checkpoint_config=None if kind == "function" else no_checkpoint,
-                ),
+                function,
+                param_space={"x": tune.uniform(0, 1)},
+                tune_config=tune.TuneConfig(num_samples=count, max_concurrent_trials=jobs),
+                run_config=tune.RunConfig(storage_path=folder, verbose=0),
             ).fit()
             return time.perf_counter() - begin
 
-    # Its result is all that is to be kept.
-    no_checkpoint = tune.CheckpointConfig(checkpoint_at_end=False)
     few = max(2, trials // 5)
     short = run(few)
     return (run(trials) - short) / (trials - few)
@@ -163,13 +157,13 @@ def main() -> None:
         "parallel processes": seconds(local_engine(Nothing(), jobs), trials),
     }
     with cluster(num_cpus=jobs, object_store_memory=100 * 1024 * 1024) as connected:
-        found["ray: our warm actors"] = seconds(connected.engine(Nothing(), jobs), trials)
-    # Another one: the warm actors keep their CPUs to the end of theirs.
+        found["ray: Tune, our engine"] = seconds(connected.engine(Nothing(), jobs), trials)
+    # Others: the warm workers keep their CPUs to the end of theirs.
     with cluster(num_cpus=jobs, object_store_memory=100 * 1024 * 1024):
-        found["Ray Tune, a class, actors reused"] = tuned(trials, jobs, "class")
-        found["Ray Tune, the same, a searcher"] = tuned(trials, jobs, "searcher")
-        found["Ray Tune, a function"] = tuned(trials, jobs, "function")
-    ours = found["ray: our warm actors"]
+        found["actors driven by hand"] = seconds(ByHand(jobs), trials)
+    with cluster(num_cpus=jobs, object_store_memory=100 * 1024 * 1024):
+        found["Ray Tune, a function"] = tuned(trials, jobs)
+    ours = found["ray: Tune, our engine"]
     print(f"{trials} evaluations of nothing, {jobs} at once")
     for name, value in found.items():
         print(f"{name:<34}{1000 * value:9.1f} ms a trial{value / ours:9.1f} × ours on Ray")

@@ -14,7 +14,7 @@ from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
 from nas.budget import parse_budget
 from nas.catalogue import load_space
-from nas.engines.task import Outcome, Task
+from nas.engines.task import RETRIES, Outcome, Task
 from nas.search import SearchResult, search
 
 # Read when ray is imported: its processes talk over loopback only.
@@ -94,18 +94,23 @@ def found(engine: Any, proxy: Any, storage: Path | None = None, trials: int = 20
 
 
 def kill_workers(folder: Path, times: int, every: float, done: threading.Event) -> None:
-    """Kill so many processes, now and then, that are evaluating."""
+    """Kill so many processes, now and then, that are evaluating.
+
+    The same evaluation once less often than it may be tried again, since its node may go too.
+    """
     rng = random.Random(0)
     killed: set[str] = set()
+    kills: Counter[str] = Counter()
     while len(killed) < times and not done.wait(every):
         latest = sorted(folder.iterdir(), key=lambda path: path.name.split("-")[1])[-2:]
-        pid = rng.choice(latest).name.split("-")[2] if latest else ""
-        if pid and pid not in killed:
-            killed.add(pid)
+        key, _, pid = rng.choice(latest).name.split("-") if latest else ("", "", "")
+        if pid and pid not in killed and kills[key] < RETRIES - 1:
             try:
                 os.kill(int(pid), signal.SIGKILL)
             except ProcessLookupError:
-                killed.discard(pid)
+                continue
+            killed.add(pid)
+            kills[key] += 1
 
 
 def lossless(folder: Path, result: SearchResult, trials: int) -> int:

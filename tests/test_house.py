@@ -51,7 +51,7 @@ RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # Who alone may import a third-party package.
 OWNERS = {
     "optuna": {"nas.search", "nas.samplers", "nas.storage"},
-    "ray": {"nas.engines.ray"},
+    "ray": {"nas.engines.ray", "nas.engines.tune"},
     "fvcore": {"nas.cost"},
 }
 

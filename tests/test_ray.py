@@ -1,6 +1,7 @@
 """The engine ``ray``, on clusters of this machine: the same trials, and none lost to any death."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.data import ImageData
 from nas.engines.local import local_engine
-from nas.engines.ray import RETRIES, Cluster, cluster
+from nas.engines.ray import Cluster, cluster
+from nas.engines.task import RETRIES
 from nas.errors import InputError
 from tests.ray_toys import (
     QUIET,
@@ -57,6 +59,16 @@ def test_workers_are_reused_and_what_fails_fails_alone(two: Cluster) -> None:
         engine.close()
     assert again.accuracy is not None
     assert again.accuracy.metric in pids
+    for pid in pids:  # without work: that they die costs no evaluation a retry
+        os.kill(int(pid), signal.SIGKILL)
+    engine = two.engine(Toy())
+    try:
+        [again] = results(engine, [task(0)]).values()
+    finally:
+        engine.close()
+    assert again.accuracy is not None
+    assert again.accuracy.metric not in pids
+    assert again.retries == 0
 
 
 def test_a_worker_that_dies_is_replaced_and_its_evaluation_tried_again_so_often(
@@ -78,10 +90,6 @@ def test_a_worker_that_dies_is_replaced_and_its_evaluation_tried_again_so_often(
 def test_closing_does_not_wait(two: Cluster, tmp_path: Path) -> None:
     engine = two.engine(Toy(tmp_path), 1)
     engine.submit(task(0, 4))
-    while not engine._busy:  # let it start, and no more
-        [reference] = engine._starting
-        engine._started(reference)
-        engine._hand_out()
     while not list(tmp_path.iterdir()):
         time.sleep(0.1)
     pid = int(next(tmp_path.iterdir()).name.split("-")[2])

@@ -16,6 +16,9 @@ from nas.errors import Interrupted
 from nas.files import describe
 from nas.proxies.protocol import Proxy
 
+RETRIES = 3
+"""So often an evaluation is begun again whose worker, or node, has died (``ray``)."""
+
 
 @dataclass(frozen=True)
 class Task:
