@@ -1,7 +1,11 @@
 """The engine ``ray``, on clusters of this machine: the same trials, and none lost to any death."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import nas.engines.ray
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.data import ImageData
@@ -185,7 +190,9 @@ def test_the_same_trials_as_local(two: Cluster) -> None:
         assert facts(ours) == facts(theirs)
 
 
-def test_killed_workers_cost_a_retry_and_no_trial(two: Cluster, tmp_path: Path) -> None:
+def test_killed_workers_cost_a_retry_and_no_trial(
+    two: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     begun = tmp_path / "begun"
     begun.mkdir()
     proxy, done = Toy(begun, 0.3), threading.Event()
@@ -197,6 +204,25 @@ def test_killed_workers_cost_a_retry_and_no_trial(two: Cluster, tmp_path: Path) 
         done.set()
         killer.join()
     assert lossless(begun, result, 20) >= 1
+    time.sleep(1)  # Ray's notices come a little later
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_scratch_of_killed_drivers_is_removed() -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    places = {
+        name: Path(tempfile.gettempdir()) / f"nas-ray-{name}-test"
+        for name in (str(dead.pid), str(os.getpid()), "somebody")
+    }
+    for place in places.values():
+        place.mkdir()
+    try:
+        nas.engines.ray._sweep()
+        assert [place.exists() for place in places.values()] == [False, True, True]
+    finally:
+        for place in places.values():
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray reads it when it is imported, on every system: 0 keeps a cluster of one node on loopback."""
+
+_SCRATCH = "nas-ray-"
+"""Names of scratch folders begin so; the process that made it comes next."""
 
 _SOCKETS = 60
 """Longest folder whose sockets' names, Ray's own below it included, are not too long."""
@@ -51,7 +54,8 @@ def cluster(
             f"an evaluation of {cpus:g} CPUs and {gpus:g} GPUs is not accepted: more than 0 CPUs"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    scratch = tempfile.mkdtemp(prefix="nas-ray-")
+    _sweep()
+    scratch = tempfile.mkdtemp(prefix=f"{_SCRATCH}{os.getpid()}-")
     if address is None:
         os.environ.setdefault(_LOOPBACK, "0")
         local = {"include_dashboard": False, **local}
@@ -76,7 +80,7 @@ def cluster(
         from nas.engines.tune import SETTINGS
 
         ray.util.register_serializer(ImageData, serializer=apart, deserializer=together)
-        with _environment(SETTINGS), _quiet("ray.tune", "ray.air", "ray.train"):
+        with _environment(SETTINGS), _unprinted(), _quiet("ray.tune", "ray.air", "ray.train"):
             connected = Cluster(cpus, gpus, Path(scratch))
             try:
                 yield connected
@@ -111,6 +115,38 @@ def _signals_kept() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keep Ray's notices, of workers that died, from standard output, where --json has its own.
+
+    Ray has no option for it: they come whatever ``log_to_driver`` is.
+    """
+    from ray._private import worker
+
+    name = "print_to_stdstream"
+    before = getattr(worker, name, None)
+    if before is not None:
+        setattr(worker, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            setattr(worker, name, before)
+
+
+def _sweep() -> None:
+    """Remove the scratch of drivers that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*-*"):
+        with suppress(OSError, ValueError):
+            pid = int(path.name.removeprefix(_SCRATCH).partition("-")[0])
+            if path.stat().st_uid != os.getuid():
+                continue
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
