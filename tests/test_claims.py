@@ -408,6 +408,10 @@ def test_two_drivers_one_killed_and_the_server_restarted(postgres: Server, tmp_p
     assert len({space.decode(trial.params).key() for trial in trials}) == 200
     # Only what the killed one was at may have been evaluated again.
     both = evaluated("one") + evaluated("two")
+    print(
+        f"\n200 trials of two drivers, {len(evaluated('one'))} by the one that was killed: "
+        f"{len(set(both))} networks, {len(both)} evaluations, {len(trials)} rows"
+    )
     assert len(set(both)) == 200
     assert len(both) <= 201
 
