@@ -58,8 +58,8 @@ def test_the_trials_are_those_of_a_search(sampler: str) -> None:
 
 
 def test_it_ends_where_nothing_is_left() -> None:
-    least = nas.Feasible(SPACE, BUDGET).cheapest()
-    few = nas.parse_budget(f"{least.flops + 2000}-flops")
+    least = nas.Feasible(SPACE, BUDGET).least()
+    few = nas.parse_budget(f"{least + 2000}-flops")
     feasible = list(nas.Feasible(SPACE, few))
     assert 1 <= len(feasible) < 300
     proposer = Proposer(SPACE, few, make_sampler("random"), 0)
