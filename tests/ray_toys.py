@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,23 @@ QUIET = (
 
 
 class Toy:
-    """What the seed says; where ``folder`` is, it counts there what is begun."""
+    """What the seed says; where ``folder`` is, it counts there what is begun.
 
-    def __init__(self, folder: Path | None = None, pause: float = 0.0) -> None:
-        self.folder, self.pause = folder, pause
+    The first so many evaluations kill the process that they are in.
+    """
+
+    def __init__(self, folder: Path | None = None, pause: float = 0.0, deaths: int = 0) -> None:
+        self.folder, self.pause, self.deaths = folder, pause, deaths
 
     def prepare(self, *_: object) -> None: ...
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
         if self.folder is not None:
             self.folder.joinpath(f"{arch.key()}-{time.time_ns()}-{os.getpid()}").touch()
+            for death in range(self.deaths):
+                with suppress(FileExistsError):
+                    self.folder.with_name(f"death-{death}").touch(exist_ok=False)
+                    os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.pause)
         match seed:
             case 1:

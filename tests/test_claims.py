@@ -462,7 +462,8 @@ def test_run_json_has_no_password_and_errors_have_none(
         "sampler": "random", "trials": 3, "time": None, "seed": 0, "jobs": 1, "engine": "local",
         "ray_address": None, "cpus_per_trial": None, "gpus_per_trial": None,
         "storage": postgres.url, "device": None, "start": [], "scale": False, "finalists": None,
-        "reference": None, "check": True,
+        "reference": None, "check": True, "latency_table": None, "latency_backend": None,
+        "latency_batch": None,
     }  # fmt: skip
     run_job(command, out, json=False, quiet=True)
     written = "".join(path.read_text() for path in out.rglob("*") if path.is_file())

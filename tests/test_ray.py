@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +28,6 @@ from tests.ray_toys import (
     Toy,
     facts,
     found,
-    kill_workers,
     lossless,
     results,
     task,
@@ -195,15 +193,9 @@ def test_killed_workers_cost_a_retry_and_no_trial(
 ) -> None:
     begun = tmp_path / "begun"
     begun.mkdir()
-    proxy, done = Toy(begun, 0.3), threading.Event()
-    killer = threading.Thread(target=kill_workers, args=(begun, 2, 1.0, done))
-    killer.start()
-    try:
-        result = found(two.engine(proxy, 2), proxy, tmp_path / "study")
-    finally:
-        done.set()
-        killer.join()
-    assert lossless(begun, result, 20) >= 1
+    proxy = Toy(begun, deaths=2)
+    result = found(two.engine(proxy, 2), proxy, tmp_path / "study")
+    assert lossless(begun, result, 20) == 2
     time.sleep(1)  # Ray's notices come a little later
     assert capsys.readouterr() == ("", "")
 
