@@ -134,7 +134,7 @@ def test_ended_in_the_middle_it_ends_the_same(
     running.send_signal(number)
     running.communicate(timeout=60)
     assert running.returncode == (130 if number == signal.SIGTERM else -number)
-    assert gone(mark, 60)
+    assert gone(mark, 150)  # a node whose head is gone waits for it, up to a minute
     done = process(arguments)
     _, err = done.communicate(timeout=180)
     assert done.returncode == 0, err
