@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -46,6 +47,7 @@ def train_network(
     quiet: bool,
 ) -> None:
     """Train a network, and print what it is worth."""
+    began = monotonic()
     architecture = load_architecture(name)
     if (teacher is None) != (teacher_weights is None):
         raise InputError("--teacher and --teacher-weights go together")
@@ -84,6 +86,7 @@ def train_network(
         seed=seed,
         device=device,
         test=test,
+        began=began,
     )
     with Show(quiet=quiet, json=json) as show, kept(request.folder):
         trained = train(request, show)
