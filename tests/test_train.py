@@ -149,7 +149,7 @@ def test_the_recipe_follows_the_number_of_epochs() -> None:
     short, long = recipe_for(10), recipe_for(200)
     assert (short.stochastic_depth, short.erase, short.mix) == (0.0, 0.0, 0.0)
     assert min(long.stochastic_depth, long.erase, long.mix) > 0
-    assert recipe_for(10, batch_size=4 * 128).learning_rate == 2 * short.learning_rate
+    assert recipe_for(10, batch_size=4 * 64).learning_rate == 2 * short.learning_rate
     assert recipe_for(10, learning_rate=0.5).learning_rate == 0.5
     tuned = recipe_for(10, fine_tuned=True)
     assert tuned.learning_rate < short.learning_rate

@@ -298,7 +298,7 @@ def train(
     time: Annotated[
         str | None, typer.Option(metavar="60m", help="Instead: as many as end in that time.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Default 128.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Default 64.")] = None,
     learning_rate: Annotated[
         float | None, typer.Option(metavar="X", help="Highest; default by the batch size.")
     ] = None,

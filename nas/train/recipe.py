@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-BATCH_SIZE = 128
+BATCH_SIZE = 64
 
 LEARNING_RATE = 3e-3
 """Highest, at :data:`BATCH_SIZE`."""
@@ -13,7 +13,7 @@ LEARNING_RATE = 3e-3
 FINE_TUNING = 0.1
 """Of the learning rate, for weights that somebody has trained."""
 
-GROWING = ((0.0, 0.5), (1 / 3, 0.75), (2 / 3, 1.0))
+GROWING = ((0.0, 0.5), (0.2, 0.75), (0.4, 1.0))
 """Small images first (Tan & Le 2021, section 4): from which share of the steps, which share of the
 resolution."""
 
@@ -73,7 +73,7 @@ def recipe_for(
         epochs: how often each image is seen.
         fine_tuned: the weights are somebody's, not random: a smaller learning rate, and images
             of the full size from the beginning.
-        batch_size: images a step; None: 128.
+        batch_size: images a step; None: 64.
         learning_rate: None: what suits the batch size, in proportion to its root.
     """
     batch = batch_size or BATCH_SIZE
