@@ -395,6 +395,8 @@ class _OnnxRunner:
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = where.threads
+        # Else its threads go on spinning while it is another session's turn.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if parts:
             options.enable_profiling = True
             options.profile_file_prefix = str(folder / network.name)
