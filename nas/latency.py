@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -145,10 +145,6 @@ class LatencyTable:
         """Raise :class:`InputError`, naming one, if a block of a space is not in the table."""
         for key in block_keys(space):
             self._median(key)
-
-    def with_check(self, check: Check) -> LatencyTable:
-        """Return the same table with what is known of its error."""
-        return replace(self, check=check)
 
     def fingerprint(self) -> str:
         """Return what tells it from other tables."""

@@ -17,13 +17,22 @@ def schedule(progress: float, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
 
 
-def parameter_groups(parameters: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the parameters that weight decay is for, and the others: norms and biases."""
+def optimiser(
+    parameters: Iterable[Tensor], learning_rate: float, weight_decay: float
+) -> torch.optim.AdamW:
+    """Return AdamW, fused; weight decay is not for norms and biases."""
     decay: list[Tensor] = []
     plain: list[Tensor] = []
     for parameter in parameters:
         (decay if parameter.ndim > 1 else plain).append(parameter)
-    return decay, plain
+    return torch.optim.AdamW(
+        [
+            {"params": decay, "weight_decay": weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ],
+        lr=learning_rate,
+        fused=True,
+    )
 
 
 def precision(device: str) -> torch.autocast:

@@ -159,7 +159,9 @@ def measure(
                     samples.setdefault(key, []).append(taken)
     blocks |= {key: _timing(taken) for key, taken in samples.items() if key not in blocks}
     table = LatencyTable(where, blocks)
-    return table.with_check(check(table, space, checked, seed, progress)) if checked else table
+    if not checked:
+        return table
+    return replace(table, check=check(table, space, checked, seed, progress))
 
 
 def check(

@@ -113,8 +113,8 @@ def main_job(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Measures accuracy: training, imagenet, table:FILE. Default: imagenet where there "
-            "is no --data and it knows the space, else training.",
+            help="Measures accuracy: supernet, training, imagenet, table:FILE (see proxies). "
+            "Default: imagenet where there is no --data and it knows the space, else supernet.",
         ),
     ] = None,
     grid_proxy: Annotated[
@@ -516,7 +516,8 @@ def fidelity(
     proxy: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="training, imagenet, table:FILE. Default: as in a search."
+            metavar="NAME",
+            help="supernet, training, imagenet, table:FILE. Default: as in a search.",
         ),
     ] = None,
     data: Data = None,

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol, TypeVar
 
-from nas.engines.worker import begin_worker, how_died, starting_workers
+from nas.engines.worker import begin_worker, environment, how_died, starting_workers
 
 Tell = Callable[[int], None]
 """Says that so many more steps of a computation are done."""
 
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
+"""What computes reads these as it loads."""
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -58,7 +54,7 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
         for _ in range(min(jobs, len(tasks))):
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
-            with starting_workers(), _one_thread():
+            with starting_workers(), environment(_ONE_THREAD):
                 process.start()
             theirs.close()
             workers.append((process, ours))
@@ -107,18 +103,3 @@ def _work(connection: Connection) -> None:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
             answer = ("failed", error)
         connection.send(answer)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let processes that start in here use one thread: what computes reads this as it loads."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from nas.data import ImageData
 from nas.engines.shared_arrays import apart, together
 from nas.engines.task import reason
+from nas.engines.worker import environment
 from nas.errors import InputError
 from nas.proxies.protocol import Proxy
 
@@ -64,7 +65,7 @@ def cluster(
     import ray
 
     try:
-        with _signals_kept(), _environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
+        with _signals_kept(), environment({"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}):
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
@@ -80,7 +81,7 @@ def cluster(
         from nas.engines.tune import SETTINGS
 
         ray.util.register_serializer(ImageData, serializer=apart, deserializer=together)
-        with _environment(SETTINGS), _unprinted(), _quiet("ray.tune", "ray.air", "ray.train"):
+        with environment(SETTINGS), _unprinted(), _quiet("ray.tune", "ray.air", "ray.train"):
             connected = Cluster(cpus, gpus, Path(scratch))
             try:
                 yield connected
@@ -89,21 +90,6 @@ def cluster(
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def _environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Have these variables set, for this process and those that start in here."""
-    before = {name: os.environ.get(name) for name in more}
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nas.checkpoint import Checkpoints
 from nas.data import ImageData, augment, normalise, resize
-from nas.optimisation import parameter_groups, precision, schedule
+from nas.optimisation import optimiser, precision, schedule
 from nas.proxies.shared import NetworkPath, SharedWeights
 from nas.trial import derived_rng, derived_seed
 
@@ -128,14 +128,8 @@ class SharedTraining:
         again = settings.passes > 1.5 * len(data.train_labels)
         self._pad = max(1, data.resolution // 8) if again else 0
         self._class_weights = data.balanced_weights()
-        decay, plain = parameter_groups(weights.banks.values())
-        self._optimiser = torch.optim.AdamW(
-            [
-                {"params": decay, "weight_decay": settings.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            fused=True,
+        self._optimiser = optimiser(
+            weights.banks.values(), settings.learning_rate, settings.weight_decay
         )
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 

@@ -17,7 +17,7 @@ from nas.budget import Budget
 from nas.convolution import lay_out
 from nas.data import ImageData, augment, iterate_batches, normalise, resize
 from nas.model import build
-from nas.optimisation import parameter_groups, precision, schedule
+from nas.optimisation import optimiser, precision, schedule
 from nas.proxies.protocol import Report
 from nas.proxies.scoring import Score, logits, score
 from nas.scaling import round_resolution, scale
@@ -186,15 +186,7 @@ class TrainingProxy:
         # Shifted copies help where images come again; an image seen once is new as it is.
         pad = max(1, data.resolution // 8) if settings.passes > 1.5 * len(chosen) else 0
         weights = data.balanced_weights()
-        decay, plain = parameter_groups(network.parameters())
-        optimiser = torch.optim.AdamW(
-            [
-                {"params": decay, "weight_decay": settings.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            fused=True,
-        )
+        adamw = optimiser(network.parameters(), settings.learning_rate, settings.weight_decay)
         step = 0
         network.train()
         losses = torch.zeros((), device=self.device)
@@ -206,13 +198,13 @@ class TrainingProxy:
                 pixels = data.train_images[where]
                 pixels = augment(pixels, generator, pad=pad, flip=settings.flip)
                 pixels = normalise(resize(pixels.float(), resolution), data.mean, data.std)
-                for group in optimiser.param_groups:
+                for group in adamw.param_groups:
                     group["lr"] = settings.learning_rate * schedule(step / total, settings.warm_up)
                 with precision(self.device):
                     loss = F.cross_entropy(network(pixels), labels[where], weight=weights)
-                optimiser.zero_grad(set_to_none=True)
+                adamw.zero_grad(set_to_none=True)
                 loss.backward()
-                optimiser.step()
+                adamw.step()
                 losses += loss.detach()
                 step += 1
                 if step in checks and step < total:

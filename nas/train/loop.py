@@ -17,7 +17,7 @@ from nas.checkpoint import Checkpoints
 from nas.data import ImageData, augment, mix, normalise, resize
 from nas.errors import Diverged
 from nas.model import Network
-from nas.optimisation import WeightAverage, parameter_groups, precision, schedule
+from nas.optimisation import WeightAverage, optimiser, precision, schedule
 from nas.proxies.scoring import Score, logits, score
 from nas.train.plan import Plan
 from nas.train.recipe import Recipe
@@ -116,15 +116,7 @@ class Training:
         self._erase = round(recipe.erase * data.resolution)
         self._class_weights = None if data.is_balanced else data.balanced_weights()
         self._average = WeightAverage(network, round(recipe.average * plan.steps))
-        decay, plain = parameter_groups(network.parameters())
-        self._optimiser = torch.optim.AdamW(
-            [
-                {"params": decay, "weight_decay": recipe.weight_decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=recipe.learning_rate,
-            fused=True,
-        )
+        self._optimiser = optimiser(network.parameters(), recipe.learning_rate, recipe.weight_decay)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     @property
