@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +33,7 @@ from nas.export.run import TARGETS, Target, export_network
 from nas.export.timm import timm_definition
 from nas.export.torchvision import torchvision_definition
 from nas.model import build
-from nas.weights import load_weights, read_weights, save_weights
+from nas.weights import TrainedOn, load_weights, read_weights, save_weights
 
 SPACES = sorted(shipped("search_spaces"))
 
@@ -101,6 +103,41 @@ def test_a_random_network_is_exported_or_a_field_is_named(
     assert (proof["params"], proof["flops"]) == (cost.params, cost.flops)
     assert proof["logits"]["largest_difference"] <= ACCEPTED
     assert proof["logits"]["largest"] > 0.01
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("space", SPACES)
+def test_all_targets_of_twenty_random_networks(
+    space: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the space's own resolution and classes: proved, or refused with a field; nothing else."""
+    found = nas.load_space(space)
+    rng = random.Random(f"exports of {space}")
+    networks = [found.decode(found.sample(rng)) for _ in range(20)]
+    for target in TARGETS:
+        proved, largest = 0, 0.0
+        fields: Counter[str] = Counter()
+        for index, architecture in enumerate(networks):
+            named = unexpressed(architecture, target)
+            if named:
+                assert named.startswith(f"{target} cannot express ")
+                fields[re.sub(r"\d+", "*", named.split()[3].rstrip(":"))] += 1
+                with pytest.raises(InputError, match="cannot express"):
+                    export(architecture, target, tmp_path / f"{target}-{index}")
+                continue
+            made = export(architecture, target, tmp_path / f"{target}-{index}")
+            cost = measure_cost(architecture)
+            assert (made.proof.params, made.proof.flops) == (cost.params, cost.flops)
+            assert made.proof.difference <= ACCEPTED
+            proved, largest = proved + 1, max(largest, made.proof.difference)
+        assert proved + fields.total() == len(networks)
+        with capsys.disabled():
+            print(
+                f"\n{space:13} {target:12} {proved:3} proved, logits within {largest:.1e};"
+                f" {fields.total():3} refused"
+                + "".join(f", {count} for {field}" for field, count in fields.most_common()),
+                end="",
+            )
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -449,9 +486,21 @@ def in_eight_bits(architecture: Architecture, network: Any, data: ImageData, fil
         file,
         dynamic_resolution=True,
         float_bytes=float_bytes,
+        labelled=True,
         seed=0,
         progress=Silent(),
     )
+
+
+def right(architecture: Architecture, network: Any, data: ImageData) -> float:
+    """Accuracy on the validation and test parts together, by PyTorch."""
+    assert data.test_images is not None
+    assert data.test_labels is not None
+    images = torch.cat([data.validation_images, data.test_images]).float() / 255
+    labels = torch.cat([data.validation_labels, data.test_labels])
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in (data.mean, data.std))
+    with torch.inference_mode():
+        return (network((images - mean) / std).argmax(1) == labels).double().mean().item()
 
 
 def test_a_trained_network_in_eight_bits(trained: Any, tmp_path: Path) -> None:
@@ -460,6 +509,12 @@ def test_a_trained_network_in_eight_bits(trained: Any, tmp_path: Path) -> None:
     assert found.agreement > 0.95
     assert len(found.left_out) < found.layers / 2
     assert found.bytes == (tmp_path / "int8.onnx").stat().st_size
+    assert found.accuracy is not None
+    assert found.float_accuracy is not None
+    assert found.half_width is not None
+    assert abs(found.accuracy - found.float_accuracy) <= 1 - found.agreement
+    assert found.float_accuracy == right(*trained)
+    assert (found.half_width > 0) == (found.agreement < 1)
     model = package("onnx").load(tmp_path / "int8.onnx")
     kinds = [node.op_type for node in model.graph.node]
     assert "QuantizeLinear" in kinds
@@ -611,16 +666,20 @@ def test_what_is_not_proved_is_status_1(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("classes", [("down", "across"), ("across", "down"), None])
 def test_eight_bits_by_the_command(
+    classes: tuple[str, str] | None,
     trained: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """An accuracy is said where the network is known to tell the images' classes apart."""
     architecture, network, data = trained
     monkeypatch.setattr("nas.loading.load_data", lambda *arguments: data)
     nas.save_architecture(architecture, tmp_path / "a.json")
-    save_weights(network, architecture, tmp_path / "w.safetensors")
+    known = classes and TrainedOn(tuple(data.mean), tuple(data.std), 32, classes)
+    save_weights(network, architecture, tmp_path / "w.safetensors", trained_on=known)
     arguments = ["export", str(tmp_path / "a.json"), "--to", "onnx", "--int8", "--data", "stripes"]
     arguments += ["--weights", str(tmp_path / "w.safetensors"), "--out", str(tmp_path / "out")]
     assert command(arguments) == 0
@@ -631,3 +690,9 @@ def test_eight_bits_by_the_command(
     assert f"{len(found['left_out'])} of {found['layers']} layers" in said
     assert (tmp_path / "out" / "model-int8.onnx").stat().st_size == found["bytes"]
     assert found["normalised"]["mean"] == list(data.mean)
+    if classes == data.classes:
+        assert found["float_accuracy"] == right(*trained)
+        assert f"{found['accuracy']:.2%} instead of {found['float_accuracy']:.2%}" in said
+    else:
+        assert found["accuracy"] is None
+        assert "instead of" not in said.replace("MB instead of", "")

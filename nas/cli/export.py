@@ -16,6 +16,7 @@ from nas.errors import InputError
 
 if TYPE_CHECKING:
     from nas.data import ImageData
+    from nas.export.int8 import Quantised
     from nas.export.run import Calibration, Export
 
 _NAMED = 8
@@ -102,8 +103,10 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
         lines += [
             f"  int8        first class as in float on {quantised.agreement:.1%} of "
             f"{quantised.held_out} held-out images of {quantised.data}",
+            *_accuracy(quantised),
             f"  size        {quantised.bytes / 1e6:.1f} MB instead of "
-            f"{quantised.float_bytes / 1e6:.1f} MB",
+            f"{quantised.float_bytes / 1e6:.1f} MB "
+            f"({quantised.bytes / quantised.float_bytes:.1%})",
             f"  in float    {len(quantised.left_out)} of {quantised.layers} layers: {left_out}",
         ]
     lines += [f"  note        {note}" for note in made.document["notes"]]
@@ -111,3 +114,13 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
     lines.append(f"  written     {made.folder}: {files}")
     for line in lines:
         Console(highlight=False).print(escape(line), soft_wrap=True)
+
+
+def _accuracy(quantised: Quantised) -> list[str]:
+    accuracy, before, error = quantised.accuracy, quantised.float_accuracy, quantised.half_width
+    if accuracy is None or before is None or error is None:
+        return []
+    return [
+        f"  accuracy    {accuracy:.2%} instead of {before:.2%} on them "
+        f"({100 * (accuracy - before):+.2f} ± {100 * error:.2f} points, 95 %)"
+    ]

@@ -136,6 +136,7 @@ def export_network(
         )
         source = _Source(architecture, network.eval(), read, seed)
         proof = _write(source, target, definition, dynamic_resolution, place)
+        trained_on = None if read is None else read.trained_on
         quantised = None
         if calibration is not None:
             data = calibration.load()
@@ -147,10 +148,10 @@ def export_network(
                 place / "model-int8.onnx",
                 dynamic_resolution=dynamic_resolution,
                 float_bytes=(place / "model.onnx").stat().st_size,
+                labelled=trained_on is not None and trained_on.classes == data.classes,
                 seed=seed,
                 progress=progress,
             )
-        trained_on = None if read is None else read.trained_on
         document = {
             "architecture": architecture.to_dict(),
             "weights": "random" if weights is None else weights.name,
