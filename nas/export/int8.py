@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,9 +87,9 @@ def quantise(
     """Write the network in eight bits; say what it is worth on images that chose nothing.
 
     Weights are quantised per channel, activations per tensor. Each layer is first quantised alone;
-    then the fewest of those that change the logits most are left out that make the network agree
-    with the float one on enough of the choosing images. These, and the ranges, are of the training
-    part; the agreement and the accuracies that are reported are on the validation and test parts.
+    then those that change the logits most for their size are left out, as few as make the network
+    agree with the float one on enough of the choosing images. These, and the ranges, are of the
+    training part; the agreement and the accuracies reported are on the validation and test parts.
 
     Args:
         network: with its weights.
@@ -131,7 +132,8 @@ def quantise(
             alone = _logits(session(str(quantiser.make([name]))), few)
             losses[name] = (alone - wanted_few).square().mean().item()
             progress.advance(1)
-        worst_first = sorted(names, key=lambda name: -losses[name])
+        sizes = _weights(model)
+        worst_first = sorted(names, key=lambda name: -losses[name] / sizes[name])
         progress.phase("layers left out", None)
 
         def agrees(left_out: int) -> bool:
@@ -173,6 +175,13 @@ def _accuracies(ours: Tensor, wanted: Tensor) -> tuple[float, float, float]:
     differences = ours.double() - wanted.double()
     error = differences.std().item() / len(differences) ** 0.5
     return ours.double().mean().item(), wanted.double().mean().item(), 1.96 * error
+
+
+def _weights(model: Any) -> dict[str, int]:
+    """Return how many weights each convolution and linear layer of a graph has."""
+    count = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    nodes = (node for node in model.graph.node if node.op_type in _OPERATORS)
+    return {node.name: count[node.input[1]] for node in nodes}
 
 
 def _fewest(most: int, agrees: Callable[[int], bool]) -> int:
