@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # modules of one layer know nothing of each other. Every module of nas has its place here.
 LAYERS = (
     ("_version", "errors", "progress"),
-    ("files",),
+    ("files", "versions"),
     ("accuracy", "architecture", "ranking", "paired", "convolution", "threads"),
     ("optimisation", "checkpoint"),
     ("space", "model", "weight_names"),
