@@ -78,7 +78,7 @@ WAYS: dict[str, Way] = {
     MINE: Way(SMALL),
     "nas-search status results/mine": Way(after=(MINE,)),
     "nas-search resume results/mine": Way(after=(MINE,)),
-    "nas-search --space my-space.toml --budget 5M-flops+100K-params --data my-images/": Way(
+    "nas-search --space my-space.toml --budget 20M-flops+50K-params --data my-images/": Way(
         f"{SMALL} --no-scale"
     ),
     "nas-search --budget 400M-flops+15ms-latency --data my-images/": Way(
