@@ -52,7 +52,7 @@ class Accuracy:
         return math.exp(-self.loss)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object of the project's files (``design``: Accuracy), ready for JSON."""
+        """Return the object of the project's files, ready for JSON."""
         return {
             "mean": self.mean,
             "standard_error": self.standard_error,

@@ -9,17 +9,16 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from nas._version import __version__
 from nas.errors import InputError
 from nas.files import digest, parse_json, read_text, sha256, to_json, validate, write_json
 from nas.plan import Plan
 from nas.storage import JOURNAL
+from nas.versions import versions
 
 RUN_FILE = "run.json"
 LATENCY_FILE = "latency.json"
@@ -197,13 +196,8 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 def environment() -> dict[str, Any]:
     """Return versions, machine and commit: what else a run's numbers depend on."""
-    packages = ("torch", "optuna", "fvcore", "numpy", "datasets")
     return {
-        "versions": {
-            **{name: version(name) for name in packages},
-            "nas-search": __version__,
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "machine": {
             "system": platform.system(),
             "processor": platform.machine(),

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from PIL import Image
 
@@ -77,7 +79,13 @@ def test_every_proxy_is_listed(capsys: Captured) -> None:
 
 
 def test_version(capsys: Captured) -> None:
-    assert said(["--version"], capsys) == f"nas-search {nas.__version__}\n"
+    lines = said(["--version"], capsys).splitlines()
+    assert lines[:2] == [f"nas-search {nas.__version__}", f"python {platform.python_version()}"]
+    assert {line.split()[0] for line in lines[2:]} >= {"torch", "optuna", "ray", "fvcore", "numpy"}
+    found = document(["--version"], capsys)
+    assert [f"{name} {number}" for name, number in found.items()] == lines
+    assert found["optuna"] == optuna.__version__
+    assert said(["--version", "cost", "no-such.json"], capsys).splitlines() == lines
 
 
 @pytest.mark.parametrize(

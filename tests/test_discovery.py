@@ -424,15 +424,16 @@ def test_the_committed_files() -> None:
         assert record.provenance["choices"] == best["choices"]
 
 
-def test_the_readme_says_what_is_committed() -> None:
-    """The README's sentences are those of discovery.json: paste them from there."""
+def test_the_guide_says_what_is_committed() -> None:
+    """The sentences of docs/b0.md are those of discovery.json: paste them from there."""
     data = committed()
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    [section] = re.findall(r"^## How B0 is discovered\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
-    [block] = re.findall(r"^```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    text = (ROOT / "docs" / "b0.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     said = [" ".join(part.split()) for part in block.strip().split("\n\n")]
     assert said == data["conclusions"]
-    assert "results/b0-discovery/discovery.png" in section
+    for page, picture in (("docs/b0.md", "../results"), ("README.md", "results")):
+        page_text = (ROOT / page).read_text(encoding="utf-8")
+        assert f"]({picture}/b0-discovery/discovery.png)" in page_text
 
 
 @pytest.mark.soak

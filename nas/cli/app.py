@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from nas._version import __version__
 from nas.cli.options import Training, duration
 from nas.draw import SAMPLES
 from nas.errors import InputError
@@ -19,12 +18,6 @@ app = typer.Typer(
     help="From a compute budget to a whole family of image classifiers.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"nas-search {__version__}")
-        raise typer.Exit
 
 
 Budget_ = Annotated[
@@ -161,13 +154,16 @@ def main_job(
     json: Json = False,
     quiet: Quiet = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+        bool, typer.Option("--version", help="Print it, and those that matter; also with --json.")
     ] = False,
 ) -> None:
     """Search within the budget, find the coefficients, write the family. The same command resumes.
 
     nas-search --budget 400M-flops --data my-images/
     """
+    if version:
+        _print_versions(json)
+        raise typer.Exit
     if context.invoked_subcommand is not None:
         return
     if budget is None:
@@ -203,6 +199,15 @@ def main_job(
     from nas.cli.job import run_job
 
     run_job(command, None if out is None else Path(out), json=json, quiet=quiet)
+
+
+def _print_versions(json: bool) -> None:
+    from nas.files import to_json
+    from nas.versions import versions
+
+    found = versions()
+    lines = "".join(f"{name} {number}\n" for name, number in found.items())
+    typer.echo(to_json(found) if json else lines, nl=False)
 
 
 @app.command()

@@ -86,6 +86,7 @@ class ImageData:
 
     @property
     def channels(self) -> int:
+        """Channels of the images."""
         return self.train_images.shape[1]
 
     @property
@@ -95,6 +96,7 @@ class ImageData:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.classes)
 
     @property
