@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from nas.errors import InputError
 from nas.files import validate
 
 Op = Literal["mbconv", "fused_mbconv", "skip"]
@@ -96,6 +97,16 @@ class Head:
     dropout: Dropout
 
 
+MAX_LAYERS = 1_000
+"""Of a network that is read; EfficientNet-B7 has 55."""
+
+MAX_WEIGHTS = 2**29
+"""Of a network that is read; EfficientNet-L2 has 480 million."""
+
+MAX_IMAGE = 2**28
+"""Values of one image that it takes: 3 channels of 9,459 px square."""
+
+
 class Layer(NamedTuple):
     """One block as it is built: what a stage's row means for each of its layers."""
 
@@ -112,6 +123,20 @@ class Layer(NamedTuple):
     def is_identity(self) -> bool:
         """A skip where input and output shapes agree: it does nothing."""
         return self.op == "skip" and self.stride == 1 and self.in_width == self.width
+
+    @property
+    def weights(self) -> int:
+        """Weights of its convolutions; batch norms and biases left out."""
+        inner, area = self.in_width * self.expansion, self.kernel**2
+        squeeze = 2 * inner * self.se_width
+        if self.op == "skip":
+            return 0 if self.is_identity else self.in_width * self.width
+        if self.op == "fused_mbconv":
+            if self.expansion == 1:
+                return self.in_width * self.width * area
+            return inner * (self.in_width * area + self.width) + squeeze
+        expand = self.in_width * inner if self.expansion > 1 else 0
+        return expand + inner * (area + self.width) + squeeze
 
 
 @dataclass(frozen=True, slots=True, config=CONFIG)
@@ -208,7 +233,34 @@ def architecture_from_dict(data: Any, source: str = "architecture") -> Architect
     Raises:
         InputError: naming ``source``, the key, the value and what is accepted.
     """
-    return validate(_ADAPTER, data, source)
+    return within_reach(validate(_ADAPTER, data, source), source)
+
+
+def within_reach(architecture: Architecture, source: str) -> Architecture:
+    """Return an architecture that can be built and costed in bounded memory and time.
+
+    Raises:
+        InputError: its layers, weights or images are more than anybody's.
+    """
+    layers, stem = architecture.layers(), architecture.stem
+    width = layers[-1].width if layers else stem.width
+    weights = (
+        architecture.in_channels * stem.width * stem.kernel**2
+        + sum(layer.weights for layer in layers)
+        + (width + architecture.num_classes) * architecture.head.width
+    )
+    for what, count, most in (
+        ("layers", len(layers), MAX_LAYERS),
+        ("weights", weights, MAX_WEIGHTS),
+        (
+            "values in an image",
+            architecture.in_channels * architecture.resolution**2,
+            MAX_IMAGE,
+        ),
+    ):
+        if count > most:
+            raise InputError(f"{source}: {count:,} {what} are not accepted: at most {most:,}")
+    return architecture
 
 
 _B0_ROWS: tuple[tuple[int, int, int, int, int], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def load_architecture(name: str | Path) -> Architecture:
     if str(name) in KNOWN_ARCHITECTURES:
         return official(KNOWN_ARCHITECTURES.index(str(name)))
     path = Path(name)
-    if not _is_path(name) and not path.exists():
+    if not _is_path(name) and not os.path.lexists(path):
         raise InputError(
             f"architecture {str(name)!r}: no such file, and no known name: "
             + ", ".join(KNOWN_ARCHITECTURES)

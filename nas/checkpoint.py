@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
@@ -13,9 +14,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nas.errors import InputError
-from nas.files import parse_json, read_text, validate, write_bytes, write_json
+from nas.files import parse_json, read_bytes, read_text, validate, write_bytes, write_json
 
 STATE_FILE = "state.json"
+
+MAX_BYTES = 8 * 1024 * 1024 * 1024
 
 
 class Step(Protocol):
@@ -73,7 +76,7 @@ class Checkpoints(Generic[P]):
             InputError: what is there is damaged; names the file.
         """
         path = self._folder / STATE_FILE
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         state = validate(_STATE, parse_json(read_text(path), str(path)), str(path))
         if state.schema_ != self._schema:
@@ -81,15 +84,13 @@ class Checkpoints(Generic[P]):
         if state.identity != self._identity:
             return None
         file = self._folder / Path(state.tensors).name
+        content = read_bytes(file, MAX_BYTES)
         try:
-            content = file.read_bytes()
             if hashlib.sha256(content).hexdigest() != state.sha256:
                 raise InputError(
                     f"{file}: not what {STATE_FILE} says; delete {self._folder} to train anew"
                 )
             tensors = load(content)
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read: {error.strerror}") from None
         except SafetensorError as error:
             raise InputError(f"{file}: not safetensors: {error}") from None
         progress = validate(self._progress, state.progress, f"{path}: progress")

@@ -32,6 +32,10 @@ CONVENTION = "fvcore conv+linear MACs"
 
 METRICS: tuple[Literal["flops", "params", "activations"], ...] = ("flops", "params", "activations")
 
+MAX_BLOCK_WEIGHTS = 2**28
+"""Of a block that is counted: it is held in memory for that, and those of EfficientNet-L2 have 12
+million."""
+
 _Count = Annotated[int, Field(ge=0, strict=True)]
 _Positive = Annotated[int, Field(ge=1, strict=True)]
 _Grids = tuple[_Count, _Count, _Count]
@@ -227,12 +231,12 @@ def _remembered(key: str, make: Any, in_width: int, stride: int) -> _Measured:
     store = _store()
     found = store.blocks.get(key)
     if found is None:
-        found = store.blocks[key] = _measure(make, in_width, stride)
+        found = store.blocks[key] = _measure(key, make, in_width, stride)
         store.changed()
     return found
 
 
-def _measure(make: Any, in_width: int, stride: int) -> _Measured:
+def _measure(key: str, make: Any, in_width: int, stride: int) -> _Measured:
     """Let fvcore count one block, once, at the smallest size that tells its grids apart."""
     import torch
     from fvcore.nn import FlopCountAnalysis
@@ -248,6 +252,12 @@ def _measure(make: Any, in_width: int, stride: int) -> _Measured:
 
     with torch.device("meta"):
         module: nn.Module = make()
+    weights = sum(parameter.numel() for parameter in module.parameters())
+    if weights > MAX_BLOCK_WEIGHTS:
+        raise InputError(
+            f"{key}: {weights:,} weights of one block are not accepted: at most "
+            f"{MAX_BLOCK_WEIGHTS:,}"
+        )
     # Counting reads shapes only: weights without values, and no work to initialise them.
     module = module.to_empty(device="cpu").eval()
     inputs, outputs = stride + 1, 2 if stride > 1 else stride + 1
@@ -268,7 +278,7 @@ def _measure(make: Any, in_width: int, stride: int) -> _Measured:
 
     return _Measured(
         stride=stride,
-        params=sum(parameter.numel() for parameter in module.parameters()),
+        params=weights,
         flops=grids("flops", counts["linear"]),
         activations=grids("activations"),
     )

@@ -20,3 +20,25 @@ class Diverged(ArithmeticError):
 
 class NotProved(Exception):
     """What was made is not what it was made from; the message says how they differ, in one line."""
+
+
+def one_line(text: object, most: int = 1_000) -> str:
+    """Return a message on one line, with nothing in it that a terminal obeys, and not endless.
+
+    What names files, keys and values shows what others have written.
+    """
+    line = visible(" ".join(str(text).split()))
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def visible(text: str) -> str:
+    """Return text with control characters, halves of surrogates and the like as their escapes.
+
+    Lines stay lines: a line feed is all that is left as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )

@@ -46,7 +46,7 @@ def evaluate(
     open_ = {one.task.number: one for one in planned if one.task.number not in done}
     running: set[int] = set()
     claimed: dict[int, Claim] = {}
-    seconds = [row.attrs["seconds"] for row in done.values() if row.state == "finished"]
+    seconds = [row.attrs.get("seconds", 0.0) for row in done.values() if row.state == "finished"]
 
     def late() -> bool:
         usual = statistics.median(seconds) if seconds else 0.0
@@ -85,7 +85,7 @@ def evaluate(
             if study.add(row):
                 del open_[outcome.number]
                 if row.state == "finished":
-                    seconds.append(row.attrs["seconds"])
+                    seconds.append(row.attrs.get("seconds", 0.0))
                 yield row
         elif late():
             return

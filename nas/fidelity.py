@@ -164,7 +164,7 @@ def measure_fidelity(
         prepared = time.monotonic() - start
         study = Study(place, study_name, space.choices)
         done = {number: row for number, row in study.rows().items() if number in networks}
-        earlier = sum(row.attrs["seconds"] for row in done.values()) / jobs
+        earlier = sum(row.attrs.get("seconds", 0.0) for row in done.values()) / jobs
         planned = [
             Planned(
                 Task(number, seen[number], derived_seed(draw.seed, "fidelity", seen[number].key())),
@@ -281,7 +281,7 @@ def _measured(
         group,
         finished=len(finished),
         failed=len(own) - len(finished),
-        seconds=prepared + sum(done[network.number].attrs["seconds"] for network in own) / jobs,
+        seconds=prepared + sum(done[one.number].attrs.get("seconds", 0.0) for one in own) / jobs,
         ranking=ranking,
     )
 

@@ -8,22 +8,32 @@ import math
 import os
 import re
 import reprlib
+import stat
 import tomllib
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from nas.errors import InputError
+from nas.errors import InputError, one_line
 
 T = TypeVar("T")
 
-MAX_TEXT_BYTES = 64 * 1024 * 1024
-"""Largest JSON or TOML file that is read: far above any real one, far below the memory."""
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Largest JSON file that is read: far above any real one, far below the memory."""
+
+MAX_TOML_BYTES = 1024 * 1024
+"""Largest TOML file: its parser takes a second a megabyte."""
+
+MAX_HASHED_BYTES = 4 * 1024 * 1024 * 1024
+"""Largest file that is hashed: what claims to be larger would be read for minutes."""
 
 MAX_NESTING = 100
-"""Deepest nesting of brackets that is read: parsers recurse, and a bomb must not overflow them."""
+"""Deepest nesting that is read: what goes through the data recurses."""
 
 
 _SHOWN = 60
@@ -34,15 +44,66 @@ _REPR.maxstring = _REPR.maxlong = _REPR.maxother = _SHOWN
 
 
 def slug(name: str) -> str:
-    """Return ``name`` as a name for files: letters, digits, ``.``, ``-`` and ``_``."""
+    """Return ``name`` as a name for files: letters, digits, ``.``, ``-`` and ``_``, 150 at most."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "unnamed"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain)[:150].strip("-.") or "unnamed"
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
+def file_size(path: Path, most: int) -> int:
+    """Return the size of a regular file in bytes, links followed.
+
+    Args:
+        path: of the file.
+        most: bytes that are accepted.
+
+    Raises:
+        InputError: there is none; it is a folder, a pipe or a device, which to read may never
+            end; or it is larger.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, ValueError):  # ValueError: what cannot be a path
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {why(error)}") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(f"{path}: no such file")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path}: cannot be read: it is no regular file")
+    if found.st_size > most:
+        raise InputError(f"{path}: larger than {most >> 20} MiB, refused")
+    return found.st_size
+
+
+@contextmanager
+def opened(path: Path, most: int) -> Iterator[BufferedReader]:
+    """Open a regular file of at most so many bytes to read it; see :func:`file_size`."""
+    file_size(path, most)  # first, since opening a device may already do something
+    try:
+        # Not to wait for a writer, should it have become a pipe since.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise InputError(f"{path}: cannot be read: it is no regular file")
+            yield stream
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {why(error)}") from None
+
+
+def read_bytes(path: Path, most: int = MAX_TEXT_BYTES) -> bytes:
+    """Return the content of a regular file; raise :class:`InputError` where that cannot be."""
+    with opened(path, most) as stream:
+        return stream.read(os.fstat(stream.fileno()).st_size)
+
+
+def sha256(path: Path, most: int = MAX_HASHED_BYTES) -> str:
+    """Return the SHA-256 of a regular file's bytes, in hex; raise :class:`InputError` otherwise."""
+    with opened(path, most) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def why(error: OSError) -> str:
+    """Return the reason that the system gives."""
+    return error.strerror or str(error)
 
 
 def digest(data: Any) -> str:
@@ -55,18 +116,18 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
     """Return the text of a UTF-8 file; raise :class:`InputError` naming the file and the reason."""
+    return decoded(read_bytes(path, most), str(path))
+
+
+def decoded(content: bytes, source: str) -> str:
+    """Return the text of UTF-8 bytes, lines ended by line feeds; raise :class:`InputError`."""
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise InputError(f"{path}: larger than {MAX_TEXT_BYTES >> 20} MiB, refused")
-        return path.read_text(encoding="utf-8-sig")  # with or without a byte order mark
+        text = content.decode("utf-8-sig")  # with or without a byte order mark
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{source}: not UTF-8 text (byte {error.start})") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str, source: str) -> Any:
@@ -86,17 +147,18 @@ def parse_json(text: str, source: str) -> Any:
 
     def finite(number: str) -> float:
         if math.isinf(float(number)):
-            raise InputError(f"{where}: {_one_line(number)[:_SHOWN]} is too large a number")
+            raise InputError(f"{where}: {one_line(number)[:_SHOWN]} is too large a number")
         return float(number)
 
-    _refuse_deep_nesting(text, source)
     try:
-        return json.loads(
+        data = json.loads(
             text,
             object_pairs_hook=no_duplicates,
             parse_constant=no_constant,
             parse_float=finite,
         )
+    except RecursionError:
+        raise _too_deep(source) from None
     except json.JSONDecodeError as error:
         raise InputError(
             f"{source}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
@@ -104,20 +166,62 @@ def parse_json(text: str, source: str) -> Any:
     except InputError:
         raise
     except ValueError as error:  # an integer of thousands of digits
-        raise InputError(f"{where}: {_one_line(error)}") from None
+        raise InputError(f"{where}: {one_line(error)}") from None
+    _check(data, source, halves="\\u" in text)
+    return data
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
     """Return parsed TOML; raise :class:`InputError` that names ``source`` and shows the line."""
-    _refuse_deep_nesting(text, source)
+    if len(text) > MAX_TOML_BYTES:
+        raise InputError(f"{source}: larger than {MAX_TOML_BYTES >> 20} MiB, refused")
+    # The parser takes the square of the time for a dotted key.
+    if any(part.count(".") > MAX_NESTING for part in re.split(r"[\[\]{}=,\n]", text)):
+        raise _too_deep(source)
     try:
-        return tomllib.loads(text)
+        data = tomllib.loads(text)
+    except RecursionError:
+        raise _too_deep(source) from None
     except tomllib.TOMLDecodeError as error:
         at = re.search(r"line (\d+)", str(error))
         line = f": {_short(text.split(chr(10))[int(at[1]) - 1].strip())}" if at else ""
-        raise InputError(f"{source}: not TOML: {_one_line(error)}{line}") from None
+        raise InputError(f"{source}: not TOML: {one_line(error)}{line}") from None
     except ValueError as error:
-        raise InputError(f"{source}: not TOML that can be read: {_one_line(error)}") from None
+        raise InputError(f"{source}: not TOML that can be read: {one_line(error)}") from None
+    _check(data, source, halves=False)
+    return data
+
+
+def _check(data: Any, source: str, *, halves: bool) -> None:
+    """Refuse what is nested too deep; with ``halves``, text that holds half a surrogate pair."""
+    level, depth = [data], 0
+    while level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            if depth == MAX_NESTING and isinstance(value, dict | list):
+                raise _too_deep(source)
+            if halves:
+                _refuse_halves(value, source)
+        level, depth = below, depth + 1
+
+
+def _refuse_halves(value: Any, source: str) -> None:
+    texts = value.keys() if isinstance(value, dict) else [value] if isinstance(value, str) else ()
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{source}: {_short(text)} is not text: half a surrogate pair is in it"
+            ) from None
+
+
+def _too_deep(source: str) -> InputError:
+    return InputError(f"{source}: nested more than {MAX_NESTING} deep, refused")
 
 
 def validate(adapter: TypeAdapter[T], data: Any, source: str) -> T:
@@ -138,7 +242,7 @@ def describe(error: ValidationError) -> str:
     if loc and isinstance(loc[-1], int) and not isinstance(fault["input"], dict | list):
         loc = loc[:-1]  # one value of a list: the message shows it
     parts = (str(part + 1) if isinstance(part, int) else f".{part}" for part in loc)
-    key = _one_line("".join(parts).removeprefix("."))[:200] or "value"
+    key = one_line("".join(parts).removeprefix("."))[:200] or "value"
     kind = fault["type"]
     message = fault["msg"].removeprefix("Value error, ")
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -146,7 +250,7 @@ def describe(error: ValidationError) -> str:
     if kind in ("missing", "missing_argument"):
         return f"{key}: missing key"
     message = f"{message[0].lower()}{message[1:]}"
-    return _one_line(f"{key}: {_short(fault['input'])} is not accepted: {message}")
+    return one_line(f"{key}: {_short(fault['input'])} is not accepted: {message}")
 
 
 def to_json(data: Any) -> str:
@@ -176,8 +280,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # of a process that was killed, and had the same number
         try:
-            with temporary.open("wb") as stream:
+            with temporary.open("xb") as stream:  # never what a link of that name points to
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -192,21 +297,12 @@ def write_bytes(path: Path, content: bytes) -> None:
             finally:
                 os.close(folder)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be written: {why(error)}") from None
 
 
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` as JSON, whole or not at all."""
     write_text(path, to_json(data))
-
-
-def _refuse_deep_nesting(text: str, source: str) -> None:
-    depth = deepest = 0
-    for match in re.finditer(r"[\[{]|[\]}]", text):
-        depth += 1 if match[0] in "[{" else -1
-        deepest = max(deepest, depth)
-    if deepest > MAX_NESTING:
-        raise InputError(f"{source}: nested more than {MAX_NESTING} deep, refused")
 
 
 def _short(value: object) -> str:
@@ -216,7 +312,3 @@ def _short(value: object) -> str:
     except ValueError:  # an integer of thousands of digits
         return "a value too long to show"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).split())

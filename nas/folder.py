@@ -6,6 +6,8 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +17,17 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter
 
 from nas.errors import InputError
-from nas.files import digest, parse_json, read_text, sha256, to_json, validate, write_json
+from nas.files import (
+    digest,
+    parse_json,
+    read_bytes,
+    read_text,
+    sha256,
+    to_json,
+    validate,
+    why,
+    write_json,
+)
 from nas.plan import Plan
 from nas.storage import JOURNAL
 from nas.versions import versions
@@ -54,29 +66,34 @@ def locked(folder: Path, name: str = RUN_FILE) -> Iterator[None]:
     Where no run begins, for wrong input say, and so no file ``name``, no folder is left behind.
 
     Raises:
-        InputError: another process holds it (names its pid), or it cannot be written.
+        InputError: another process holds it (names its pid), it cannot be written, or a symbolic
+            link in it leads out of it: what is written here is written nowhere else.
     """
     lock = folder / ".lock"
     try:
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
         folder.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("a+", encoding="ascii")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
-    with stream:
+        _refuse_links(folder)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(lock, flags, 0o666)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: cannot be written: {_why(error)}") from None
+    with open(handle, "rb+", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise InputError(f"{lock}: is no regular file")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            stream.seek(0)
-            owner = stream.read().strip() or "unknown"
-            raise InputError(f"{folder}: in use by another process (pid {owner})") from None
+            owner = _process(lock)
+            raise InputError(
+                f"{folder}: in use by another process (pid {owner or 'unknown'})"
+            ) from None
         try:
             try:
                 stream.truncate(0)
-                stream.write(str(os.getpid()))
-                stream.flush()
+                stream.write(str(os.getpid()).encode())
             except OSError as error:
-                raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+                raise InputError(f"{folder}: cannot be written: {why(error)}") from None
             yield
         finally:
             if not (folder / name).exists():
@@ -92,12 +109,11 @@ def holder(folder: Path) -> int | None:
     Seen on the machine where it runs only.
     """
     lock = folder / ".lock"
-    try:
-        pid = int(lock.read_text(encoding="ascii"))
-        inode = lock.stat().st_ino
-    except (OSError, ValueError):
+    pid = _process(lock)
+    if pid is None:
         return None
     try:
+        inode = lock.stat().st_ino
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
@@ -109,6 +125,29 @@ def holder(folder: Path) -> int | None:
         return pid
     places = {line.split()[5].rpartition(":")[2] for line in held.splitlines() if "FLOCK" in line}
     return pid if str(inode) in places else None
+
+
+def _process(lock: Path) -> int | None:
+    """Return the number of a process that a lock names, or None where it names none."""
+    try:
+        text = read_bytes(lock, 1024).decode("ascii")
+    except (InputError, ValueError):
+        return None
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else None
+
+
+def _refuse_links(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                raise InputError(
+                    f"{folder}: {entry.name!r} is a symbolic link; a folder that is written to "
+                    "must have none"
+                )
+
+
+def _why(error: OSError | ValueError) -> str:
+    return why(error) if isinstance(error, OSError) else str(error)
 
 
 def read_before(folder: Path) -> Before | None:
@@ -128,7 +167,7 @@ def read_own(folder: Path, name: str, adapter: TypeAdapter[T]) -> T | None:
     """
     path = folder / name
     before = None
-    if path.exists():
+    if os.path.lexists(path):
         before = validate(adapter, parse_json(read_text(path), str(path)), str(path))
     else:
         foreign = [

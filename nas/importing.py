@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import json
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,16 +15,17 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.catalogue import load_space
-from nas.errors import InputError
-from nas.files import parse_json, sha256, validate, write_text
+from nas.errors import InputError, one_line
+from nas.files import decoded, parse_json, read_bytes, validate, write_text
 
 ACCEL_NASBENCH_SHA256 = "3520992d42e368b7c08c99fc3f6612855b5b366bf98668a7f19d49f3131aa4ae"
 """Of ``anb_dataset_jsons.tar.gz``: repository afzalxo/Accel-NASBench, commit 42603572."""
 
 MAX_ARCHIVE_BYTES = 16 * 1024 * 1024
+MAX_UNPACKED_BYTES = 256 * 1024 * 1024
 MAX_MEMBER_BYTES = 64 * 1024
 MAX_MEMBERS = 20_000
-_MEMBER = re.compile(r"(?:\./)?anb_dataset_jsons/result_(\d{1,6})\.json")
+_MEMBER = re.compile(r"(?:\./)?anb_dataset_jsons/result_([0-9]{1,6})\.json")
 _STAGES = 7
 
 _Percent = Annotated[float, Field(ge=0, le=100)]
@@ -75,11 +77,11 @@ def import_accel_nasbench(
         InputError: the archive is not the released one, or cannot be read; ``out`` cannot be
             written.
     """
-    _check_archive(archive, checksum)
+    packed = _packed(archive, checksum)
     space = load_space("efficientnet")
     rows: dict[int, dict[str, Any]] = {}
     keys = set()
-    for number, where, text in _members(archive):
+    for number, where, text in _members(archive, packed):
         result = validate(_RESULT, parse_json(text, where), where)
         choices = _choices(result.architecture, where)
         try:
@@ -105,25 +107,26 @@ def import_accel_nasbench(
     return len(rows), len(keys)
 
 
-def _check_archive(archive: Path, checksum: str) -> None:
-    try:
-        if not archive.is_file():
-            raise InputError(f"{archive}: no such file")
-        if archive.stat().st_size > MAX_ARCHIVE_BYTES:
-            raise InputError(f"{archive}: larger than {MAX_ARCHIVE_BYTES >> 20} MiB, refused")
-        found = sha256(archive)
-    except OSError as error:
-        raise InputError(f"{archive}: cannot be read: {error.strerror}") from None
+def _packed(archive: Path, checksum: str) -> bytes:
+    """Return the archive's bytes, which are the released ones."""
+    packed = read_bytes(archive, MAX_ARCHIVE_BYTES)
+    found = hashlib.sha256(packed).hexdigest()
     if found != checksum:
         raise InputError(
             f"{archive}: not the released archive: its SHA-256 is {found}, accepted: {checksum}"
         )
+    return packed
 
 
-def _members(archive: Path) -> Iterator[tuple[int, str, str]]:
+def _members(archive: Path, packed: bytes) -> Iterator[tuple[int, str, str]]:
     """Yield number, name for messages, and text of each result."""
     try:
-        with tarfile.open(fileobj=io.BytesIO(archive.read_bytes()), mode="r|gz") as tar:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+            # At once and bounded, before anything in it says how much it is.
+            unpacked = file.read(MAX_UNPACKED_BYTES + 1)
+        if len(unpacked) > MAX_UNPACKED_BYTES:
+            raise InputError(f"{archive}: unpacks to more than {MAX_UNPACKED_BYTES >> 20} MiB")
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as tar:
             for count, member in enumerate(tar, 1):
                 where = f"{archive}: {member.name[:100]!r}"
                 if count > MAX_MEMBERS:
@@ -131,15 +134,18 @@ def _members(archive: Path) -> Iterator[tuple[int, str, str]]:
                 if member.isdir():
                     continue
                 name = _MEMBER.fullmatch(member.name)
-                if name is None or not member.isreg():
+                if name is None or not member.isreg() or member.issparse():
                     raise InputError(f"{where}: not a result of Accel-NASBench")
                 if member.size > MAX_MEMBER_BYTES:
                     raise InputError(f"{where}: larger than {MAX_MEMBER_BYTES >> 10} KiB, refused")
                 stream = tar.extractfile(member)
                 assert stream is not None  # a regular file has one
-                yield int(name[1]), where, stream.read(MAX_MEMBER_BYTES).decode("utf-8")
-    except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{archive}: not an archive that can be read: {error}") from None
+                yield int(name[1]), where, decoded(stream.read(MAX_MEMBER_BYTES), where)
+    except InputError:
+        raise
+    except Exception as error:  # whatever its readers trip over: the bytes may be anything
+        reason = one_line(error) or type(error).__name__
+        raise InputError(f"{archive}: not an archive that can be read: {reason}") from None
 
 
 def _choices(blocks: dict[str, int | bool], where: str) -> dict[str, int | float]:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.errors import InputError
-from nas.files import parse_json, read_text, to_json, validate, write_bytes, write_text
+from nas.files import parse_json, read_bytes, read_text, to_json, validate, write_bytes, write_text
 from nas.space import Choices, SearchSpace, StageSpace, Value
 from nas.threads import one_thread
 
@@ -301,12 +301,7 @@ def read_predictor(folder: Path, name: str, space: SearchSpace) -> Predictor:
 
     path, packed = folder / f"{name}.json", folder / f"{name}.safetensors"
     about = validate(_ABOUT, parse_json(read_text(path), str(path)), str(path))
-    try:
-        if packed.stat().st_size > MAX_ARRAY_BYTES:
-            raise InputError(f"{packed}: larger than {MAX_ARRAY_BYTES >> 20} MiB, refused")
-        content = packed.read_bytes()
-    except OSError as error:
-        raise InputError(f"{packed}: cannot be read: {error.strerror}") from None
+    content = read_bytes(packed, MAX_ARRAY_BYTES)
     if hashlib.sha256(content).hexdigest() != about.arrays_sha256:
         raise InputError(f"{packed}: not the arrays that {path.name} describes (SHA-256)")
     stages = range(len(space.stages))

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture
+from nas.architecture import Architecture, within_reach
 from nas.cost import Cost, measure_cost
 from nas.files import parse_json, read_text, validate, write_json
 
@@ -56,7 +56,8 @@ def record_from_dict(data: Any, source: str) -> Record:
     """Return a validated record; raise :class:`nas.errors.InputError` that names the fault."""
     file = validate(_ADAPTER, data, source)
     values = {field.name: getattr(file, field.name) for field in fields(Architecture)}
-    return Record(Architecture(**values), file.cost, file.accuracy, file.provenance)
+    architecture = within_reach(Architecture(**values), source)
+    return Record(architecture, file.cost, file.accuracy, file.provenance)
 
 
 def read_record(path: Path) -> Record:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pydantic import TypeAdapter
+
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.engines.task import Engine, Task
 from nas.evaluation import Planned, evaluate
+from nas.files import validate
 from nas.objective import Objective
 from nas.storage import Param, Record, Study
 from nas.trial import derived_seed
+
+_ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
 OnEvaluation = Callable[[int, int], None]
 """Called with each evaluation as soon as it is on disk: how many of about how many."""
@@ -81,7 +86,7 @@ class Rounds:
     def accuracies(self, index: int) -> dict[int, Accuracy]:
         """Return what was measured of a network, by round."""
         return {
-            turn: Accuracy(**row.attrs["accuracy"])
+            turn: validate(_ACCURACY, row.attrs["accuracy"], f"study: trial {row.number}: accuracy")
             for turn, row in self._of(index).items()
             if row.attrs["accuracy"]
         }

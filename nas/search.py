@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from pydantic import BaseModel, TypeAdapter
+
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.budget import Budget
@@ -31,6 +33,7 @@ from nas.engines.local import local_engine
 from nas.engines.task import Engine, Outcome, Task
 from nas.errors import InputError
 from nas.feasibility import Feasible, said
+from nas.files import validate
 from nas.objective import Objective, make_objective, pareto_front, ranked
 from nas.proxies.protocol import Proxy
 from nas.samplers import DEFAULT, Sampler, make_sampler
@@ -529,18 +532,29 @@ def _record(trial: Trial) -> Record:
     )
 
 
+class _Attrs(BaseModel):
+    cost: Cost
+    accuracy: Accuracy | None
+    reason: str
+    seconds: float
+    retries: int = 0
+
+
+_ATTRS: TypeAdapter[_Attrs] = TypeAdapter(_Attrs)
+
+
 def _trial(row: Record, space: SearchSpace) -> Trial:
-    accuracy = row.attrs["accuracy"]
+    attrs = validate(_ATTRS, dict(row.attrs), f"study: trial {row.number}")
     return Trial(
         number=row.number,
         choices=row.params,
         architecture=space.decode(row.params),
-        cost=Cost(**row.attrs["cost"]),
+        cost=attrs.cost,
         state=row.state,
-        accuracy=None if accuracy is None else Accuracy(**accuracy),
+        accuracy=attrs.accuracy,
         score=row.value,
         steps=row.steps,
-        reason=row.attrs["reason"],
-        seconds=row.attrs["seconds"],
-        retries=row.attrs.get("retries", 0),
+        reason=attrs.reason,
+        seconds=attrs.seconds,
+        retries=attrs.retries,
     )

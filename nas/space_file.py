@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,8 +26,12 @@ from nas.architecture import (
     Width,
     check_kernel,
 )
+from nas.errors import InputError
 from nas.files import parse_toml, read_text, validate
 from nas.space import FIELDS, Block, SearchSpace, StageSpace
+
+MAX_OPTIONS = 50_000
+"""So many ways to fill a stage behind each width, over all stages: each is looked at and costed."""
 
 _MODEL = ConfigDict(extra="forbid", allow_inf_nan=False)
 _OneOrMore = "accepted: a value or a list of different values"
@@ -37,10 +43,10 @@ def _tuple(value: Any) -> Any:
         return (value,)
     if not value:
         raise ValueError(f"the list is empty; {_OneOrMore}")
-    if any(value[i] == value[j] for i in range(len(value)) for j in range(i)):
-        raise ValueError(f"a value stands twice; {_OneOrMore}")
     if len(value) > 64:
         raise ValueError("more than 64 values")
+    if any(value[i] == value[j] for i in range(len(value)) for j in range(i)):
+        raise ValueError(f"a value stands twice; {_OneOrMore}")
     return tuple(value)
 
 
@@ -144,6 +150,7 @@ def space_from_dict(data: dict[str, Any], source: str = "space") -> SearchSpace:
         InputError: naming ``source``, the key, the value and what is accepted.
     """
     file = validate(_ADAPTER, data, source)
+    _check_size(file, source)
     listed = [
         frozenset(name for name, value in stage.items() if isinstance(value, list))
         for stage in data["stage"]
@@ -160,6 +167,22 @@ def space_from_dict(data: dict[str, Any], source: str = "space") -> SearchSpace:
         head=file.head,
         stages=tuple(stage.stage(names) for stage, names in zip(file.stage, listed, strict=True)),
     )
+
+
+def _check_size(file: _SpaceFile, source: str) -> None:
+    """Raise :class:`InputError` where the options of all stages are more than can be looked at."""
+    behind, total = 1, 0
+    for number, stage in enumerate(file.stage, 1):
+        fields: list[Sized] = [stage.block or stage.op or (), stage.layers, stage.width]
+        if stage.block is None:
+            fields += [field or () for field in (stage.kernel, stage.expansion, stage.se_ratio)]
+        total += behind * prod(max(1, len(values)) for values in fields)
+        if total > MAX_OPTIONS:
+            raise InputError(
+                f"{source}: stage{number}: with what its lists offer together, and those before "
+                f"it, there are more than {MAX_OPTIONS:,} ways to fill a stage: shorten them"
+            )
+        behind = len(stage.width)
 
 
 def read_space(path: Path) -> SearchSpace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections import Counter
@@ -11,8 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from nas.accuracy import Accuracy
+from nas.cost import Cost
 from nas.errors import InputError
 from nas.files import parse_json, read_text, validate
 from nas.folder import RUN_FILE, holder
@@ -28,44 +31,62 @@ RECENT = 30
 """The rate is that of so many trials, the last ones."""
 
 
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+_Count = Annotated[int, Field(ge=0, lt=10**15)]
+_Positive = Annotated[int, Field(ge=1, lt=10**15)]
+
+
 class _Phase(BaseModel):
+    model_config = _STRICT
     study: str
-    total: int
+    total: _Count
 
 
 class _Command(BaseModel):
+    model_config = _STRICT
     storage: str | None = None
 
 
 class _Supernet(BaseModel):
-    passes: int
-    batch_size: int
-    paths: int
+    model_config = _STRICT
+    passes: _Positive
+    batch_size: _Positive
+    paths: _Positive
 
 
 class _Plan(BaseModel):
+    model_config = _STRICT
     supernet: _Supernet | None = None
 
 
 class _Run(BaseModel):
+    model_config = _STRICT
     schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
     status: Literal["running", "finished"]
     command: _Command
     plan: _Plan | None = None
     phase: str | None = None
     phases: dict[str, _Phase] = {}
-    seconds: dict[str, float]
-    until: float | None = None
+    seconds: dict[str, Annotated[float, Field(ge=0, lt=1e12)]]
+    until: Annotated[float, Field(ge=0, lt=1e12)] | None = None
 
 
 class _Step(BaseModel):
-    step: int
+    model_config = _STRICT
+    step: _Count
 
 
 class _Checkpoint(BaseModel):
     progress: _Step
 
 
+class _Best(BaseModel):
+    architecture: str
+    cost: Cost
+    accuracy: Accuracy | None
+
+
+_BEST: TypeAdapter[_Best] = TypeAdapter(_Best)
 _RUN: TypeAdapter[_Run] = TypeAdapter(_Run)
 _CHECKPOINT: TypeAdapter[_Checkpoint] = TypeAdapter(_Checkpoint)
 
@@ -218,7 +239,7 @@ def _supernet(folder: Path, plan: _Plan | None) -> float | None:
     if plan is None or plan.supernet is None:
         return None
     path = folder / SUPERNET_STATE
-    if not path.exists():
+    if not os.path.lexists(path):
         return 0.0
     found = validate(_CHECKPOINT, parse_json(read_text(path), str(path)), str(path))
     images = found.progress.step * plan.supernet.batch_size * plan.supernet.paths
@@ -244,10 +265,11 @@ def _best(rows: Sequence[Written]) -> dict[str, Any] | None:
     if not found:
         return None
     best = max(found, key=lambda row: (row.value or 0.0, -row.number))
+    attrs = validate(_BEST, dict(best.attrs), f"study: trial {best.number}")
     return {
         "number": best.number,
-        "architecture": best.attrs.get("architecture"),
+        "architecture": attrs.architecture,
         "score": best.value,
-        "flops": best.attrs.get("cost", {}).get("flops"),
-        "accuracy": best.attrs.get("accuracy"),
+        "flops": attrs.cost.flops,
+        "accuracy": None if attrs.accuracy is None else attrs.accuracy.to_dict(),
     }

@@ -13,7 +13,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, TypeAdapter
 
 from nas.claims import Answer, Claim, Claims
 from nas.database import (
@@ -27,6 +29,7 @@ from nas.database import (
     printable,
 )
 from nas.errors import InputError
+from nas.files import file_size, validate
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 Param = int | float | str
 
 JOURNAL = "study.log"
+
+MAX_JOURNAL_BYTES = 256 * 1024 * 1024
+"""Largest study file that is read: some hundred thousand rows."""
 
 POLL = 0.5
 """Seconds between two looks at what other drivers do, where nothing else is to be done."""
@@ -125,15 +131,11 @@ class Study:
                     self._claims = Claims(self._url, name, owner)
         except Exception as error:
             raise self._unusable("opened", error) from error
-        try:
-            self._rows: dict[int, Record] = {}
-            self._learn(trials)
-            if self._claims is not None:
-                self._forget(self._claims)
-        except KeyError:
-            raise InputError(
-                f"storage {self._where}: study {name!r} was not written by this program"
-            ) from None
+        self._rows: dict[int, Record] = {}
+        self._source = _foreign(self._where, name)
+        self._learn(trials)
+        if self._claims is not None:
+            self._forget(self._claims)
 
     def rows(self) -> dict[int, Record]:
         """Return all rows by number."""
@@ -271,7 +273,7 @@ class Study:
         claims.forget(closed - self._rows.keys())
 
     def _fresh(self) -> list[Record]:
-        return [_record(trial) for trial in self._study.get_trials(deepcopy=False)]
+        return [_record(trial, self._source) for trial in self._study.get_trials(deepcopy=False)]
 
     def _learn(self, trials: Sequence[Any]) -> list[Record]:
         """Take in trials that are new, and return them.
@@ -281,10 +283,12 @@ class Study:
         """
         new = []
         for trial in trials:
-            if trial.user_attrs["number"] not in self._rows:
-                row = _record(trial)
-                self._rows[row.number] = row
-                new.append(row)
+            number = trial.user_attrs.get("number")
+            if isinstance(number, int) and number in self._rows:
+                continue  # known, and so looked at before
+            row = _record(trial, self._source)
+            self._rows[row.number] = row
+            new.append(row)
         return new
 
     def _unusable(self, verb: str, error: Exception) -> InputError:
@@ -315,7 +319,7 @@ def read_study(location: Path | str, name: str) -> list[Written]:
     storage: Any = None
     try:
         if url is None:
-            if not (Path(location) / JOURNAL).exists():
+            if not os.path.lexists(Path(location) / JOURNAL):
                 return []
             storage = _journal(Path(location) / JOURNAL)
         else:
@@ -333,7 +337,7 @@ def read_study(location: Path | str, name: str) -> list[Written]:
         trials = study.get_trials(deepcopy=False)
         return [
             Written(
-                _record(trial),
+                _record(trial, _foreign(where, name)),
                 None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
             )
             for trial in trials
@@ -397,18 +401,55 @@ def _unusable(where: str, url: URL | None, verb: str, error: Exception) -> Input
     return InputError(f"storage {where}: cannot be {verb}: {line or type(error).__name__}")
 
 
-def _record(trial: Any) -> Record:
-    states: dict[str, Literal["finished", "stopped", "failed"]] = {
-        "COMPLETE": "finished",
-        "PRUNED": "stopped",
-        "FAIL": "failed",
-    }
+_Count = Annotated[int, Field(strict=True, ge=0, lt=10**9)]
+_Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class _Row(BaseModel):
+    """What of a row's attributes is gone by, whatever else it has."""
+
+    number: _Count
+    state: Literal["COMPLETE", "PRUNED", "FAIL"]
+    value: _Finite | None
+    steps: dict[int, _Finite]
+    architecture: str = ""
+    cost: dict[str, Any] | None = None
+    accuracy: dict[str, Any] | None = None
+    reason: str | None = None
+    seconds: Annotated[_Finite, Field(ge=0)] = 0.0
+    retries: _Count = 0
+
+
+_ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
+
+_STATES: Mapping[str, Literal["finished", "stopped", "failed"]] = {
+    "COMPLETE": "finished",
+    "PRUNED": "stopped",
+    "FAIL": "failed",
+}
+
+
+def _foreign(where: str, name: str) -> str:
+    return f"storage {where}: study {name!r} was not written by this program"
+
+
+def _record(trial: Any, source: str) -> Record:
+    """Return a trial of Optuna's as a row; raise :class:`InputError` where it is none of ours."""
     attrs = dict(trial.user_attrs)
+    state = trial.state.name
+    value = trial.value if state == "COMPLETE" else None
+    own = {"state": state, "value": value, "steps": trial.intermediate_values}
+    row = validate(
+        _ROW,
+        attrs | own,
+        f"{source}: trial {trial.number}",
+    )
+    del attrs["number"]
     return Record(
-        number=attrs.pop("number"),
+        number=row.number,
         params=trial.params,
-        state=states[trial.state.name],
-        value=trial.value if trial.state.name == "COMPLETE" else None,
+        state=_STATES[state],
+        value=value,
         steps=tuple(sorted(trial.intermediate_values.items())),
         attrs=attrs,
     )
@@ -426,6 +467,7 @@ def _storage(location: Path | str, url: Any) -> Any:
 
 
 def _journal(path: Path) -> Any:
+    _check_journal(path)
     from optuna.storages.journal import (
         JournalFileBackend,
         JournalFileOpenLock,
@@ -437,6 +479,18 @@ def _journal(path: Path) -> Any:
     return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
 
 
+def _check_journal(path: Path) -> bool:
+    """Say whether there is a journal; raise :class:`InputError` if it cannot be one."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        file_size(path, MAX_JOURNAL_BYTES)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"storage {path}: cannot be opened: {reason}") from None
+    return True
+
+
 def _mend(path: Path) -> None:
     """Cut off a line that a killed process left half written, and its lock.
 
@@ -444,7 +498,7 @@ def _mend(path: Path) -> None:
     """
     for lock in path.parent.glob(f"{path.name}.lock*"):
         lock.unlink(missing_ok=True)
-    if not path.exists():
+    if not _check_journal(path):
         return
     with path.open("r+b") as stream:
         content = stream.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.architecture import Architecture
 from nas.errors import InputError
-from nas.files import parse_json, read_text, validate
+from nas.files import decoded, parse_json, read_bytes, validate
 from nas.space import Choices, SearchSpace, Value
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_LINES = 1_000_000
+MAX_LINE = 1024 * 1024
 
 Identity = tuple[object, ...]
 """What two architectures have in common that differ in name and input only."""
@@ -94,17 +99,21 @@ def read_table(path: Path | str) -> Table:
         InputError: the file cannot be read, or a line is not a row; names the line.
     """
     path = Path(path)
-    text = read_text(path)
+    content = read_bytes(path, MAX_BYTES)
     rows = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(io.StringIO(decoded(content, str(path))), 1):
+        where = f"{path}: line {number}"
+        if number > MAX_LINES:
+            raise InputError(f"{path}: more than {MAX_LINES:,} lines, refused")
+        if len(line) > MAX_LINE:
+            raise InputError(f"{where}: longer than {MAX_LINE >> 10} KiB, refused")
         if not line.strip():
             continue
-        where = f"{path}: line {number}"
         row = validate(_LINE, parse_json(line, where), where)
         rows.append(Row(number, row.choices, row.accuracy, dict(row.__pydantic_extra__ or {})))
     if not rows:
         raise InputError(f"{path}: holds no rows")
-    return Table(path, hashlib.sha256(path.read_bytes()).hexdigest(), tuple(rows))
+    return Table(path, hashlib.sha256(content).hexdigest(), tuple(rows))
 
 
 def identity(architecture: Architecture) -> Identity:

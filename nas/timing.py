@@ -401,7 +401,7 @@ class _OnnxRunner:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if parts:
             options.enable_profiling = True
-            options.profile_file_prefix = str(folder / network.name)
+            options.profile_file_prefix = str(folder / network.key()[:16])
         self._session = runtime.InferenceSession(
             onnx_model(module, network).SerializeToString(),
             options,

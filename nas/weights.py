@@ -12,8 +12,8 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as validated
 
 from nas.architecture import Architecture, architecture_from_dict
-from nas.errors import InputError
-from nas.files import parse_json, validate, write_bytes
+from nas.errors import InputError, one_line
+from nas.files import file_size, opened, parse_json, validate, write_bytes
 from nas.weight_names import Layout, recognise, rename
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ _CLASSIFIER = ("head.4.weight", "head.4.bias")
 _FIRST = "stem.0.weight"
 _NAMED = 3
 """So many wrong tensors a message names."""
+
+MAX_BYTES = 4 * 1024 * 1024 * 1024
+"""Largest file of weights that is read: of a thousand million numbers in single precision."""
 
 
 _Channels = Annotated[tuple[float, ...], Field(min_length=1)]
@@ -93,8 +96,7 @@ def read_weights(path: Path) -> Weights:
     Raises:
         InputError: no such file, not one of these, or not a network's that is known.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    file_size(path, MAX_BYTES)
     metadata: Mapping[str, str] = {}
     if path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
@@ -234,6 +236,8 @@ def network_with(
     _check(weights.source, tensors, shapes, {name: there for there, name in ours.items()})
     for name in tensors.keys() - set(counters):
         tensors[name] = tensors[name].float()
+        if not torch.isfinite(tensors[name]).all():
+            raise InputError(f"{weights.source}: {name} holds what is no finite number")
     network.load_state_dict(tensors, assign=True)
     return network
 
@@ -244,10 +248,11 @@ def _transferred(
     """Return what replaces tensors that are of other classes or of other channels."""
     changed: dict[str, Tensor] = {}
     classifier = tensors.get(_CLASSIFIER[0])
-    if classifier is not None and len(classifier) != len(fresh[_CLASSIFIER[0]]):
+    classes = len(fresh[_CLASSIFIER[0]])
+    if classifier is not None and classifier.ndim == 2 and len(classifier) != classes:
         changed |= {name: fresh[name] for name in _CLASSIFIER}
     first, channels = tensors.get(_FIRST), fresh[_FIRST].shape[1]
-    if first is not None and first.ndim == 4 and first.shape[1] != channels:
+    if first is not None and first.ndim == 4 and first.shape[1] not in (0, channels):
         changed[_FIRST] = _of_channels(first, channels)
     return changed
 
@@ -334,25 +339,47 @@ def _trained_on(
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not safetensors that can be read: {error}") from None
+    except Exception as error:  # whatever its reader trips over: the bytes may be anything
+        raise InputError(f"{path}: not safetensors that can be read: {one_line(error)}") from None
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     import torch
 
+    _refuse_packed(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever its parser trips over: the bytes may be anything
         raise InputError(f"{path}: not a state dict that PyTorch reads as weights only") from None
     if not isinstance(found, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()
+        isinstance(name, str)
+        and isinstance(value, torch.Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        for name, value in found.items()
     ):
-        raise InputError(f"{path}: not a state dict: accepted: tensors by name, nothing else")
+        raise InputError(f"{path}: not a state dict: accepted: dense tensors by name, nothing else")
     return dict(found)
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: PyTorch stores, it does not compress."""
+    import zipfile
+
+    size = file_size(path, MAX_BYTES)
+    try:
+        with opened(path, MAX_BYTES) as stream:
+            if stream.read(2) != b"PK" and not zipfile.is_zipfile(stream):
+                return  # as PyTorch wrote them before
+            with zipfile.ZipFile(stream) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception:  # whatever its reader trips over: the bytes may be anything
+        raise InputError(f"{path}: not a state dict: its archive cannot be read") from None
+    if unpacked > size:
+        raise InputError(f"{path}: unpacks to {unpacked:,} bytes, more than its {size:,}: refused")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import cast
 
 import typer
 
-from nas.errors import Diverged, InputError, Interrupted, NotProved
+from nas.errors import Diverged, InputError, Interrupted, NotProved, one_line
 from nas.search import SearchFailed
 
 __all__ = ["main"]
@@ -27,6 +28,8 @@ def main() -> None:
 def _run(arguments: list[str]) -> int:
     from nas.cli.app import app
 
+    if isinstance(sys.stdout, TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Click's exception, or that of typer's own copy of click.
     usage_error = cast(type[Exception], typer.BadParameter.__mro__[2])
     try:
@@ -56,5 +59,5 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _say(message: object, code: int) -> int:
-    print("nas-search:", " ".join(str(message).split()), file=sys.stderr)
+    print("nas-search:", one_line(message), file=sys.stderr)
     return code

@@ -11,12 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from rich.console import Console
-from rich.markup import escape
 
 from nas.budget import Budget, parse_range
 from nas.catalogue import load_space
 from nas.cli.options import check_device, kept, positive
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError
 from nas.files import digest, write_json, write_text
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
-from rich.markup import escape
 
 from nas.architecture import Architecture
 from nas.catalogue import load_architecture, load_space
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError
 
 if TYPE_CHECKING:

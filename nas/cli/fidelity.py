@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from nas.catalogue import load_space
 from nas.cli.options import check_device, kept, positive
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError
 from nas.files import digest, write_json
 from nas.proxies.supernet_training import SupernetSettings

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
-from rich.markup import escape
 
 from nas.budget import Budget
 from nas.catalogue import load_space
 from nas.cli.options import check_device, positive
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError
 from nas.latency import Backend, TableFile, write_table
 from nas.settings import LatencySource

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from nas.budget import read_budget
 from nas.catalogue import load_space, shipped
-from nas.cli.show import print_json
+from nas.cli.show import escape, print_json
 
 
 def spaces(json: bool) -> None:

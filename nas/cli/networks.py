@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from nas.accuracy import Accuracy, pooled
 from nas.architecture import Architecture
 from nas.budget import Budget, parse_budget
 from nas.catalogue import load_architecture
 from nas.cli.options import Training
-from nas.cli.show import Show, family_table, print_json
+from nas.cli.show import Show, escape, family_table, print_json
 from nas.cost import CONVENTION, measure_cost
 from nas.errors import InputError
 from nas.files import slug, write_json

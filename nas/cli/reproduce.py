@@ -8,12 +8,11 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 from nas.budget import amount
 from nas.cli.options import positive
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError, Interrupted
 
 TARGETS = ("b0",)

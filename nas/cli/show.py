@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich import box
+from rich import box, markup
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,6 +24,7 @@ from rich.table import Table
 
 from nas.budget import amount
 from nas.cost import measure_cost
+from nas.errors import visible
 from nas.files import to_json
 from nas.latency import milliseconds
 
@@ -37,9 +37,23 @@ if TYPE_CHECKING:
     from nas.run import RunResult
 
 
+def escape(text: str) -> str:
+    """Return text that somebody else has written as it is to be shown: no markup, no controls."""
+    return markup.escape(visible(text))
+
+
 def print_json(data: Any) -> None:
-    """Print one JSON document on standard output."""
-    sys.stdout.write(to_json(data))
+    """Print one JSON document on standard output, escapes for what a terminal would obey."""
+    text = to_json(data)
+    if not text.replace("\n", "").isprintable():
+        text = "".join(one if one.isprintable() or one == "\n" else _unit(one) for one in text)
+    sys.stdout.write(text)
+
+
+def _unit(character: str) -> str:
+    """Return a character as JSON escapes it, a pair of them where it takes one."""
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
 
 
 class Show:
@@ -185,7 +199,7 @@ def contest_table(
 ) -> Table:
     """Return networks trained alike, with their differences to one of them."""
     table = Table(
-        title=title,
+        title=escape(title),
         caption="* chosen   = cannot be told from it   R reference\n( ) not told apart (95 %)",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -308,7 +322,7 @@ def family_table(
     Ratios are to ``base_flops``, or to the first network's.
     """
     base = base_flops or family[0].cost.flops
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for heading in ("name", "px", "layers", "FLOPs", "×", "params", "dropout"):
         left = heading == "name"
         table.add_column(heading, justify="left" if left else "right", no_wrap=left)

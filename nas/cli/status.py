@@ -7,11 +7,10 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from nas.budget import amount
-from nas.cli.show import print_json
+from nas.cli.show import escape, print_json
 from nas.status import PhaseStatus, Status, read_status
 
 
@@ -58,7 +57,9 @@ def _table(status: Status) -> Table:
     for index, phase in enumerate(status.phases):
         now = phase.name == status.phase and status.state == "running"
         table.add_row(
-            phase.name, *(cells[heading][index] for heading in shown), style="bold" if now else ""
+            escape(phase.name),
+            *(cells[heading][index] for heading in shown),
+            style="bold" if now else "",
         )
     return table
 

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from nas.catalogue import load_space
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError
 from nas.table import read_table
 

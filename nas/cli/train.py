@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from nas.budget import amount
 from nas.catalogue import load_architecture
 from nas.cli.options import check_device, duration, kept, positive
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import typer
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from nas.cli.show import Show, print_json
+from nas.cli.show import Show, escape, print_json
 
 if TYPE_CHECKING:
     from nas.verification.compared import Difference

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from nas.errors import InputError
+from nas.files import file_size
 
 Pixels = NDArray[np.uint8]  # [H, W, C]
 
 SMALLEST = 4  # pixels a side
+MAX_BYTES = 1024**3  # of a file
+
+# What is decoded, whatever a file's name says. PIL reads more, and has PostScript run.
+FORMATS = frozenset(
+    {"AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"}
+)
 
 # EXIF's tag, and what undoes each of its values.
 _ORIENTATION = 0x0112
@@ -109,6 +117,24 @@ def bombs_are_errors() -> Iterator[None]:
         yield
 
 
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this PIL knows."""
+    Image.init()
+    return tuple(sorted(FORMATS & Image.OPEN.keys()))
+
+
+def opened_image(source: bytes | Path) -> Image.Image:
+    """An image of one of the formats that are read, its pixels not decoded yet.
+
+    Raises InputError when it is no regular file, and whatever PIL's readers raise.
+    """
+    if isinstance(source, Path):
+        file_size(source, MAX_BYTES)
+        return Image.open(source, formats=_formats())
+    return Image.open(io.BytesIO(source), formats=_formats())
+
+
 def decode(
     source: bytes | Path, where: str, *, resolution: int, channels: int, exact: bool
 ) -> Decoded:
@@ -119,7 +145,7 @@ def decode(
     16-bit grey scaled to 8 bits. Raises InputError, which says `where`, for what cannot be read.
     """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with opened_image(source) as image:
             return _decode(image, where, resolution, channels, exact)
     except (InputError, OtherSizeError):
         raise

@@ -13,7 +13,15 @@ import numpy as np
 import torch
 
 from nas.data.cache import cache_key, read_cache, write_cache
-from nas.data.decode import SMALLEST, Decoded, OtherSizeError, Tally, bombs_are_errors, decode
+from nas.data.decode import (
+    SMALLEST,
+    Decoded,
+    OtherSizeError,
+    Tally,
+    bombs_are_errors,
+    decode,
+    opened_image,
+)
 from nas.data.fractals import fractals
 from nas.data.images import ImageData, Part
 from nas.data.sources import Source, find_source
@@ -252,23 +260,14 @@ def _count(tally: Tally, image: Decoded, target: int) -> None:
 
 def _first_size(source: Source) -> int:
     """The side of the first training image if it is square, else the default."""
-    from PIL import Image
-
     for cells, _, first in _batches(source, "train", 1):
         encoded, where = _encoded(cells[0], _where(source.name, "train", first))
         # Decoded for its errors alone: they are better told by the one function that does it.
         decode(encoded, where, resolution=SMALLEST, channels=3, exact=False)
-        stream = _open(encoded)
-        with Image.open(stream) as image:
+        with opened_image(encoded) as image:
             width, height = image.size
         return width if width == height else DEFAULT_RESOLUTION
     raise InputError(f"{source.name}: no training images")
-
-
-def _open(encoded: bytes | Path) -> Any:
-    import io
-
-    return io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
 
 
 def _decoded_batches(

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import InputError
+from nas.data.decode import MAX_BYTES
+from nas.errors import InputError, one_line
+from nas.files import file_size, why
 
 if TYPE_CHECKING:
     import datasets
@@ -40,6 +42,9 @@ IMAGE_COLUMNS = ("image", "img", "images")
 
 HUB_TIMEOUT_S = 5.0
 
+MAX_PARQUET_BYTES = 1024**4
+PACKED = 64  # times that a parquet file may unpack to; encoded images cannot be packed much
+
 
 @dataclass(frozen=True)
 class Source:
@@ -60,24 +65,33 @@ def find_source(name: str | Path) -> Source:
 
     Raises InputError when there is neither, or no image or label column in it.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(name))
+    try:
+        return _local(path, name) or _hub(str(name))
+    except OSError as error:
+        raise InputError(f"{error.filename or path}: cannot be read: {why(error)}") from None
+
+
+def _local(path: Path, name: str | Path) -> Source | None:
+    """The source at a path; None where there is none, and the hub may have it by that name."""
+    if os.path.isfile(path):
         if path.suffix != ".parquet":
             raise InputError(f"{name}: not a folder or a .parquet file; {ACCEPTED}")
         return _parquet(path, [path])
-    if path.is_dir():
+    if os.path.isdir(path):
         parquet = sorted(p for p in path.rglob("*.parquet") if not _hidden(p, path))
         return _parquet(path, parquet) if parquet else _image_folder(path)
     text = str(name)
     looks_like_path = (
         isinstance(name, Path)
         or path.suffix == ".parquet"
+        or os.path.lexists(path)  # a pipe, a device
         or text != str(Path(text))  # ./x, x/
         or not re.fullmatch(r"[\w][\w.-]*(/[\w][\w.-]*)?", text, re.ASCII)
     )
     if looks_like_path:
         raise InputError(f"{text}: no such file or folder; {ACCEPTED}")
-    return _hub(text)
+    return None
 
 
 def _hidden(path: Path, root: Path) -> bool:
@@ -184,6 +198,7 @@ def _image_files(folder: Path) -> tuple[list[Path], int]:
                 continue
             if Path(name).suffix.lower() in IMAGE_ENDINGS:
                 images.append(Path(parent, name))
+                file_size(images[-1], MAX_BYTES)
             else:
                 others += 1
     return sorted(images), others
@@ -199,12 +214,17 @@ def _parquet(path: Path, files: list[Path]) -> Source:
 
     rows = 0
     for file in files:
+        size = file_size(file, MAX_PARQUET_BYTES)
         try:
-            rows += pyarrow.parquet.read_metadata(file).num_rows
-        except (OSError, pyarrow.ArrowException) as error:
+            about = pyarrow.parquet.read_metadata(file)
+            groups = [about.row_group(index) for index in range(about.num_row_groups)]
+        except Exception as error:  # whatever its reader trips over: the bytes may be anything
             raise InputError(
                 f"{file}: not a parquet file that can be read: {_line(error)}"
             ) from None
+        if sum(max(0, group.total_byte_size) for group in groups) > PACKED * max(size, 1 << 20):
+            raise InputError(f"{file}: unpacks to more than {PACKED} times its size, refused")
+        rows += about.num_rows
     try:
         # Streaming reads the files where they are; otherwise a copy would go to a cache first.
         if path.is_file():
@@ -389,4 +409,4 @@ def _label_column(features: Mapping[str, Any], where: str) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error)[:200] or type(error).__name__

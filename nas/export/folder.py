@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from nas.errors import InputError
+from nas.errors import InputError, one_line
 from nas.files import parse_json, read_text, sha256, validate, write_json
 
 EXPORT_FILE = "export.json"
@@ -40,10 +40,15 @@ def export_folder(folder: Path, command: dict[str, Any]) -> Iterator[Path]:
     Raises:
         InputError: the folder holds something else, or cannot be written.
     """
-    folder = folder.resolve()
-    _check(folder, command)
+    try:
+        folder = folder.resolve()
+        _check(folder, command)
+    except (OSError, ValueError, RuntimeError) as error:  # a link to itself, a name too long
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder}: cannot be written: {one_line(error)}") from None
     place = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    made = [path for path in folder.parents if not path.exists()]
+    made = [path for path in folder.parents if not os.path.lexists(path)]
     try:
         place.mkdir(parents=True)
         yield place
@@ -75,7 +80,7 @@ def _check(folder: Path, command: dict[str, Any]) -> None:
     if not found:
         return
     path = folder / EXPORT_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         raise InputError(f"{folder}: holds {found[0]!r}; name an empty folder with --out")
     before = validate(_BEFORE, parse_json(read_text(path), str(path)), str(path))
     differing = [key for key in command if before.command.get(key) != command[key]]

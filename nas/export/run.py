@@ -13,7 +13,7 @@ from torch import nn
 
 from nas._version import __version__
 from nas.architecture import Architecture, Norm
-from nas.cost import count_module
+from nas.cost import count_module, measure_cost
 from nas.data import ImageData
 from nas.errors import InputError, NotProved
 from nas.export.folder import export_folder, finish
@@ -46,6 +46,10 @@ OURS: Layout = "nas-search"
 
 _REASON = 300
 """So many characters of torch's list of tensors are told."""
+
+MAX_ACTIVATIONS = 2**31
+"""Of a network that is exported: 8 GiB, were they all kept; EfficientNet-B7 has 0.9 thousand
+million."""
 
 RANDOM = "the weights are random: they prove the export and are good for nothing else"
 
@@ -116,13 +120,19 @@ def export_network(
     """
     if calibration is not None and weights is None:
         raise InputError("int8: needs weights; what random ones lose in eight bits says nothing")
+    activations = measure_cost(architecture).activations
+    if activations > MAX_ACTIVATIONS:
+        raise InputError(
+            f"{architecture.name}: {activations:,} activations at {architecture.resolution} px are "
+            f"not accepted: at most {MAX_ACTIVATIONS:,}, for the proof runs the network"
+        )
     for name in _PACKAGES[target]:
         package(name)
     command = {
         "target": target,
         "architecture": architecture.key(),
         "name": architecture.name,
-        "weights": None if weights is None else _hash(weights),
+        "weights": None if weights is None else sha256(weights),
         "seed": seed,
         "dynamic_resolution": dynamic_resolution,
         "int8": None if calibration is None else calibration.name,
@@ -167,12 +177,6 @@ def export_network(
         }
         document = finish(place, command, document)
     return Export(folder, proof, quantised, document)
-
-
-def _hash(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    return sha256(path)
 
 
 def _definition(architecture: Architecture, target: Target) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,16 @@ def drawn(paint: Callable[[Figure], None], size: tuple[float, float]) -> dict[st
         "axes.spines.top": False,
         "axes.spines.right": False,
         "svg.hashsalt": "nas-search",
+        "text.parse_math": False,  # names are free text, with a dollar perhaps
     }
     result = {}
     # Not what a user's own matplotlibrc may say.
-    with matplotlib.style.context("default"), rc_context(own):
+    with (
+        matplotlib.style.context("default"),
+        rc_context(own),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         paint(figure)
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):

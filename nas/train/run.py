@@ -20,7 +20,7 @@ from nas.catalogue import DEFAULT_SPACE, load_space
 from nas.checkpoint import Checkpoints
 from nas.cost import CONVENTION, measure_cost
 from nas.data import BUILT_IN, ImageData
-from nas.errors import Diverged, InputError
+from nas.errors import Diverged
 from nas.files import parse_json, read_text, sha256, slug, write_bytes, write_json
 from nas.folder import check_identity, environment, locked, read_own
 from nas.loading import load_data
@@ -387,10 +387,10 @@ def _identity(request: Request, architecture: Architecture, data: ImageData) -> 
     return {
         "architecture": architecture.key(),
         "data": data.fingerprint,
-        "weights": None if request.weights is None else _hash(request.weights),
+        "weights": None if request.weights is None else sha256(request.weights),
         "teacher": None
         if request.teacher is None or request.teacher_weights is None
-        else [request.teacher.key(), _hash(request.teacher_weights)],
+        else [request.teacher.key(), sha256(request.teacher_weights)],
         "temperature": request.temperature if teaches else None,
         "epochs": request.epochs or (None if request.seconds else EPOCHS),
         "time": request.seconds,
@@ -398,9 +398,3 @@ def _identity(request: Request, architecture: Architecture, data: ImageData) -> 
         "learning_rate": request.learning_rate,
         "seed": request.seed,
     }
-
-
-def _hash(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    return sha256(path)

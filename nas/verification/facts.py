@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
@@ -34,9 +34,16 @@ RUN, FRONT, BASELINE, FINALS, COEFFICIENTS = (
 )
 
 
+_Metric = Literal["flops", "params", "activations", "latency_ms"]
+_Limit = (
+    Annotated[int, Field(strict=True, ge=1)]
+    | Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+)
+
+
 class _Identity(BaseModel):
     space: str
-    budget: dict[str, int | float]
+    budget: dict[_Metric, _Limit]
     latency: str | None = None
     data: str | None
     proxy: dict[str, Any] | str

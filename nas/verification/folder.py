@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nas.errors import InputError
-from nas.files import parse_json, read_text, sha256, to_json
+from nas.files import decoded, parse_json, read_bytes, sha256, to_json
 from nas.folder import RUN_FILE, SEAL, sealed
 from nas.progress import Progress
 from nas.storage import JOURNAL
@@ -18,6 +19,9 @@ from nas.verification.discovery import discovery_parts
 from nas.verification.run import run_parts
 from nas.verification.tables import table_parts
 from nas.verification.written import Part, Written
+
+MAX_RESULT_BYTES = 256 * 1024 * 1024
+"""Largest file of results that is hashed; the largest that is written is the study."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,14 @@ def verify(folder: Path, progress: Progress) -> Verification:
 
 def _opened(folder: Path) -> tuple[Kind, dict[str, Any], bytes]:
     """Return the kind of a folder, and the document that says so."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder")
     names = list(dict.fromkeys(kind.file for kind in KINDS.values()))
-    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    path = next((folder / name for name in names if os.path.isfile(folder / name)), None)
     if path is None:
         raise InputError(f"{folder}: holds none of {', '.join(names)}: nothing to verify")
-    document = parse_json(read_text(path), str(path))
+    content = read_bytes(path)
+    document = parse_json(decoded(content, str(path)), str(path))
     schema = document.get("schema") if isinstance(document, dict) else None
     kind = KINDS.get(schema) if isinstance(schema, str) else None
     if kind is None or kind.file != path.name:
@@ -121,7 +126,7 @@ def _opened(folder: Path) -> tuple[Kind, dict[str, Any], bytes]:
         raise InputError(f"{path}: schema: {text(schema)[:60]} is not accepted: {accepted}")
     if document.get("status", "finished") != "finished" or kind.missing not in document:
         raise InputError(f"{path}: not finished: the same command goes on, then it can be verified")
-    return kind, document, path.read_bytes()
+    return kind, document, content
 
 
 def _listed(path: Path, document: Mapping[str, Any]) -> dict[str, str]:
@@ -149,11 +154,11 @@ def _hashes(
         yield Difference(kind.file, "", "written otherwise", "as this program writes it")
     for name, written in listed.items():
         path = folder / name
-        if path.is_file():
+        if os.path.isfile(path):
             try:
-                yield from differing(name, written, sha256(path), SEAL)
-            except OSError as error:
-                yield Difference(name, SEAL, written, f"cannot be read: {error.strerror}")
+                yield from differing(name, written, sha256(path, MAX_RESULT_BYTES), SEAL)
+            except InputError as error:
+                yield Difference(name, SEAL, written, str(error))
         elif name != JOURNAL:  # which need not be taken along: a note says what that means
             yield Difference(name, SEAL, written, "no such file")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,10 +14,10 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.engines.task import Outcome, Task
-from nas.files import parse_json, read_text
+from nas.files import file_size, parse_json, read_text
 from nas.objective import Objective
 from nas.rounds import Rounds
-from nas.storage import JOURNAL, Study
+from nas.storage import JOURNAL, MAX_JOURNAL_BYTES, Study
 from nas.verification.compared import Difference
 
 NO_STUDY = f"{JOURNAL} is not here: what only it says is taken as written"
@@ -55,7 +56,7 @@ class Written:
 
     def has(self, name: str) -> bool:
         """Say whether a file is there."""
-        return (self.folder / name).is_file()
+        return os.path.isfile(self.folder / name)
 
     def read(self, name: str) -> Any:
         """Return what a JSON file holds.
@@ -80,6 +81,7 @@ class Written:
             self.note(NO_STUDY)
             yield None
             return
+        file_size(self.folder / JOURNAL, MAX_JOURNAL_BYTES)
         with TemporaryDirectory() as temporary:
             copied = Path(temporary)
             shutil.copyfile(self.folder / JOURNAL, copied / JOURNAL)
