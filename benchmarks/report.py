@@ -2,10 +2,10 @@
 
     python benchmarks/report.py [--trials 8000] [--folder DIR]
 
-Makes a run of so many trials (or takes one), times the making of its report, and opens the page in a
-headless Chromium, a new one each time. Time to interactive: from the start of the navigation until
-every plot is drawn. Beside it stands what a user would make instead: a figure of the same dots, with
-the same words where a pointer rests, by Plotly's own `write_html`.
+Makes a run of so many trials (or takes one), times the making of its report, and opens the page in
+a headless Chromium, with empty caches each time. Time to interactive: from the start of the
+navigation until every plot is drawn. Beside it stands what a user would make instead: one figure of
+the same dots, with the choices where a pointer rests, by Plotly's own `write_html`.
 
 Goals for 8,000 trials: at most 7 MB (plotly.js alone is about 4.8), interactive within 2 s.
 """

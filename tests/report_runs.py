@@ -72,18 +72,10 @@ def _made_up(space: SearchSpace, feasible: Feasible, numbers: range) -> list[Tri
         accuracy = Accuracy(mean, 0.015, loss=2.3 - 2 * mean, metric="made up", proxy="supernet")
         state: Any = "failed" if number % 9 == 8 else "stopped" if number % 10 == 9 else "finished"
         known = accuracy if state == "finished" else None
-        found.append(
-            Trial(
-                number,
-                choices,
-                architecture,
-                cost,
-                state,
-                known,
-                known and known.likelihood,
-                reason="ValueError: odd" if state == "failed" else "",
-            )  # fmt: skip
-        )
+        score = None if known is None else known.likelihood
+        reason = "ValueError: odd" if state == "failed" else ""
+        trial = Trial(number, choices, architecture, cost, state, known, score, reason=reason)
+        found.append(trial)
     return found
 
 

@@ -309,7 +309,7 @@ def test_a_wheel_made_from_the_sdist_is_whole(tmp_path: Path) -> None:
         packed = set(archive.namelist())
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas").rglob("*.py")}
     wanted |= {"nas/architecture.schema.json", "nas/report/published.json"}
-    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas/report/page").iterdir()}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas/report/assets").iterdir()}
     wanted |= {f"nas/_models/imagenet.{suffix}" for suffix in ("json", "safetensors")}
     wanted |= {
         f"nas/_data/{folder}/{path.name}"

@@ -39,6 +39,7 @@ def run_document(run: RunFolder) -> dict[str, Any]:
         "objective": _objective(objective),
         "rank_by": run.rank_by,
         "convention": CONVENTION,
+        "proxy": state.identity.proxy,
         "data": None
         if state.data is None
         else {

@@ -82,7 +82,7 @@ def _near(trials: Trials, objective: Objective, known: NDArray[np.intp]) -> NDAr
     quality = trials.quality(objective)[known]
     order = np.lexsort((-quality, trials.flops[known]))
     best = np.empty(len(known))
-    best[order] = np.maximum.accumulate(quality[order])
+    best[order] = np.fmax.accumulate(quality[order])
     count = min(len(known), max(FEWEST, round(NEAR * len(known))))
     lacking = best - quality
     chosen: NDArray[np.intp] = known[np.argsort(lacking, kind="stable")[:count]]

@@ -68,7 +68,7 @@ def make_page(title: str, data: dict[str, Any]) -> str:
 
 
 def _own(name: str) -> str:
-    return (files("nas.report") / "page" / name).read_text(encoding="utf-8")
+    return (files("nas.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _script(text: str) -> str:

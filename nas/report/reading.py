@@ -38,7 +38,7 @@ class _Identity(_Part):
     budget: dict[str, int | float]
     data: str | None
     proxy: dict[str, Any] | str
-    objective: str
+    objective: Literal["accuracy", "reward"]
     sampler: str
     seed: int
 

@@ -69,7 +69,9 @@ class Trials:
         """Return what stands for accuracy, of each; NaN where there is none."""
         return np.array(
             [
-                np.nan if accuracy is None else objective.quality(accuracy)
+                np.nan
+                if accuracy is None or (objective.rank_by == "loss" and accuracy.loss is None)
+                else objective.quality(accuracy)
                 for accuracy in self.accuracies
             ]
         )

@@ -53,8 +53,10 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
 
 
 def _page(documents: Sequence[dict[str, Any]]) -> str:
-    title = documents[0]["title"]
-    if len(documents) > 1:
-        title = f"{len(documents)} architecture searches"
+    title = f"{len(documents)} architecture searches"
+    if len(documents) == 1:
+        title = documents[0]["title"]
+        # A folder that moves keeps its page: only where there are others a name tells it from them.
+        documents = [{**documents[0], "name": title}]
     data = {"title": title, "published": published(), "runs": list(documents)}
     return make_page(f"{title} · nas-search", data)

@@ -23,7 +23,6 @@ const ready = { plots: [] };
 
 const CONFIG = {
   displaylogo: false,
-  responsive: true,
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   toImageButtonOptions: { format: "svg" },
 };
@@ -35,9 +34,14 @@ function plot(label, figure, click) {
   return element;
 }
 
+// On paper: light, and as wide as the page.
+const PAPER = 680;
+const printing = () => document.documentElement.dataset.print !== undefined;
+
 function draw({ element, figure, click }) {
   const { data, layout: drawn } = figure(theme());
   const first = !element.data;
+  if (printing()) drawn.width = PAPER;
   Plotly[first ? "newPlot" : "react"](element, data, drawn, CONFIG);
   if (first && click) {
     element.on("plotly_click", (event) => {
@@ -47,7 +51,8 @@ function draw({ element, figure, click }) {
   }
 }
 
-const redraw = () => ready.plots.forEach((one) => one.element.data && draw(one));
+const redraw = () => ready.plots.forEach(draw);
+const visible = () => ready.plots.filter(({ element }) => element.data);
 
 function drawAll() {
   const rest = [...ready.plots];
@@ -65,18 +70,21 @@ function drawAll() {
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
-// On paper: light, and as wide as the page.
-const PAPER = 680;
 addEventListener("beforeprint", () => {
   document.documentElement.dataset.print = "";
-  for (const one of ready.plots) {
-    const { data, layout: drawn } = one.figure(theme());
-    Plotly.react(one.element, data, { ...drawn, width: PAPER }, { ...CONFIG, responsive: false });
-  }
+  redraw();
 });
 addEventListener("afterprint", () => {
   delete document.documentElement.dataset.print;
   redraw();
+});
+
+let resizing = 0;
+addEventListener("resize", () => {
+  cancelAnimationFrame(resizing);
+  resizing = requestAnimationFrame(() => {
+    if (!printing()) visible().forEach(({ element }) => Plotly.Plots.resize(element));
+  });
 });
 
 // ── Pieces ─────────────────────────────────────────────────────────────────────────────────────
@@ -450,7 +458,7 @@ function familySection({ run, place }) {
 
 function trustSection({ run }) {
   const check = run.check;
-  const proxy = run.baseline && run.baseline.provenance.proxy;
+  const proxy = run.proxy;
   const predicted = run.baseline && run.baseline.accuracy && run.baseline.accuracy.predicted;
   if (!check && !predicted) return null;
   const body = [];
@@ -465,7 +473,8 @@ function trustSection({ run }) {
     );
   }
   if (predicted) {
-    const near = run.baseline.provenance.nearest || [];
+    const found = run.baseline.provenance.nearest;
+    const near = Array.isArray(found) ? found.filter((one) => one && one.choices) : [];
     if (typeof proxy.kendall_tau === "number") {
       body.push(el("p", {},
         `Nothing was trained: a model of ${thousands(proxy.rows)} trained networks predicts. On networks held out ` +
