@@ -34,8 +34,8 @@ LAYERS = (
     ("grid", "contest", "folder", "fidelity", "check", "simulation", "benchmark"),
     ("finalists", "status"),
     ("results", "provenance"),
-    ("run",),
     ("report",),
+    ("run",),
     ("discovery", "train"),
     ("verification",),
     ("export",),
@@ -80,7 +80,7 @@ FORBIDDEN_CALLS = {
 # Slow to import, and no help text needs them.
 HEAVY = (
     *("torch", "matplotlib", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow"),
-    *("timm", "torchvision", "onnx", "onnxruntime"),
+    *("timm", "torchvision", "onnx", "onnxruntime", "plotly"),
 )
 
 # A folder of somebody's machine, a POSIX or a Windows one; not a part of an address.

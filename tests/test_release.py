@@ -65,7 +65,8 @@ def test_a_wheel_made_from_the_sdist_is_whole(built: dict[str, Path]) -> None:
     with zipfile.ZipFile(built["wheel"]) as archive:
         packed = set(archive.namelist())
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas").rglob("*.py")}
-    wanted |= {"nas/architecture.schema.json"}
+    wanted |= {"nas/architecture.schema.json", "nas/report/published.json"}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas/report/assets").iterdir()}
     wanted |= {f"nas/_models/imagenet.{suffix}" for suffix in ("json", "safetensors")}
     wanted |= {
         f"nas/_data/{folder}/{path.name}"
