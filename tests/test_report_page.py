@@ -161,7 +161,7 @@ def test_hover_shows_the_architecture(tab: Any, folder: Path) -> None:
     label.wait_for()
     text = label.text_content()
     assert record["name"] in text
-    assert "k5 e1" in text
+    assert "k5 e1 → 16" in text
     assert f"{100 * record['accuracy']['mean']:.2f}" in text
 
 

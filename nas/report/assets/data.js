@@ -198,7 +198,7 @@ function summary(networks, i) {
         (loss ? `, loss ${networks.loss[i].toFixed(3)}` : ""),
     );
   }
-  (networks.stages(i) || []).forEach((stage, at) => lines.push(`${at + 1}  ${stageText(stage)}`));
+  (networks.stages(i) || []).forEach((stage, at) => lines.push(`${at + 1} · ${stageText(stage)}`));
   return lines;
 }
 
