@@ -116,6 +116,11 @@ def _rows(path: Path, data: Any) -> object:
     return path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
+def _first_rows() -> Any:
+    lines = (valid() / "table.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines[:5]]
+
+
 def _run(path: Path, data: Any) -> object:
     folder = path.parent / "run"
     shutil.copytree(valid() / "run", folder)
@@ -142,7 +147,7 @@ READERS: Mapping[str, Reader] = {
         lambda file: nas.measure_cost(nas.load_architecture(file)),
     ),
     "table": (
-        lambda: [json.loads(line) for line in (valid() / "table.jsonl").open(encoding="utf-8")][:5],
+        _first_rows,
         _rows,
         lambda file: read_table(file).architectures(tiny()),
     ),
