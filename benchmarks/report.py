@@ -50,7 +50,7 @@ def opened(browser: Browser, page: Path, ready: str, repeats: int) -> list[float
         tab.on("pageerror", lambda error, faults=faults: faults.append(str(error)))
         tab.goto(page.resolve().as_uri())
         if ready == READY:
-            tab.wait_for_function(READY)
+            tab.locator("html[data-ready]").wait_for(state="attached")
         found.append(float(tab.evaluate(ready)) / 1000)
         assert not faults, faults
         context.close()

@@ -382,6 +382,18 @@ def test_class_of_one_image(tmp_path: Path) -> None:
     fails("few: the class 'bee' has one image only", folder)
 
 
+def test_a_parquet_file_that_breaks_off_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "none.parquet"
+    pq.write_table(
+        pa.table({"image": pa.array([], pa.binary()), "label": pa.array([], pa.int64())}), file
+    )
+    with pytest.raises(InputError, match="cannot be read"):
+        load_images(file)
+    assert caplog.records == []  # else the library's own lines would stand before it
+
+
 def test_truncated_image(animals: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     (animals / "bee" / "007.png").write_bytes(encoded(Image.fromarray(noise))[:-60])

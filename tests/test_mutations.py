@@ -116,6 +116,11 @@ def _rows(path: Path, data: Any) -> object:
     return path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
+def _first_rows() -> Any:
+    lines = (valid() / "table.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines[:5]]
+
+
 def _run(path: Path, data: Any) -> object:
     folder = path.parent / "run"
     shutil.copytree(valid() / "run", folder)
@@ -142,7 +147,7 @@ READERS: Mapping[str, Reader] = {
         lambda file: nas.measure_cost(nas.load_architecture(file)),
     ),
     "table": (
-        lambda: [json.loads(line) for line in (valid() / "table.jsonl").open(encoding="utf-8")][:5],
+        _first_rows,
         _rows,
         lambda file: read_table(file).architectures(tiny()),
     ),
@@ -279,17 +284,21 @@ def test_bytes_that_were_changed(
 @pytest.mark.soak
 def test_many_changes(capsys: pytest.CaptureFixture[str]) -> None:
     """The same with many more examples, each of at most SECONDS; prints what came of them."""
-    many = settings(quick, max_examples=LONG)
     for reader in READERS:
-        many(given(changes=edits)(lambda changes, r=reader: check_document(r, changes)))()
+        _many(check_document, reader, edits)
     for reader in ("space", "budget"):
-        many(given(changes=edits)(lambda changes, r=reader: check_toml(r, changes)))()
+        _many(check_toml, reader, edits)
     for kind in CONTENTS:
-        many(
-            given(changes=changed, length=lengths)(
-                lambda changes, length, k=kind: check_bytes(k, changes, length)
-            )
-        )()
+        _many(check_bytes, kind, changed, lengths)
     with capsys.disabled():
         print(f"\n{tally(MET)}")
     assert not [outcome for outcome in MET if outcome.seconds > SECONDS]
+
+
+def _many(check: Callable[..., None], what: str, *of: st.SearchStrategy[Any]) -> None:
+    @settings(quick, max_examples=LONG)
+    @given(st.tuples(*of))
+    def run(drawn: tuple[Any, ...]) -> None:
+        check(what, *drawn)
+
+    run()

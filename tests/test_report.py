@@ -136,7 +136,7 @@ def test_wrong_input_is_one_line(
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     torn = Path(shutil.copytree(quick, tmp_path / "torn"))
-    (torn / "study.log").write_text("what is this\n")
+    (torn / "study.log").write_text("what is this\nand that\n")
     for words, named in (
         ([str(tmp_path / "nowhere")], "nowhere"),
         ([str(tmp_path / "empty")], "run.json"),

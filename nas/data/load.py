@@ -24,7 +24,7 @@ from nas.data.decode import (
 )
 from nas.data.fractals import fractals
 from nas.data.images import ImageData, Part
-from nas.data.sources import Source, find_source
+from nas.data.sources import Source, find_source, quiet_readers
 from nas.data.split import stratified_split
 from nas.errors import InputError
 
@@ -71,6 +71,19 @@ def load_images(
     least = 16 if str(name) == BUILT_IN else SMALLEST
     if resolution is not None and resolution < least:
         raise InputError(f"resolution: {resolution!r} is not accepted: at least {least} pixels")
+    with quiet_readers():
+        return _load(name, resolution, most, channels, seed, cache, progress)
+
+
+def _load(
+    name: str | Path,
+    resolution: int | None,
+    most: int | None,
+    channels: int,
+    seed: int,
+    cache: Path | None,
+    progress: Progress | None,
+) -> ImageData:
     source = None if str(name) == BUILT_IN else find_source(name)
     key = cache_key(
         () if source is None else source.files,

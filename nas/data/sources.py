@@ -280,6 +280,18 @@ def _not_found(name: str, reason: str) -> InputError:
 
 
 @contextmanager
+def quiet_readers() -> Iterator[None]:
+    """Nothing logged of files that cannot be read: the error that is raised says it, once."""
+    logger = logging.getLogger("datasets")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
 def _quiet_hub(*, offline: bool) -> Iterator[None]:
     """No progress bars, no warnings about retries; `offline` asks the local cache only."""
     import datasets

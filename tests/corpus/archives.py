@@ -8,6 +8,7 @@ import json
 import random
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from tests.corpus.box import Act, Box
@@ -40,6 +41,7 @@ def _link(kind: bytes, target: str) -> tarfile.TarInfo:
     return info
 
 
+@lru_cache
 def _zeros(size: int) -> bytes:
     """Return a gzip of so many zeros, made without holding them."""
     stream = io.BytesIO()
@@ -69,15 +71,15 @@ def _archives() -> dict[str, Content]:
     return {
         **cut(released),
         **mutants(released, 8),
-        "a bomb of a gigabyte of zeros": lambda: _zeros(1 << 30),
-        "a member of a gigabyte": lambda: _gz(_header(one, 1 << 30)) + _zeros(256 << 20),
+        "a bomb of half a gigabyte of zeros": lambda: _zeros(512 << 20),
+        "a member of a gigabyte": lambda: _gz(_header(one, 1 << 30)) + _zeros(512 << 20),
         "a member that claims 8 GiB": lambda: _gz(_header(one, (8 << 30) - 1) + bytes(1024)),
         "a long name of 8 GiB": lambda: (
             _gz(_header("././@LongLink", (8 << 30) - 1, tarfile.GNUTYPE_LONGNAME))
-            + _zeros(64 << 20)
+            + _zeros(512 << 20)
         ),
-        "an extended header of a gigabyte": lambda: (
-            _gz(_header("x", 1 << 30, tarfile.XHDTYPE)) + _zeros(1 << 30)
+        "an extended header of half a gigabyte": lambda: (
+            _gz(_header("x", 512 << 20, tarfile.XHDTYPE)) + _zeros(512 << 20)
         ),
         "ten thousand long names": lambda: _gz(
             (_header("././@LongLink", 10, tarfile.GNUTYPE_LONGNAME) + b"a" * 10 + bytes(502))

@@ -98,7 +98,7 @@ class Outcome:
         out: standard output.
         err: standard error.
         trace: of an exception that nobody caught; empty: none.
-        seconds: that it took.
+        seconds: that it took, those left out in which it waited for a processor.
         touched: what it wrote, removed, started or connected to where it must not.
     """
 
@@ -165,7 +165,7 @@ def meet(box: Box, act: Act, seconds: int = KILLED_AFTER) -> Outcome:
         io.BytesIO(), "utf-8", "backslashreplace", newline="", write_through=True
     )
     status, trace = 0, ""
-    start = time.monotonic()
+    start, waited = time.monotonic(), _waited()
     with (
         _surroundings(box),
         contextlib.redirect_stdout(out),
@@ -178,7 +178,7 @@ def meet(box: Box, act: Act, seconds: int = KILLED_AFTER) -> Outcome:
                 status = command(act) if isinstance(act, list) else _call(act)
         except (Exception, SystemExit, Hang) as error:
             trace = "".join(traceback.format_exception(error)[-6:]) + type(error).__name__
-    took = time.monotonic() - start
+    took = time.monotonic() - start - (_waited() - waited)
     after = box.snapshot()
     changed = [
         f"{path}: changed" for path in before.keys() | after.keys()
@@ -186,6 +186,14 @@ def meet(box: Box, act: Act, seconds: int = KILLED_AFTER) -> Outcome:
     ]  # fmt: skip
     said = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
     return Outcome(status, *said, trace, took, (*touched, *changed))
+
+
+def _waited() -> float:
+    """Return how many seconds this thread was ready and others had the processor; Linux says."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def _call(act: Callable[[], object]) -> int:

@@ -175,7 +175,7 @@ def _repacked(content: bytes, compression: int, change: Callable[[str, bytes], b
 
 
 def _bombed() -> bytes:
-    """A state dict of a gigabyte of zeros, compressed to a megabyte."""
+    """A state dict of a quarter of a gigabyte of zeros, compressed to a thousandth."""
     small = torch.zeros(1)
     whole = _pth({"stem.0.weight": small})
     big = bytes(1 << 20)
@@ -187,12 +187,12 @@ def _bombed() -> bytes:
         for name in old.namelist():
             data = old.read(name)
             if name.endswith("/data.pkl"):
-                data = data.replace(b"K\x01Q", struct.pack("<BI", ord("J"), 1 << 28) + b"Q")
+                data = data.replace(b"K\x01Q", struct.pack("<BI", ord("J"), 1 << 26) + b"Q")
             if not name.endswith("data/0"):
                 new.writestr(name, data)
                 continue
             with new.open(name, "w", force_zip64=True) as entry:
-                for _ in range(1 << 10):
+                for _ in range(1 << 8):
                     entry.write(big)
     return stream.getvalue()
 
@@ -244,7 +244,7 @@ def _state_dicts() -> dict[str, Callable[[Box], bytes]]:
                 {**whole(), "stem.0.weight": torch.zeros(8, 3, 3, 3, dtype=torch.complex64)}
             )
         ),
-        "a bomb of a gigabyte": plain(_bombed),
+        "a bomb of a quarter of a gigabyte": plain(_bombed),
         "an allocation of a terabyte": plain(lambda: _pth({"a": _Run(bytearray, 1 << 40)})),
         "a zip of something else": plain(lambda: zipped({"hello.txt": b"x"})),
         "a zip that leads elsewhere": plain(lambda: zipped({"../../escape/data.pkl": b"x"})),

@@ -95,7 +95,10 @@ function ofTrials(trials, files) {
   const names = Object.keys(trials.choices);
   const length = names.length;
   const numbers = trials.numbers || Array.from({ length: trials.count }, (_, i) => i);
-  const name = (i) => trials.prefix + trials.names[i];
+  const name = (i) => {
+    const file = files.get(numbers[i]);
+    return file ? file.name : trials.prefix + trials.names[i];
+  };
   const word = (i) => trials.words.slice(i * length, (i + 1) * length);
 
   function choices(i) {
@@ -195,7 +198,7 @@ function summary(networks, i) {
         (loss ? `, loss ${networks.loss[i].toFixed(3)}` : ""),
     );
   }
-  (networks.stages(i) || []).forEach((stage, at) => lines.push(`${at + 1}  ${stageText(stage)}`));
+  (networks.stages(i) || []).forEach((stage, at) => lines.push(`${at + 1} · ${stageText(stage)}`));
   return lines;
 }
 

@@ -176,14 +176,14 @@ function frontsFigure(colours, group) {
     const colour = strokes(colours)[place % 7];
     return {
       type: "scatter",
-      mode: "lines+markers",
+      mode: run.rank_by === "loss" ? "markers" : "lines+markers",
       name: plain(run.name),
       x: front.map((i) => networks.flops[i]),
       y: front.map((i) => 100 * networks.mean[i]),
       customdata: front.map((i) => [place, i]),
       text: front.map((i) => lines([run.name, ...summary(networks, i)])),
       hovertemplate: "%{text}<extra></extra>",
-      line: { color: colour, width: 1.5, shape: run.rank_by === "loss" ? "linear" : "hv" },
+      line: { color: colour, width: 1.5, shape: "hv" },
       marker: { color: colour, size: 8, symbol: SYMBOLS[place % 7] },
     };
   });
@@ -235,7 +235,7 @@ function publishedFigure(colours, run) {
     data,
     layout: layout(colours, 420, {
       xaxis: axis(colours, "FLOPs (multiply-adds, as published)", {
-        type: "log", tickformat: "~s", dtick: "D2", tickangle: 0,
+        type: "log", tickformat: "~s", dtick: innerWidth < 600 ? 1 : "D2", tickangle: 0,
       }),
       yaxis: axis(colours, "ImageNet top-1 after full training (%)"),
       shapes: marks.map((mark) => mark.shape),
@@ -248,7 +248,7 @@ function publishedFigure(colours, run) {
 function progressFigure(colours, group) {
   const reward = group[0].run.objective.includes("FLOPs");
   const byLoss = group[0].run.rank_by === "loss" && !reward;
-  const title = reward ? "reward" : byLoss ? SCALES.loss.title : SCALES.accuracy.title;
+  const title = reward ? "reward" : byLoss ? "validation loss" : SCALES.accuracy.title;
   const data = group.map(({ run, networks, place }) => {
     const better = [];
     let best = -Infinity;
@@ -397,7 +397,7 @@ function gridFigure(colours, grid) {
       x: column, // a place: a category that reads as a number would be taken for one
       y: row,
       text: points
-        .map((point) => point.alpha + point.marks.map((mark) => MARKS[mark]).join(""))
+        .map((point) => [point.alpha, ...point.marks.map((mark) => MARKS[mark])].join("\u2009"))
         .join("<br>"),
       showarrow: false,
       font: { size: 11, color: z[row][column] === null ? colours.ink : readableOn(shade) },

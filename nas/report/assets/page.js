@@ -114,8 +114,9 @@ function table(caption, head, rows) {
 }
 
 function number(what, value, ...more) {
+  // What an accuracy is takes more words than the rest.
   return el(
-    "div", { class: "number" }, el("div", { class: "what" }, what),
+    "div", { class: what.endsWith("accuracy") ? "number wide" : "number" }, el("div", { class: "what" }, what),
     el("div", { class: "value" }, value),
     more.map((one) => (typeof one === "string" ? el("div", { class: "more" }, one) : one)),
   );
@@ -367,7 +368,7 @@ function stagesSection(records, heading) {
     el("p", { class: "fine" }, key("k3", "3×3"), key("k5", "5×5"), key("k7", "7×7"), key("k1", "1×1"),
       key("se", "squeeze-excite")),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heading },
-      el("table", { class: "stages" },
+      el("table", { class: "stages", style: `min-width:${60 + 112 * records.length}px` },
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "stage"),
           records.map((record, at) => el("th", { scope: "col" }, record.name, el("br"), costs[at])))),
         el("tbody", {}, line("stem", (one) => one.stem), stages, line("head", (one) => one.head)))),
@@ -511,18 +512,18 @@ function provenanceSection(members) {
 function overview() {
   const rows = RUNS.map(({ run }) => ({
     cells: [
-      run.name, run.title, run.baseline ? run.baseline.name : "–",
+      run.name, run.baseline ? run.baseline.name : "–",
       run.baseline ? amount(run.baseline.cost.flops) : "–",
-      run.baseline ? accuracyText(run.baseline.accuracy) : "–", measured(run),
+      run.baseline ? accuracyText(run.baseline.accuracy) : "–",
       run.trials ? thousands(run.trials.count) : "–", `${run.sampler}, seed ${run.seed}`,
       run.grid ? `${run.grid.chosen.alpha}, ${run.grid.chosen.beta}, ${run.grid.chosen.gamma}` : "–",
-      minutes(Object.values(run.seconds).reduce((a, b) => a + b, 0)),
+      minutes(Object.values(run.seconds).reduce((a, b) => a + b, 0)), run.title,
     ],
   }));
   return section("overview", "The runs",
     "Accuracies stand on one plot only where the same was measured on the same data.",
     table("One line a run",
-      ["folder", "search", "baseline", "FLOPs", "accuracy", "what it is", "trials", "sampler", "α, β, γ", "time"], rows));
+      ["folder", "baseline", "FLOPs", "accuracy", "trials", "sampler", "α, β, γ", "time", "search"], rows));
 }
 
 function groups() {
