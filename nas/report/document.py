@@ -212,7 +212,12 @@ def _provenance(run: RunFolder) -> list[list[str]]:
         "versions": ", ".join(f"{name} {value}" for name, value in state.versions.items()),
         "machine": ", ".join(f"{name} {value}" for name, value in state.machine.items()),
         "commit": state.git_commit or "",
-        **{f"{name} (SHA-256)": value for name, value in state.files.items()},
+        # Not of the report's own files: the page would have to know its own hash.
+        **{
+            f"{name} (SHA-256)": value
+            for name, value in state.files.items()
+            if name.endswith((".json", ".log"))
+        },
     }
     return [[name, value] for name, value in rows.items() if value]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.files import write_bytes, write_text
+from nas.files import parse_json, read_text, write_bytes, write_text
+from nas.folder import RUN_FILE, hashes, save_state
 from nas.report.document import published, run_document
 from nas.report.page import make_page
 from nas.report.pictures import PICTURES, draw_pictures
@@ -15,14 +16,14 @@ from nas.report.reading import read_run
 PAGE = "report.html"
 
 FILES = frozenset({PAGE, *(f"{name}.{kind}" for name in PICTURES for kind in ("png", "svg"))})
-"""What a report leaves in a run's folder; nothing else in the folder says what these hold."""
+"""What a report leaves in a run's folder."""
 
 
 def write_report(folder: Path, storage: str | None = None) -> list[Path]:
     """Write the page and the pictures of a run into its folder; return them.
 
     What is written follows from what is in the folder, and from nothing else. Pictures of what is
-    not there any more are removed.
+    not there any more are removed. The hashes that a finished run lists are brought up to date.
 
     Args:
         folder: of the run, finished or not.
@@ -39,7 +40,20 @@ def write_report(folder: Path, storage: str | None = None) -> list[Path]:
     written = {PAGE, *pictures}
     for name in FILES - written:
         (folder / name).unlink(missing_ok=True)
+    _list(folder, written)
     return [folder / name for name in (PAGE, *pictures)]
+
+
+def _list(folder: Path, written: Iterable[str]) -> None:
+    """Write down the hashes of a report's files where those of a finished run's files stand."""
+    path = folder / RUN_FILE
+    state = parse_json(read_text(path), str(path))
+    if state["status"] != "finished" or "files" not in state:
+        return
+    others = {name: value for name, value in state["files"].items() if name not in FILES}
+    listed = others | hashes(folder, *sorted(written))
+    if listed != state["files"]:
+        save_state(folder, state | {"files": listed})
 
 
 def write_page(folders: Sequence[Path], out: Path) -> Path:
