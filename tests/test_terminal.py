@@ -472,6 +472,8 @@ def test_what_comes_next_are_commands(data: str | None) -> None:
         ("import accel x", "--out"),
         ("status", "DIR"),
         ("status nowhere", "nowhere"),
+        ("events nowhere", "nowhere"),
+        ("events . --top -1", "top: -1"),
         ("spaces --paint", "--paint"),
         ("scale efficientnet-b0 --alpha x", "--alpha"),
         ("--json=3", "--json"),
@@ -512,7 +514,7 @@ def test_ctrl_c_in_any_command_is_one_line_and_130(
 
         stopped.__name__ = name
         monkeypatch.setattr(info, "callback", stopped)
-    assert len(COMMANDS) >= 17
+    assert len(COMMANDS) >= 18
     for name in COMMANDS:
         assert command([name]) == 130
         assert capsys.readouterr() == (

@@ -315,6 +315,22 @@ def status(
 
 
 @app.command()
+def events(
+    folder: Folder,
+    storage: Storage = None,
+    top: Annotated[
+        int, typer.Option(metavar="N", help="Trials, the best, with their choices.")
+    ] = 50,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run's or a training's numbers as TensorBoard reads them, into DIR/tensorboard."""
+    from nas.cli.events import show_events
+
+    show_events(Path(folder), storage, top, json=json, quiet=quiet)
+
+
+@app.command()
 def latency(
     space: Space = "efficientnet",
     resolution: Resolution = None,
@@ -541,6 +557,9 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
     device: Device = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write its event files as it goes.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -567,6 +586,7 @@ def train(
         seed=seed,
         device=device or "cpu",
         test=eval_test,
+        tensorboard=tensorboard,
         json=json,
         quiet=quiet,
     )

@@ -41,6 +41,7 @@ def train_network(
     seed: int,
     device: str,
     test: bool,
+    tensorboard: bool,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -65,6 +66,10 @@ def train_network(
             raise InputError(f"{what}: {value:g} is not accepted: {least:g} to {most:g}")
     seconds = duration(time)
     check_device(device)
+    if tensorboard:
+        from nas.report.events import check_installed
+
+        check_installed()
     from nas.train.run import Request, train
 
     request = Request(
@@ -84,6 +89,7 @@ def train_network(
         seed=seed,
         device=device,
         test=test,
+        tensorboard=tensorboard,
         began=began,
     )
     with Show(quiet=quiet, json=json) as show, kept(request.folder):
