@@ -26,7 +26,7 @@ from nas.cli import _run as command
 from nas.cli.app import app
 from nas.cli.ending import next_commands
 from nas.cli.live import Lines, Phase, clock, finished_line, live_line, pace, plain_line
-from nas.cli.show import Show, plain_table, print_table
+from nas.cli.show import Show, plain_table, print_facts, print_table
 from nas.cli.written import FILES, contents
 from nas.progress import ALREADY
 
@@ -389,8 +389,10 @@ def test_a_phase_that_ends_early_says_how_far_it_came(
 def test_lines_do_not_read_markup(capsys: pytest.CaptureFixture[str]) -> None:
     with Show() as show:
         show.phase("load [bold]x[/bold]", None)
-        show.note("[red]mine[/red]")
-    assert capsys.readouterr().err == "load [bold]x[/bold]\n[red]mine[/red]\n"
+        show.note("[red]mine[/red] :bomb:")
+    assert capsys.readouterr().err == "load [bold]x[/bold]\n[red]mine[/red] :bomb:\n"
+    print_facts([("[red]", ":bomb: [/bold]")])
+    assert capsys.readouterr().out == "[red]     :bomb: [/bold]\n"
     Lines(Console(stderr=True)).say("[link=x]")
     assert capsys.readouterr().err == "[link=x]\n"
 

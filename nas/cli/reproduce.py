@@ -84,7 +84,7 @@ def run_reproduce(
             ("Where the evidence stops", data["limits"]),
         ):
             print_lines(title)
-            print_facts([("•", sentence) for sentence in sentences])
+            print_facts([("•", sentence) for sentence in sentences], least=1)
             print_lines("")
         print_written(out)
 

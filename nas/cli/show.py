@@ -67,13 +67,13 @@ def plain_table(
 
 def print_table(table: Table) -> None:
     """Print a table on standard output: as wide as it is in a pipe, folded on a terminal."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if console.is_terminal:
         console.print(table)
         return
     free = console.options.update(max_width=_UNBOUNDED)
     widest = Measurement.get(console, free, table).maximum
-    console = Console(highlight=False, width=max(console.width, widest))
+    console = Console(highlight=False, emoji=False, width=max(console.width, widest))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
@@ -82,15 +82,21 @@ def print_table(table: Table) -> None:
 
 def print_lines(*lines: str) -> None:
     """Print lines on standard output as they stand; a terminal wraps what is too long for it."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
 
 
-def print_facts(facts: Iterable[tuple[str, str]], indent: int = 0) -> None:
-    """Print what is called what, a line each; on a terminal the text is wrapped beside its name."""
+def print_facts(facts: Iterable[tuple[str, str]], indent: int = 0, least: int = 8) -> None:
+    """Print what is called what, a line each; on a terminal the text is wrapped beside its name.
+
+    Args:
+        facts: names, and what they are.
+        indent: columns before the names.
+        least: columns that the names take at least.
+    """
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True, min_width=least)
     grid.add_column(overflow="fold")
     for name, text in facts:
         grid.add_row(" " * indent + escape(name), escape(text))
@@ -107,7 +113,7 @@ class Show:
     """Progress of a command: a live line on a terminal, plain lines in a pipe, nothing if quiet."""
 
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
-        errors = Console(stderr=True, highlight=False)
+        errors = Console(stderr=True, highlight=False, emoji=False)
         # Not what FORCE_COLOR says: colours may be forced upon a log, a cursor that moves may not.
         drawn = errors.file.isatty() and not errors.is_dumb_terminal
         self._shown = None if quiet else LiveLine(errors) if drawn else Lines(errors)
