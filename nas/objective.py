@@ -36,6 +36,12 @@ class Objective:
     target_flops: int | None = None
     exponent: float = REWARD_EXPONENT
 
+    @property
+    def name(self) -> str:
+        """What is maximised, in a word or two."""
+        quality = "exp(−loss)" if self.rank_by == "loss" else "accuracy"
+        return quality if self.kind == "accuracy" else f"reward of {quality}"
+
     def quality(self, accuracy: Accuracy) -> float:
         """Return what stands for accuracy, in [0, 1], higher is better.
 

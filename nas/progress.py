@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+ALREADY = "already done"
+"""The text of steps that an earlier session has done; they say nothing of the speed."""
+
 
 class Progress(Protocol):
     """What shows a run's progress; phases come one after the other."""
 
-    def phase(self, name: str, total: int | None) -> None:
-        """Begin a phase of ``total`` steps."""
+    def phase(self, name: str, total: int | None, *, seconds: float | None = None) -> None:
+        """Begin a phase of ``total`` steps, or as many as end in so many seconds."""
         ...
 
-    def advance(self, done: int, text: str = "") -> None:
-        """Say how many steps are done, with a few words on the state."""
+    def advance(self, done: int, text: str = "", *, best: str = "") -> None:
+        """Say how many more steps are done, with a few words on the state.
+
+        Of a phase without a total: how many in all. ``best`` is the best found so far, in a few
+        words; empty: the same as before.
+        """
         ...
 
     def note(self, text: str) -> None:
@@ -30,7 +37,7 @@ def shown_as(progress: Progress, phase: str) -> Callable[[int, int, str], None]:
         nonlocal shown
         if shown is None:
             progress.phase(phase, total)
-            text = "already done"
+            text = ALREADY
         if done > (shown or 0):
             progress.advance(done - (shown or 0), text)
         shown = max(done, shown or 0)

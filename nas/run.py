@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nas.accuracy import at_chance
 from nas.architecture import Architecture, efficientnet_b0
-from nas.budget import Budget
+from nas.budget import Budget, amount
 from nas.check import Check, check, sample
 from nas.coefficients import View, candidates, reference_point, spread
 from nas.contest import Contest, contest
@@ -35,7 +36,7 @@ from nas.latency import TableFile, milliseconds, write_table
 from nas.loading import jobs_that_fit, load_data
 from nas.objective import make_objective
 from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, make_plan, time_for
-from nas.progress import Progress, shown_as
+from nas.progress import ALREADY, Progress, shown_as
 from nas.provenance import corrected, final, identity, opening, provenance, rank_by, study_prefix
 from nas.proxies.catalogue import (
     SUPERNET,
@@ -196,7 +197,8 @@ class _Run:
         # What cannot be started from, or stored in, is found before the run is written down.
         Proposer(space, settings.budget, make_sampler(settings.sampler), settings.seed, starts)
         if settings.storage is not None:
-            Study(settings.storage, self._study_name("search"), {}).close()
+            goal = make_objective(settings.objective, settings.budget, rank_by(proxy))
+            Study(settings.storage, self._study_name("search"), {}, metric=goal.name).close()
         table = settings.budget.latencies
         if table is not None:
             write_table(self.folder / LATENCY_FILE, table)
@@ -324,7 +326,9 @@ class _Run:
         starts: Sequence[Architecture],
     ) -> SearchResult:
         settings = self.settings
-        self.progress.phase("search", settings.trial_count)
+        told = _Told(self.progress)
+        seconds = time_for(settings, "search", self._gone())
+        self.progress.phase("search", settings.trial_count, seconds=seconds)
         study_name = self._study_name("search")
         self._begin("search", study_name, settings.trial_count)
         trained = self.trains or self.shares
@@ -347,8 +351,8 @@ class _Run:
             start=starts,
             seconds=time_for(settings, "search", self._gone()),
             driver=self.state["driver"],
-            on_trial=lambda trial: self.progress.advance(1, _trial_line(trial)),
-            on_resume=lambda count: self.progress.advance(count, "already done") if count else None,
+            on_trial=told.trial,
+            on_resume=told.resumed,
             folder=self.folder,
         )
         if result.exhausted:
@@ -368,6 +372,7 @@ class _Run:
         self.progress.phase("coefficients", None)
         points = spread(candidates(baseline, view=view, image_resolution=pixels), GRID_POINTS)
         reference = reference_point(baseline, view=view, image_resolution=pixels)
+        objective = make_objective("accuracy", self.settings.budget, rank_by(proxy))
         study_name = self._study_name(
             "grid", baseline.key(), *(str(point.coefficients) for point in points)
         )
@@ -377,16 +382,19 @@ class _Run:
             {},
             {"alpha": (1.0, 4.0), "beta": (1.0, 4.0), "gamma": (1.0, 4.0)},
             owner=self.state["driver"],
+            metric=objective.name,
         )
         started = False
+        deadline = self._deadline("grid")
 
         def on_evaluation(done: int, total: int) -> None:
             nonlocal started
             if not started:
                 self._begin("grid", study_name, total)
-                self.progress.phase("coefficients", total)
+                seconds = None if deadline is None else deadline - time.monotonic()
+                self.progress.phase("coefficients", total, seconds=seconds)
                 if done > 1:
-                    self.progress.advance(done - 1, "already done")
+                    self.progress.advance(done - 1, ALREADY)
                 started = True
             self.progress.advance(1)
 
@@ -397,9 +405,9 @@ class _Run:
                 reference,
                 study,
                 engine,
-                make_objective("accuracy", self.settings.budget, rank_by(proxy)),
+                objective,
                 seed=self.settings.seed,
-                deadline=self._deadline("grid"),
+                deadline=deadline,
                 on_evaluation=on_evaluation,
             )
         if result is None:
@@ -481,25 +489,28 @@ class _Run:
     ) -> Iterator[Rounds]:  # fmt: skip
         """Yield where some networks are measured with common seeds, and its progress shown."""
         total = rounds * len(networks)
-        self.progress.phase(name, total)
+        seconds = None if deadline is None else deadline - time.monotonic()
+        self.progress.phase(name, total, seconds=seconds)
         study_name = self._study_name(name, *(network.key() for network in networks))
         self._begin(name, study_name, total)
+        objective = make_objective("accuracy", self.settings.budget, rank_by(proxy))
         study = Study(
             self.settings.storage or self.folder,
             study_name,
             {},
             owner=self.state["driver"],
+            metric=objective.name,
         )
         already = len(study.rows())
         if already:
-            self.progress.advance(already, "already done")
+            self.progress.advance(already, ALREADY)
         # Where all is done no processes need to start.
         with study, self._engine(proxy, 1 if already >= total else self.jobs) as engine:
             yield Rounds(
                 networks,
                 study,
                 engine,
-                make_objective("accuracy", self.settings.budget, rank_by(proxy)),
+                objective,
                 seed=self.settings.seed,
                 purpose=name,
                 deadline=deadline,
@@ -569,8 +580,45 @@ class _Run:
         return study_name(self.state["study"], phase, self.identity, *more)
 
 
-def _trial_line(trial: Trial) -> str:
-    if trial.accuracy is None:
-        return f"trial {trial.number}: {trial.state} {trial.reason}".rstrip()
-    loss = "" if trial.accuracy.loss is None else f", loss {trial.accuracy.loss:.3f}"
-    return f"trial {trial.number}: accuracy {trial.accuracy.mean:.3f}{loss}"
+REASONS = 5
+"""So many kinds of failure are told when they come; the study has them all."""
+
+
+class _Told:
+    """Tells of trials as they end: how many, the best so far, and why some failed."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._best: Trial | None = None
+        self._reasons: Counter[str] = Counter()
+
+    def resumed(self, trials: Sequence[Trial]) -> None:
+        """Tell of what an earlier session has evaluated."""
+        for trial in trials:
+            self._take(trial)
+        if trials:
+            self._progress.advance(len(trials), ALREADY, best=self._words())
+
+    def trial(self, trial: Trial) -> None:
+        """Tell of one more."""
+        if self._take(trial):
+            self._progress.note(f"trial {trial.number} failed: {trial.reason}")
+        failed = self._reasons.total()
+        self._progress.advance(1, f"{failed} failed" if failed else "", best=self._words())
+
+    def _take(self, trial: Trial) -> bool:
+        """Return whether it failed as none has before."""
+        best = self._best
+        if trial.score is not None and (best is None or trial.score > (best.score or 0.0)):
+            self._best = trial
+        if trial.state == "failed":
+            self._reasons[trial.reason] += 1
+        new = trial.state == "failed" and self._reasons[trial.reason] == 1
+        return new and len(self._reasons) <= REASONS
+
+    def _words(self) -> str:
+        if self._best is None or self._best.accuracy is None:
+            return ""
+        accuracy = self._best.accuracy
+        loss = "" if accuracy.loss is None else f", loss {accuracy.loss:.3f}"
+        return f"{accuracy.mean:.4f} at {amount(self._best.cost.flops)} FLOPs{loss}"

@@ -97,7 +97,7 @@ def search(
     seconds: float | None = None,
     early_stopping: bool = True,
     on_trial: OnTrial | None = None,
-    on_resume: Callable[[int], None] | None = None,
+    on_resume: Callable[[Sequence[Trial]], None] | None = None,
     engine: Engine | None = None,
     folder: Path | None = None,
     driver: str | None = None,
@@ -120,7 +120,7 @@ def search(
         seconds: no trial starts that would probably end later than this.
         early_stopping: stop a trial whose intermediate values are among the weakest quarter.
         on_trial: called with every trial as soon as it is on disk.
-        on_resume: told, before the first trial, how many the study has already.
+        on_resume: told, before the first trial, which of them the study has already.
         engine: where evaluations run; None: this machine, with ``jobs``.
         folder: where the proxy may keep what it prepares; None: a temporary folder.
         driver: this driver's name among those that share a storage URL, 64 characters at most. One
@@ -143,14 +143,16 @@ def search(
     )
     with TemporaryDirectory() as temporary:
         place: Path | str = Path(temporary) if storage is None else storage
-        with Study(place, study_name, space.choices, owner=driver or uuid4().hex) as study:
+        with Study(
+            place, study_name, space.choices, owner=driver or uuid4().hex, metric=goal.name
+        ) as study:
             if engine is None:
                 proxy.prepare(space, budget, folder or Path(temporary))
             with _closing(engine or local_engine(proxy, jobs)) as running:
                 patient = bool(getattr(proxy, "partial", False))
                 loop = _Loop(space, goal, study, running, seed, early_stopping, patient, on_trial)
                 if on_resume is not None:
-                    on_resume(sum(number < trials for number in study.rows()))
+                    on_resume(loop.resumed(trials))
                 loop.run(proposer, trials, None if seconds is None else time.monotonic() + seconds)
     return loop.result()
 
@@ -296,6 +298,10 @@ class _Loop:
         self._failures = 0
         self._exhausted = False
         self._out_of_time = False
+
+    def resumed(self, total: int) -> list[Trial]:
+        """Return those of trials 0 … total - 1 that the study had from the beginning."""
+        return [self._done[number] for number in sorted(self._resumed) if number < total]
 
     def run(self, proposer: Proposer, total: int, deadline: float | None) -> None:
         """Evaluate trials 0 … total - 1 that are not done yet."""
@@ -524,6 +530,10 @@ def _record(trial: Trial) -> Record:
         attrs={
             "architecture": trial.architecture.name,
             "cost": trial.cost.to_dict(),
+            # Again, as numbers of their own: dashboards sort and draw by them.
+            "flops": trial.cost.flops,
+            "params": trial.cost.params,
+            **({} if trial.accuracy is None else {"accuracy_mean": trial.accuracy.mean}),
             "accuracy": None if trial.accuracy is None else trial.accuracy.to_dict(),
             "reason": trial.reason,
             "seconds": trial.seconds,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -95,6 +96,7 @@ class Study:
             number between the given (low, high).
         owner: this driver's name, where there may be others: what it evaluates it must claim
             first. A journal has one driver, and no claims.
+        metric: what a row's value is, for who looks at the study; said when the study is made.
 
     Raises:
         InputError: the storage cannot be opened.
@@ -107,6 +109,7 @@ class Study:
         choices: Mapping[str, Sequence[Param]],
         ranges: Mapping[str, tuple[float, float]] | None = None,
         owner: str | None = None,
+        metric: str | None = None,
     ) -> None:
         import optuna
 
@@ -117,6 +120,7 @@ class Study:
             self._url = database_url(location)
             self._where = printable(self._url)
         self._claims: Claims | None = None
+        self._metric = metric
         self._storage: Any = None
         self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
             key: optuna.distributions.CategoricalDistribution(tuple(values))
@@ -258,6 +262,10 @@ class Study:
                         direction="maximize",
                         load_if_exists=True,
                     )
+                    if self._metric is not None:
+                        with warnings.catch_warnings():  # experimental since 3.2, and read anyway
+                            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                            study.set_metric_names([self._metric])
                 return study, study.get_trials(deepcopy=False)
             except Exception as error:
                 _disconnect(self._storage)

@@ -490,9 +490,9 @@ def test_another_table_as_the_proxy(tmp_path: Path, capsys: Captured) -> None:
     data = json.loads(said([*arguments, "--json", "--quiet"], capsys))
     assert data["in_sample"] is False
     assert data["kendall_tau"] == data["kendall_tau_flops"] < 1
-    text = said([*arguments, "--quiet"], capsys)
-    assert text == "table cannot be told from FLOPs alone over all, in 100K-1G (95 %).\n"
+    assert said([*arguments, "--quiet"], capsys) == ""
     text = said(arguments, capsys)
+    assert "table cannot be told from FLOPs alone over all, in 100K-1G (95 %).\n" in text
     assert "100K-1G" in text
     assert f"{data['kendall_tau']:.3f}" in text
     assert max(map(len, text.splitlines())) <= 80

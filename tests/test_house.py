@@ -51,6 +51,8 @@ OWNERS = {
     "optuna": {"nas.search", "nas.samplers", "nas.storage"},
     "ray": {"nas.engines.ray", "nas.engines.tune"},
     "fvcore": {"nas.cost"},
+    "tensorboard": {"nas.report.events"},
+    "optuna_dashboard": set(),  # it opens what nas.storage writes
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
@@ -80,7 +82,7 @@ FORBIDDEN_CALLS = {
 # Slow to import, and no help text needs them.
 HEAVY = (
     *("torch", "matplotlib", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow"),
-    *("timm", "torchvision", "onnx", "onnxruntime", "plotly"),
+    *("timm", "torchvision", "onnx", "onnxruntime", "plotly", "tensorboard"),
 )
 
 # A folder of somebody's machine, a POSIX or a Windows one; not a part of an address.
@@ -316,6 +318,7 @@ def canonical(name: str) -> str:
         ("nas.cli.run", "from optuna.study import Study"),
         ("nas.search", "import ray"),
         ("nas.engines.local", "from ray import tune"),
+        ("nas.train.run", "from tensorboard import program"),
         ("nas.model", "def late():\n    from fvcore.nn import FlopCountAnalysis"),
         ("nas.utils", "import math"),  # no place
     ],

@@ -394,10 +394,16 @@ def test_tables_fit_a_pipe_of_80_columns(
     assert command(words(pictures, copy)) == 0
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out + captured.err
-    tables = captured.out.split("baseline  ")[0]
-    assert "…" not in tables.replace("b0 … b7", "")
-    assert max(map(len, tables.splitlines())) <= 80
-    assert str(copy) in captured.out
+    lines = captured.out.splitlines()
+    assert len(lines) <= 45
+    facts = next(i for i, line in enumerate(lines) if line.startswith("baseline  "))
+    assert "…" not in "".join(lines[:facts])
+    assert max(map(len, lines[:facts])) <= 80
+    assert "Family" in lines
+    assert f"Written to {copy}" in lines
+    for name in ("baseline.json", "family/b0.json … b7.json", "coefficients.json", "study.log"):
+        assert any(line.startswith(f"  {name}  ") for line in lines), name
+    assert "Next" in lines
 
 
 def test_no_scale(
@@ -561,7 +567,7 @@ def test_with_images_a_supernet_is_the_default(
     assert not (killed / "baseline.json").exists()
     capsys.readouterr()
     assert command([*said, "--out", str(killed)]) == 0
-    assert "supernet 160/320 already done" in capsys.readouterr().err
+    assert "supernet  160/320  already done" in capsys.readouterr().err
     assert results(killed) == results(whole)
 
     baseline = load(whole / "baseline.json")

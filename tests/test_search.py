@@ -206,13 +206,13 @@ def test_seeds_decide(tmp_path: Path) -> None:
 
 def test_more_trials_go_on_where_fewer_ended(tmp_path: Path) -> None:
     whole = search(TINY, LOOSE, Instant(), trials=16)
-    told: list[int] = []
+    told: list[Sequence[Trial]] = []
     for trials in (5, 3, 16):
         result = search(
             TINY, LOOSE, Instant(), trials=trials, storage=tmp_path, on_resume=told.append
         )
     assert facts(result) == facts(whole)
-    assert told == [0, 3, 5]
+    assert [[trial.number for trial in trials] for trials in told] == [[], [0, 1, 2], [*range(5)]]
 
 
 def test_a_study_opens_with_optuna(tmp_path: Path) -> None:

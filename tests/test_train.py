@@ -21,6 +21,7 @@ from nas.export.proof import randomised
 from nas.model import StochasticDepth, build
 from nas.optimisation import WeightAverage, schedule
 from nas.record import read_record
+from nas.report.events import write_events
 from nas.train import loop
 from nas.train.metrics import class_scores, confusion
 from nas.train.plan import Plan, plan_epochs, plan_time
@@ -567,6 +568,28 @@ def test_the_command(
     exported = json.loads(Path("exported/export.json").read_text())
     assert exported["trained_on"]["classes"] == list(CLASSES)
     assert exported["trained_on"]["mean"] == found["normalisation"]["mean"]
+
+
+def test_tensorboard_is_told_as_it_trains(
+    file: str, data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = []
+
+    def write(folder: Path) -> None:
+        told.append(len(json.loads((folder / "history.json").read_text())["epochs"]))
+        write_events(folder)
+
+    monkeypatch.setattr(nas.train.run, "write_events", write)
+    line = ["train", file, "--resolution", "16", "--epochs", "3", "--batch-size", "16"]
+    assert command([*line, "--tensorboard", "--quiet", "--out", "out"]) == 0
+    epochs = json.loads(Path("out/history.json").read_text())["epochs"]
+    assert told == [*range(1, len(epochs) + 1), len(epochs)]
+    found = EventAccumulator("out/tensorboard/training")
+    found.Reload()
+    losses = [one.value for one in found.Scalars("loss/training")]
+    assert losses == pytest.approx([epoch["loss"] for epoch in epochs])
 
 
 def test_divergence_is_exit_status_1(

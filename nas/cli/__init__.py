@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -22,6 +23,9 @@ DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)  # preemption is Ctrl-C by other means
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every terminal knows α or ±
     sys.exit(_run(sys.argv[1:]))
 
 
@@ -41,7 +45,10 @@ def _run(arguments: list[str]) -> int:
     except InputError as error:
         return _say(error, WRONG_INPUT)
     except usage_error as error:
-        return _say(error.format_message(), WRONG_INPUT)  # type: ignore[attr-defined]
+        context = getattr(error, "ctx", None)
+        path = "nas-search" if context is None else context.command_path
+        message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+        return _say(f"{message}; see {path} --help", WRONG_INPUT)
     except (SearchFailed, NotProved, Diverged) as error:
         return _say(error, FAILED)
     except Interrupted as error:

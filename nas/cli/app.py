@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas.cli import completion
 from nas.cli.options import Training, duration
 from nas.draw import SAMPLES
 from nas.errors import InputError
@@ -22,9 +23,19 @@ app = typer.Typer(
 
 Budget_ = Annotated[
     str | None,
-    typer.Option("--budget", metavar="BUDGET", help="400M-flops, 400M-flops+5.5M-params, a file."),
+    typer.Option(
+        "--budget",
+        metavar="BUDGET",
+        help="400M-flops, 400M-flops+5.5M-params, a file.",
+        autocompletion=completion.budgets,
+    ),
 ]
-Space = Annotated[str, typer.Option("--space", metavar="NAME|FILE", help="Search space.")]
+Space = Annotated[
+    str,
+    typer.Option(
+        "--space", metavar="NAME|FILE", help="Search space.", autocompletion=completion.spaces
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(
@@ -51,7 +62,13 @@ Jobs = Annotated[
     int | None, typer.Option("--jobs", metavar="N", help="At once. Default: one a core, GPUs one.")
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", metavar="cpu|cuda|mps", help="Default cpu.")
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="cpu|cuda|mps",
+        help="Default cpu.",
+        autocompletion=completion.one_of("cpu", "cuda", "mps"),
+    ),
 ]
 Storage = Annotated[
     str | None,
@@ -85,14 +102,22 @@ LatencyTable_ = Annotated[
 ]
 LatencyBackend = Annotated[
     str | None,
-    typer.Option("--latency-backend", metavar="pytorch|onnxruntime", help="Default pytorch."),
+    typer.Option(
+        "--latency-backend",
+        metavar="pytorch|onnxruntime",
+        help="Default pytorch.",
+        autocompletion=completion.one_of("pytorch", "onnxruntime"),
+    ),
 ]
 LatencyBatch = Annotated[
     int | None, typer.Option("--latency-batch", metavar="N", help="Images at once. Default 1.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Folder = Annotated[str, typer.Argument(metavar="DIR", autocompletion=completion.folders)]
 Seeds = Annotated[int, typer.Option(metavar="N", help="Trainings of each.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing; with --json, the document alone.")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -108,21 +133,42 @@ def main_job(
             metavar="NAME",
             help="Measures accuracy: supernet, training, imagenet, table:FILE (see proxies). "
             "Default: imagenet where there is no --data and it knows the space, else supernet.",
+            autocompletion=completion.proxies,
         ),
     ] = None,
     grid_proxy: Annotated[
-        str, typer.Option(metavar="NAME", help="Measures it for the coefficients.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Measures it for the coefficients.",
+            autocompletion=completion.one_of("training"),
+        ),
     ] = "training",
-    objective: Annotated[str, typer.Option(metavar="accuracy|reward")] = "accuracy",
+    objective: Annotated[
+        str,
+        typer.Option(
+            metavar="accuracy|reward", autocompletion=completion.one_of("accuracy", "reward")
+        ),
+    ] = "accuracy",
     sampler: Annotated[
-        str, typer.Option(metavar="NAME", help="guided, evolution, tpe, nsga2, random.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="guided, evolution, tpe, nsga2, random.",
+            autocompletion=completion.samplers,
+        ),
     ] = "guided",
     trials: Trials = None,
     time: Time = None,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
     jobs: Jobs = None,
     engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="Where evaluations run.")
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="Where evaluations run.",
+            autocompletion=completion.one_of("local", "ray"),
+        ),
     ] = "local",
     ray_address: RayAddress = None,
     cpus_per_trial: CpusPerTrial = None,
@@ -136,14 +182,24 @@ def main_job(
     latency_backend: LatencyBackend = None,
     latency_batch: LatencyBatch = None,
     start: Annotated[
-        list[str] | None, typer.Option(metavar="ARCH", help="Evaluated first; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="ARCH",
+            help="Evaluated first; may be repeated.",
+            autocompletion=completion.architectures,
+        ),
     ] = None,
     finalists: Annotated[
         int | None,
         typer.Option(metavar="K", help="Trained anew before one is chosen; 3 with --data."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(metavar="ARCH", help="Beside them; default efficientnet-b0.")
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="Beside them; default efficientnet-b0.",
+            autocompletion=completion.architectures,
+        ),
     ] = None,
     no_check: Annotated[
         bool, typer.Option("--no-check", help="Do not check the proxy by longer trainings.")
@@ -212,14 +268,19 @@ def _print_versions(json: bool) -> None:
 
 @app.command()
 def resume(
-    folder: Annotated[str, typer.Argument(metavar="DIR")],
+    folder: Folder,
     trials: Trials = None,
     time: Time = None,
     jobs: Jobs = None,
     device: Device = None,
     storage: Storage = None,
     engine: Annotated[
-        str | None, typer.Option(metavar="local|ray", help="Where evaluations run.")
+        str | None,
+        typer.Option(
+            metavar="local|ray",
+            help="Where evaluations run.",
+            autocompletion=completion.one_of("local", "ray"),
+        ),
     ] = None,
     ray_address: RayAddress = None,
     cpus_per_trial: CpusPerTrial = None,
@@ -248,7 +309,7 @@ def resume(
 
 @app.command()
 def status(
-    folder: Annotated[str, typer.Argument(metavar="DIR")],
+    folder: Folder,
     storage: Storage = None,
     json: Json = False,
 ) -> None:
@@ -284,12 +345,33 @@ def report(
 
 
 @app.command()
+def events(
+    folder: Folder,
+    storage: Storage = None,
+    top: Annotated[
+        int, typer.Option(metavar="N", help="Trials, the best, with their choices.")
+    ] = 50,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a run's or a training's numbers as TensorBoard reads them, into DIR/tensorboard."""
+    from nas.cli.events import show_events
+
+    show_events(Path(folder), storage, top, json=json, quiet=quiet)
+
+
+@app.command()
 def latency(
     space: Space = "efficientnet",
     resolution: Resolution = None,
     classes: Annotated[int | None, typer.Option(metavar="N", help="Default: the space's.")] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="pytorch|onnxruntime", help="Default pytorch.")
+        str | None,
+        typer.Option(
+            metavar="pytorch|onnxruntime",
+            help="Default pytorch.",
+            autocompletion=completion.one_of("pytorch", "onnxruntime"),
+        ),
     ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Default 1.")] = None,
     device: Device = None,
@@ -321,7 +403,14 @@ def latency(
 
 @app.command()
 def verify(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A run's, or others' of results.")],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR",
+            help="A run's, or others' of results.",
+            autocompletion=completion.folders,
+        ),
+    ],
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -345,7 +434,14 @@ _listing("spaces", "List the search spaces, a line each.")
 _listing("budgets", "List the budgets, a line each.")
 _listing("proxies", "List the ways of measuring accuracy, a line each.")
 
-Arch = Annotated[str, typer.Argument(metavar="ARCH", help="A JSON file or efficientnet-b0 … b7.")]
+Arch = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCH",
+        help="A JSON file or efficientnet-b0 … b7.",
+        autocompletion=completion.architectures,
+    ),
+]
 
 
 @app.command()
@@ -360,7 +456,12 @@ def cost(arch: Arch, resolution: Resolution = None, json: Json = False) -> None:
 def scale(
     arch: Arch,
     preset: Annotated[
-        str | None, typer.Option(metavar="official", help="The published table B0 … B7.")
+        str | None,
+        typer.Option(
+            metavar="official",
+            help="The published table B0 … B7.",
+            autocompletion=completion.one_of("official"),
+        ),
     ] = None,
     alpha: Annotated[float | None, typer.Option(help="Depth.")] = None,
     beta: Annotated[float | None, typer.Option(help="Width.")] = None,
@@ -408,7 +509,12 @@ def scale(
 @app.command()
 def compare(
     arch: Annotated[
-        list[str], typer.Argument(metavar="ARCH ARCH …", help="The last is the reference.")
+        list[str],
+        typer.Argument(
+            metavar="ARCH ARCH …",
+            help="The last is the reference.",
+            autocompletion=completion.architectures,
+        ),
     ],
     data: Data = None,
     seeds: Seeds = 3,
@@ -463,7 +569,12 @@ def train(
         typer.Option(metavar="FILE", help="Begin with them: ours, timm's or torchvision's."),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(metavar="ARCH", help="A network whose answers are learned too.")
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="A network whose answers are learned too.",
+            autocompletion=completion.architectures,
+        ),
     ] = None,
     teacher_weights: Annotated[
         str | None, typer.Option(metavar="FILE", help="The teacher's.")
@@ -476,6 +587,9 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
     device: Device = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write its event files as it goes.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -502,6 +616,7 @@ def train(
         seed=seed,
         device=device or "cpu",
         test=eval_test,
+        tensorboard=tensorboard,
         json=json,
         quiet=quiet,
     )
@@ -511,7 +626,12 @@ def train(
 def evaluate(
     arch: Arch,
     proxy: Annotated[
-        str, typer.Option(metavar="NAME", help="training, imagenet, table:FILE.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="training, imagenet, table:FILE.",
+            autocompletion=completion.proxies,
+        ),
     ] = "training",
     space: Space = "efficientnet",
     data: Data = None,
@@ -548,6 +668,7 @@ def fidelity(
         typer.Option(
             metavar="NAME",
             help="supernet, training, imagenet, table:FILE. Default: as in a search.",
+            autocompletion=completion.proxies,
         ),
     ] = None,
     data: Data = None,
@@ -636,7 +757,14 @@ def table(
 @app.command()
 def export(
     arch: Arch,
-    to: Annotated[str, typer.Option(metavar="timm|torchvision|onnx|torch|json", help="For whom.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="timm|torchvision|onnx|torch|json",
+            help="For whom.",
+            autocompletion=completion.one_of(*completion.TARGETS),
+        ),
+    ],
     out: Annotated[str, typer.Option(metavar="FOLDER", help="Where the files go.")],
     weights: Annotated[
         str | None,
@@ -677,7 +805,14 @@ def export(
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(metavar="accel-nasbench", help="What it is.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="accel-nasbench",
+            help="What it is.",
+            autocompletion=completion.one_of("accel-nasbench"),
+        ),
+    ],
     archive: Annotated[str, typer.Argument(metavar="ARCHIVE", help="The file as released.")],
     out: Annotated[str, typer.Option(metavar="FILE.jsonl", help="The table.")],
     json: Json = False,
@@ -718,7 +853,14 @@ def fit_predictor(
 
 @app.command()
 def reproduce(
-    target: Annotated[str, typer.Argument(metavar="b0", help="What is to be discovered.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="b0",
+            help="What is to be discovered.",
+            autocompletion=completion.one_of("b0"),
+        ),
+    ],
     out: Annotated[
         str, typer.Option("--out", metavar="DIR", help="Where it is written.")
     ] = "results/b0-discovery",
@@ -728,7 +870,12 @@ def reproduce(
     trials: Annotated[int, typer.Option(metavar="N", help="Of each search, at most.")] = 300,
     seeds: Annotated[int, typer.Option(metavar="N", help="Searches of each sampler.")] = 20,
     samplers: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="Compared; without it: all.")
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Compared; without it: all.",
+            autocompletion=completion.samplers,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N")] = 0,
     jobs: Jobs = None,

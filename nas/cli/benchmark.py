@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from rich.console import Console
 
 from nas.budget import Budget, parse_range
 from nas.catalogue import load_space
 from nas.cli.options import check_device, kept, positive
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import Show, print_json, print_lines, print_written
 from nas.errors import InputError
 from nas.files import digest, write_json, write_text
 
@@ -56,6 +55,7 @@ def make_table(
     from nas.folder import check_identity, environment, hashes, locked, read_own, sealed
     from nas.loading import jobs_that_fit, load_data
     from nas.objective import Objective
+    from nas.progress import ALREADY
     from nas.proxies.catalogue import default_settings, final_settings
     from nas.proxies.training import TrainingProxy
     from nas.rounds import Rounds
@@ -105,16 +105,17 @@ def make_table(
             **environment(),
         }
         write_json(out / FILE, state)
-        study = Study(out, STUDY, {})
+        objective = Objective("accuracy", "loss")
+        study = Study(out, STUDY, {}, metric=objective.name)
         show.phase("train", seeds * networks)
         if study.rows():
-            show.advance(len(study.rows()), "already done")
+            show.advance(len(study.rows()), ALREADY)
         with closing(local_engine(proxy, jobs)) as engine:
             rounds = Rounds(
                 seen,
                 study,
                 engine,
-                Objective("accuracy", "loss"),
+                objective,
                 seed=seed,
                 purpose=STUDY,
                 deadline=None if seconds is None else start + seconds,
@@ -140,11 +141,9 @@ def make_table(
 
 def _print(result: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> None:
     accuracies = [row["accuracy"] for row in found]
-    Console(highlight=False).print(
-        escape(
-            f"{result['out']}: {result['rows']} rows of {result['networks']} networks, validation "
-            f"accuracy {min(accuracies):.3f} to {max(accuracies):.3f}"
-            + (f"; {result['failed']} trainings failed" if result["failed"] else "")
-        ),
-        soft_wrap=True,
+    print_lines(
+        f"{result['rows']} rows of {result['networks']} networks, validation accuracy "
+        f"{min(accuracies):.3f} to {max(accuracies):.3f}"
+        + (f"; {result['failed']} trainings failed" if result["failed"] else "")
     )
+    print_written(Path(result["out"]).parent)

@@ -16,7 +16,7 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.catalogue import load_architecture, load_space
 from nas.cli.options import Training, kept
-from nas.cli.show import Show, contest_table, print_json
+from nas.cli.show import Show, contest_table, print_json, print_table, print_written
 from nas.errors import InputError
 from nas.files import write_bytes, write_json
 from nas.proxies.training import TrainingSettings
@@ -102,6 +102,7 @@ def compare_networks(
     from nas.folder import check_identity, hashes, read_own, sealed
     from nas.loading import jobs_that_fit, load_data
     from nas.objective import Objective
+    from nas.progress import ALREADY
     from nas.proxies.training import TrainingProxy
     from nas.report.contest import draw
     from nas.rounds import Rounds
@@ -135,16 +136,17 @@ def compare_networks(
         proxy.prepare(space, Budget("none"), folder)
         document = {"schema": SCHEMA, "identity": identity, "settings": proxy.describe()}
         write_json(folder / FILE, document)
-        study = Study(folder, STUDY, {})
+        objective = Objective("accuracy", "loss")
+        study = Study(folder, STUDY, {}, metric=objective.name)
         show.phase("train", total)
         if study.rows():
-            show.advance(len(study.rows()), "already done")
+            show.advance(len(study.rows()), ALREADY)
         with closing(local_engine(proxy, jobs)) as engine:
             rounds = Rounds(
                 networks,
                 study,
                 engine,
-                Objective("accuracy", "loss"),
+                objective,
                 seed=training.seed,
                 purpose=STUDY,
                 deadline=None if seconds is None else start + seconds,
@@ -166,7 +168,9 @@ def compare_networks(
     if json:
         print_json(document)
     elif not quiet:
-        show.table(contest_table(result, title, against, None))
+        print_table(contest_table(result, title, against, None))
+        if out is not None:
+            print_written(out)
 
 
 def _settings(

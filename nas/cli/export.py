@@ -6,11 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from rich.console import Console
-
 from nas.architecture import Architecture
 from nas.catalogue import load_architecture, load_space
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import Show, print_json, print_lines
 from nas.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,8 +109,7 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
     lines += [f"  note        {note}" for note in made.document["notes"]]
     files = ", ".join([*made.document["files"], EXPORT_FILE])
     lines.append(f"  written     {made.folder}: {files}")
-    for line in lines:
-        Console(highlight=False).print(escape(line), soft_wrap=True)
+    print_lines(*lines)
 
 
 def _accuracy(quantised: Quantised) -> list[str]:

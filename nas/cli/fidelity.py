@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from nas.catalogue import load_space
 from nas.cli.options import check_device, kept, positive
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import (
+    Show,
+    escape,
+    plain_table,
+    print_json,
+    print_lines,
+    print_table,
+    print_written,
+)
 from nas.errors import InputError
 from nas.files import digest, write_json
 from nas.proxies.supernet_training import SupernetSettings
@@ -81,12 +87,11 @@ def show_fidelity(
             result = _measure(draw, name, data_name, seconds, jobs, device, folder, show)
     if json:
         print_json(result.to_dict())
-        return
-    console = Console(highlight=False)
-    if not quiet:
-        console.print(_table(result))
-    for line in (*result.notes, *_repeats(result), _conclusion(result)):
-        console.print(escape(line), soft_wrap=True)
+    elif not quiet:
+        print_table(_table(result))
+        print_lines(*result.notes, *_repeats(result), _conclusion(result))
+        if out is not None:
+            print_written(out)
 
 
 def _measure(
@@ -104,7 +109,7 @@ def _measure(
     from nas.fidelity import measure_fidelity
     from nas.folder import check_identity, hashes, read_own, sealed
     from nas.loading import jobs_that_fit, load_data
-    from nas.progress import shown_as
+    from nas.progress import ALREADY, shown_as
     from nas.proxies.catalogue import (
         SUPERNET,
         make_proxy,
@@ -162,7 +167,7 @@ def _measure(
         if not begun:
             show.phase("evaluate", total)
         if not begun and done:
-            show.advance(done, "already done")
+            show.advance(done, ALREADY)
         elif begun:
             show.advance(1)
         begun = True
@@ -204,15 +209,11 @@ def _folder(out: Path | None) -> Iterator[Path | None]:
 
 def _table(result: Fidelity) -> Table:
     proxy = str(result.proxy["name"])
-    table = Table(
-        title=f"How {escape(proxy)} ranks, and FLOPs or parameters alone: Kendall τ, its 95 %",
+    table = plain_table(
+        f"How {escape(proxy)} ranks, and FLOPs or parameters alone: Kendall τ, its 95 %",
+        ("", "samples", "τ", "Spearman", "τ FLOPs", "τ params", "regret", "of 5"),
         caption="regret: accuracy lost by picking its first; or the best of its first 5",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
     )
-    for heading in ("", "samples", "τ", "Spearman", "τ FLOPs", "τ params", "regret", "of 5"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for measured in (result.overall, *result.bands):
         ranking = measured.ranking
         table.add_row(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from nas.catalogue import load_architecture, load_budget, load_space
 from nas.cli.latency import latency_source
 from nas.cli.options import check_device, duration, kept, positive
-from nas.cli.show import Show, contest_table, family_table, front_table, grid_table, print_json
+from nas.cli.show import Show, print_json
 from nas.database import without_password
 from nas.errors import InputError
 from nas.files import parse_json, read_text, validate
@@ -127,18 +127,9 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
             }
         )
     elif not quiet:
-        show.table(front_table(result))
-        finals = result.finals
-        if finals is not None:
-            show.table(
-                contest_table(
-                    finals.contest, "Finalists", finals.reference, finals.chosen, finals.tied
-                )
-            )
-        if result.grid is not None:
-            show.table(grid_table(result.grid))
-            show.table(family_table(result.family))
-        show.summary(result)
+        from nas.cli.ending import print_ending
+
+        print_ending(result, settings.budget, settings.data)
 
 
 def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool) -> None:

@@ -6,12 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from rich.console import Console
-
 from nas.budget import Budget
 from nas.catalogue import load_space
 from nas.cli.options import check_device, positive
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import Show, print_facts, print_json, print_lines
 from nas.errors import InputError
 from nas.latency import Backend, TableFile, write_table
 from nas.settings import LatencySource
@@ -78,16 +76,15 @@ def show_latency(
                 "check": asdict(table.check),
             }
         )
-        return
-    console = Console(highlight=False)
-    lines = [
-        f"{len(table.blocks):,} blocks of space {space.name} at {space.resolution} px",
-        f"measured  {table.setting}",
-        f"checked   {table.check}",
-    ]
-    lines += [] if out is None else [f"written   {out}"]
-    for line in lines:
-        console.print(escape(line), soft_wrap=True)
+    elif not quiet:
+        print_lines(f"{len(table.blocks):,} blocks of space {space.name} at {space.resolution} px")
+        print_facts(
+            [
+                ("measured", str(table.setting)),
+                ("checked", str(table.check)),
+                *([] if out is None else [("written", str(out))]),
+            ]
+        )
 
 
 def _device(

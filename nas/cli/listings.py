@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
 from nas.budget import read_budget
 from nas.catalogue import load_space, shipped
-from nas.cli.show import escape, print_json
+from nas.cli.show import escape, print_json, print_table
 
 
 def spaces(json: bool) -> None:
@@ -51,7 +50,10 @@ def proxies(json: bool) -> None:
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for index in range(len(rows[0])):
+        # Names and numbers stay whole; the sentence beside them takes as many lines as it needs.
+        table.add_column(no_wrap=index == 0, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(highlight=False).print(table)
+    print_table(table)

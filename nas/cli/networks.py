@@ -7,14 +7,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from nas.accuracy import Accuracy, pooled
 from nas.architecture import Architecture
 from nas.budget import Budget, parse_budget
 from nas.catalogue import load_architecture
 from nas.cli.options import Training
-from nas.cli.show import Show, escape, family_table, print_json
+from nas.cli.show import (
+    Show,
+    family_table,
+    print_facts,
+    print_json,
+    print_lines,
+    print_table,
+)
 from nas.cost import CONVENTION, measure_cost
 from nas.errors import InputError
 from nas.files import slug, write_json
@@ -44,11 +49,11 @@ def show_cost(name: str, resolution: int | None, json: bool) -> None:
     if json:
         print_json({**cost.to_dict(), "resolution": pixels, "convention": CONVENTION})
         return
-    out = Console(highlight=False)
-    out.print(escape(f"{architecture.name} at {pixels} px"))
-    for metric, value in cost.to_dict().items():
-        out.print(f"  {metric:<12}{value:>16,}")
-    out.print(f"  ({CONVENTION})")
+    print_lines(
+        f"{architecture.name} at {pixels} px",
+        *(f"  {metric:<12}{value:>16,}" for metric, value in cost.to_dict().items()),
+        f"  ({CONVENTION})",
+    )
 
 
 def show_scaled(
@@ -117,7 +122,8 @@ def show_scaled(
             (network, {"phi": index})
             for index, network in enumerate(family(replace(baseline, name="b0"), coefficients))
         ]
-    _print_scaled(baseline, coefficients if preset is None else None, rows, title, out, json)
+    used = coefficients if preset is None else None
+    _print_scaled(baseline, used, rows, title, out, json=json, quiet=quiet)
 
 
 def _official(baseline: Architecture) -> list[Row]:
@@ -154,7 +160,9 @@ def _print_scaled(
     rows: Sequence[Row],
     title: str,
     out: Path | None,
+    *,
     json: bool,
+    quiet: bool,
 ) -> None:
     records = [
         Record(
@@ -175,6 +183,7 @@ def _print_scaled(
             write_json(out / f"{slug(record.architecture.name)}.json", record.to_dict())
     if json:
         print_json([record.to_dict() for record in records])
+    if json or quiet:
         return
     base = measure_cost(baseline).flops
     beside = None
@@ -183,7 +192,7 @@ def _print_scaled(
             "formula ×",
             [f"{more['formula_flops'] / base:.2f}" for _, more in rows],
         )
-    Console(highlight=False).print(family_table(records, title, beside, base))
+    print_table(family_table(records, title, beside, base))
 
 
 def show_accuracy(
@@ -209,14 +218,15 @@ def show_accuracy(
         accuracy = _known(architecture, space, proxy_name)
     if json:
         print_json(accuracy.to_dict())
-        return
-    out = Console(highlight=False)
-    out.print(escape(f"{architecture.name}: {accuracy.mean:.4f} ± {accuracy.standard_error:.4f}"))
-    if accuracy.loss is not None:
-        out.print(f"  loss      {accuracy.loss:.4f}")
-    out.print(escape(f"  metric    {accuracy.metric}"), soft_wrap=True)
-    out.print(escape(f"  data      {accuracy.data}"), soft_wrap=True)
-    out.print(f"  seeds     {accuracy.n}")
+    elif not quiet:
+        print_lines(f"{architecture.name}: {accuracy.mean:.4f} ± {accuracy.standard_error:.4f}")
+        facts = [
+            ("loss", "" if accuracy.loss is None else f"{accuracy.loss:.4f}"),
+            ("metric", accuracy.metric),
+            ("data", accuracy.data),
+            ("seeds", str(accuracy.n)),
+        ]
+        print_facts([(name, text) for name, text in facts if text], indent=2)
 
 
 def _known(architecture: Architecture, space: SearchSpace, proxy_name: str) -> Accuracy:

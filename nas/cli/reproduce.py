@@ -6,13 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from nas.budget import amount
 from nas.cli.options import positive
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import (
+    Show,
+    escape,
+    plain_table,
+    print_facts,
+    print_json,
+    print_lines,
+    print_table,
+    print_written,
+)
 from nas.errors import InputError, Interrupted
 
 TARGETS = ("b0",)
@@ -60,41 +67,30 @@ def run_reproduce(
     if json:
         print_json(data)
     elif not quiet:
-        console = Console(highlight=False)
-        for part in (
+        for table in (
             networks_table(data),
             stages_table(data),
             dominating_table(data),
             samplers_table(data),
             nearest_table(data),
-            _listed("What this says", data["conclusions"]),
-            _listed("Where the evidence stops", data["limits"]),
         ):
-            console.print(part)
-            console.print()
-        console.print(escape(f"written {out}"), soft_wrap=True)
+            if table is None:
+                print_lines("B0 is on the front of both searches.")
+            else:
+                print_table(table)
+            print_lines("")
+        for title, sentences in (
+            ("What this says", data["conclusions"]),
+            ("Where the evidence stops", data["limits"]),
+        ):
+            print_lines(title)
+            print_facts([("•", sentence) for sentence in sentences], least=1)
+            print_lines("")
+        print_written(out)
 
 
 def _table(title: str, *headings: str, caption: str | None = None) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        caption=caption,
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
-    return table
-
-
-def _listed(title: str, sentences: list[str]) -> RenderableType:
-    grid = Table.grid(padding=(0, 1))
-    for sentence in sentences:
-        grid.add_row("•", escape(sentence))
-    return Group(f"[bold]{escape(title)}[/bold]", grid)
+    return plain_table(title, headings, left=headings[:1], caption=caption)
 
 
 def networks_table(data: dict[str, Any]) -> Table:
@@ -167,11 +163,14 @@ def _stage(part: dict[str, Any], differs: list[str]) -> str:
     )
 
 
-def dominating_table(data: dict[str, Any]) -> RenderableType:
-    """Return the most accurate of the front that are as accurate as B0 at no more FLOPs."""
+def dominating_table(data: dict[str, Any]) -> Table | None:
+    """Return the most accurate of the front that are as accurate as B0 at no more FLOPs.
+
+    None: there are none.
+    """
     points = [point for point in data["front"]["points"] if point["dominates_b0"]]
     if not points:
-        return "B0 is on the front of both searches."
+        return None
     table = _table(
         f"The {min(len(points), DOMINATING)} most accurate of {len(points)} that dominate B0",
         *("", "FLOPs", "predicted", "above B0 (90 % interval)", "told apart"),

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich import box, markup
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.measure import Measurement
 from rich.table import Table
 
 from nas.budget import amount
+from nas.cli.live import Lines, LiveLine, Phase
+from nas.cli.written import contents
 from nas.cost import measure_cost
 from nas.errors import visible
 from nas.files import to_json
-from nas.latency import milliseconds
 
 if TYPE_CHECKING:
-    from nas.accuracy import Accuracy
     from nas.contest import Contest
-    from nas.grid import GridResult
     from nas.paired import Difference
     from nas.record import Record
-    from nas.run import RunResult
+
+_UNBOUNDED = 100_000
+"""Columns of what has no edge: a pipe."""
 
 
 def escape(text: str) -> str:
@@ -56,33 +49,95 @@ def _unit(character: str) -> str:
     return "".join(f"\\u{units[place : place + 4]}" for place in range(0, len(units), 4))
 
 
+def plain_table(
+    title: str | None,
+    headings: Sequence[str],
+    *,
+    left: Container[str] = ("",),
+    caption: str | None = None,
+) -> Table:
+    """Return an empty table as all of them look; a cell with no room goes on in the next line.
+
+    Args:
+        title: above it.
+        headings: of its columns.
+        left: headings of the columns that are words; the others are numbers.
+        caption: below it.
+    """
+    table = Table(
+        title=None if title is None else escape(title),
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right", overflow="fold")
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table on standard output: as wide as it is in a pipe, folded on a terminal."""
+    console = Console(highlight=False, emoji=False)
+    if console.is_terminal:
+        console.print(table)
+        return
+    free = console.options.update(max_width=_UNBOUNDED)
+    widest = Measurement.get(console, free, table).maximum
+    console = Console(highlight=False, emoji=False, width=max(console.width, widest))
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.print(line.rstrip(), soft_wrap=True, markup=False)
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines on standard output as they stand; a terminal wraps what is too long for it."""
+    console = Console(highlight=False, emoji=False)
+    for line in lines:
+        console.print(visible(line), soft_wrap=True, markup=False)
+
+
+def print_facts(facts: Iterable[tuple[str, str]], indent: int = 0, least: int = 8) -> None:
+    """Print what is called what, a line each; on a terminal the text is wrapped beside its name.
+
+    Args:
+        facts: names, and what they are.
+        indent: columns before the names.
+        least: columns that the names take at least.
+    """
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, min_width=least)
+    grid.add_column(overflow="fold")
+    for name, text in facts:
+        grid.add_row(" " * indent + escape(name), escape(text))
+    print_table(grid)
+
+
+def print_written(folder: Path) -> None:
+    """Print what lies in a folder now, and what each of it is."""
+    print_lines("", f"Written to {folder}")
+    print_facts(contents(folder), indent=2)
+
+
 class Show:
-    """Progress of a run: a bar on a terminal, plain lines in a pipe, nothing if quiet."""
+    """Progress of a command: a live line on a terminal, plain lines in a pipe, nothing if quiet."""
 
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
-        self._quiet = quiet
-        self._json = json
-        self._errors = Console(stderr=True, highlight=False)
-        self._out = Console(highlight=False)
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._phase, self._done, self._total = "", 0, 0
-        self._spoke = 0.0
+        errors = Console(stderr=True, highlight=False, emoji=False)
+        # Not what FORCE_COLOR says: colours may be forced upon a log, a cursor that moves may not.
+        drawn = errors.file.isatty() and not errors.is_dumb_terminal
+        self._shown = None if quiet else LiveLine(errors) if drawn else Lines(errors)
+        self._phase: Phase | None = None
+        self._ended = True
 
     def __enter__(self) -> Self:
-        """Start the bar, where there is a terminal."""
-        if not self._quiet and self._errors.is_terminal:
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}"),
-                console=self._errors,
-            )
-            self._bar.start()
+        """Begin to show."""
+        if self._shown is not None:
+            self._shown.start()
         return self
 
     def __exit__(
@@ -91,127 +146,59 @@ class Show:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the bar."""
-        if self._bar is not None:
-            self._bar.stop()
+        """End the last phase."""
+        if self._shown is not None:
+            if kind is None:
+                self._end()
+            begun = not self._ended and self._phase is not None and self._phase.own > 0
+            self._shown.stop(self._phase if begun else None)
 
-    def phase(self, name: str, total: int | None) -> None:
-        """Begin a phase of ``total`` steps."""
-        again = name == self._phase
-        self._phase, self._done, self._total = name, 0, total or 0
-        if self._bar is not None:
-            if again and self._task is not None:
-                self._bar.update(self._task, total=total, completed=0)
-                return
-            if self._task is not None:
-                self._bar.update(self._task, text="")
-                self._bar.stop_task(self._task)
-            self._task = self._bar.add_task(escape(name), total=total, text="")
-        elif not self._quiet and not again:
-            self._line(name)
+    def phase(self, name: str, total: int | None, *, seconds: float | None = None) -> None:
+        """Begin a phase of ``total`` steps, or as many as end in so many seconds."""
+        if self._shown is None:
+            return
+        now = time.monotonic()
+        name = visible(name)
+        phase = Phase(name, total, now, None if seconds is None else now + seconds)
+        again = not self._ended and self._phase is not None and self._phase.name == name
+        if again and self._phase is not None:
+            phase.began = self._phase.began  # now the total is known
+        else:
+            self._end()
+        self._phase, self._ended = phase, False
+        self._shown.began(phase, again)
 
-    def advance(self, done: int, text: str = "") -> None:
+    def advance(self, done: int, text: str = "", *, best: str = "") -> None:
         """Say how many more steps are done."""
-        self._done += done
-        if self._bar is not None and self._task is not None:
-            if self._total:
-                self._bar.update(self._task, advance=done, text=escape(text))
-            else:
-                self._bar.update(self._task, completed=done, text=escape(text))
-        elif not self._quiet and self._total:
-            # A line for each of what takes milliseconds and has nothing to say would be noise.
-            if text or self._done == self._total or time.monotonic() - self._spoke > 1:
-                self._line(f"{self._phase} {self._done}/{self._total} {text}")
-        elif not self._quiet and time.monotonic() - self._spoke > 10:
-            self._line(f"{self._phase} {done} {text}")
+        if self._shown is None or self._phase is None:
+            return
+        self._phase.step(done, visible(text), visible(best), time.monotonic())
+        if self._phase.complete:
+            self._end()
+        elif not self._ended:
+            self._shown.stepped(self._phase)
 
     def note(self, text: str) -> None:
         """Say something that stays."""
-        if not self._quiet:
-            self._line(text)
+        if self._shown is not None:
+            self._shown.say(visible(text))
 
-    def table(self, table: Table) -> None:
-        """Print a table."""
-        self._out.print(table)
-
-    def summary(self, result: RunResult) -> None:
-        """Print what was found in a few lines, with the place of the files."""
-        best = result.baseline
-        seconds = sum(result.phase_seconds.values())
-        lines = [
-            f"baseline  {best.architecture.name}: {amount(best.cost.flops)} FLOPs, "
-            f"{amount(best.cost.params)} parameters",
-            f"accuracy  {_accuracy(best.accuracy)}" if best.accuracy else "",
-            _corrected(best.provenance.get("corrected")),
-            *_tested(result.test),
-            "" if result.check is None else f"proxy     {result.check}",
-            f"time      {seconds / 60:.1f} min ("
-            + ", ".join(f"{name} {value:.0f} s" for name, value in result.phase_seconds.items())
-            + ")",
-            f"written   {result.folder}",
-        ]
-        for line in lines:
-            if line:
-                self._out.print(escape(line), soft_wrap=True)
-
-    def _line(self, text: str) -> None:
-        self._spoke = time.monotonic()
-        self._errors.print(escape(text.rstrip()), soft_wrap=True)
-
-
-def _corrected(accuracy: dict[str, Any] | None) -> str:
-    if accuracy is None:
-        return ""
-    return (
-        f"corrected {accuracy['mean']:.4f} ± {accuracy['standard_error']:.4f} "
-        "(for being the best of many)"
-    )
-
-
-def _tested(test: Contest | None) -> list[str]:
-    """Return the baseline's test accuracy, and what the reference has if there is one."""
-    if test is None or test.entries[0].accuracy is None:
-        return []
-    lines = [f"test      {_accuracy(test.entries[0].accuracy)}"]
-    reference = test.entries[-1]
-    if len(test.entries) > 1 and reference.accuracy is not None:
-        name = escape(reference.architecture.name)
-        lines.append(
-            f"          {name}, trained alike: {reference.accuracy.mean:.4f} ± "
-            f"{reference.accuracy.standard_error:.4f}; the baseline is at "
-            f"{_difference(test.difference(0, len(test.entries) - 1))} to it"
-        )
-    return lines
-
-
-def _difference(difference: Difference | None) -> str:
-    """Return a difference with its interval, and whether it is real."""
-    if difference is None:
-        return "–"
-    if difference.half_width is None:
-        return f"{difference.mean:+.4f} (its error is not known)"
-    verdict = "" if difference.real else ", not told apart (95 %)"
-    return f"{difference.mean:+.4f} ± {difference.half_width:.4f}{verdict}"
+    def _end(self) -> None:
+        if not self._ended and self._phase is not None and self._shown is not None:
+            self._shown.ended(self._phase)
+        self._ended = True
 
 
 def contest_table(
     contest: Contest, title: str, against: int, best: int | None, tied: Sequence[int] = ()
 ) -> Table:
     """Return networks trained alike, with their differences to one of them."""
-    table = Table(
-        title=escape(title),
+    table = plain_table(
+        title,
+        ("", "architecture", "FLOPs", "accuracy", "seeds", "difference to R"),
+        left=("", "architecture"),
         caption="* chosen   = cannot be told from it   R reference\n( ) not told apart (95 %)",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
     )
-    for heading in ("", "architecture", "FLOPs", "accuracy", "seeds", "difference to R"):
-        left = heading in ("", "architecture")
-        # A name too long for the terminal goes on in the next line: its end tells it apart.
-        fold = heading == "architecture"
-        table.add_column(
-            heading, justify="left" if left else "right", overflow="fold", no_wrap=not fold
-        )
     for index, entry in enumerate(contest.entries):
         accuracy = entry.accuracy
         marks = "*" if index == best else "=" if index in tied else ""
@@ -237,80 +224,6 @@ def _brief(difference: Difference | None) -> str:
     return text if difference.real else f"({text})"
 
 
-def _accuracy(accuracy: Accuracy) -> str:
-    loss = "" if accuracy.loss is None else f", loss {accuracy.loss:.3f}"
-    return (
-        f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}{loss} ({accuracy.metric}; "
-        f"{accuracy.data or accuracy.proxy})"
-    )
-
-
-def front_table(result: RunResult) -> Table:
-    """Return the Pareto front, accuracy against FLOPs."""
-    search = result.search
-    table = Table(
-        title=f"Front of {len(search.trials)} trials ({search.count('finished')} finished, "
-        f"{search.count('stopped')} stopped early, {search.count('failed')} failed)"
-    )
-    timed = any("latency" in record.provenance for record in result.front)
-    latency = ("latency",) if timed else ()
-    for heading in ("architecture", "FLOPs", "params", *latency, "accuracy", "loss"):
-        table.add_column(heading, justify="left" if heading == "architecture" else "right")
-    for record in result.front:
-        accuracy = record.accuracy
-        assert accuracy is not None
-        best = record.architecture.name == result.baseline.architecture.name
-        table.add_row(
-            escape(record.architecture.name) + (" *" if best else ""),
-            amount(record.cost.flops),
-            amount(record.cost.params),
-            *([milliseconds(record.provenance["latency"]["nanoseconds"])] if timed else []),
-            f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}",
-            "" if accuracy.loss is None else f"{accuracy.loss:.4f}",
-            style="bold" if best else "",
-        )
-    table.caption = "* the baseline"
-    return table
-
-
-def grid_table(grid: GridResult) -> Table:
-    """Return the coefficients evaluated, the best first."""
-    table = Table(
-        title="Coefficients: α depth, β width, γ resolution",
-        caption="* chosen   = cannot be told from the best: of these the most balanced is chosen\n"
-        "P the paper's   ! off the target   ↑ the proxy only enlarges its images for this γ",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    for heading in ("", "α", "β", "γ", "α·β²·γ²", "FLOPs", "proxy", "accuracy", "loss", "seeds"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for row in grid.points:
-        point, accuracy = row.point, row.accuracy
-        c = point.coefficients
-        chosen = row is grid.chosen
-        marks = (
-            "*" if chosen else "=" if row in grid.tied else "",
-            "P" if point.architecture.key() == grid.reference.point.architecture.key() else "",
-            "" if point.eligible else "!",
-            "↑" if point.only_enlarges else "",
-        )
-        table.add_row(
-            "".join(marks),
-            f"{c.alpha:g}",
-            f"{c.beta:g}",
-            f"{c.gamma:g}",
-            f"{c.product:.2f}",
-            f"{point.ratio:.2f}×",
-            f"{point.proxy_ratio:.2f}×",
-            "–" if accuracy is None else f"{accuracy.mean:.3f}±{accuracy.standard_error:.3f}",
-            "–" if accuracy is None or accuracy.loss is None else f"{accuracy.loss:.3f}",
-            "0" if accuracy is None else str(accuracy.n),
-            style="bold" if chosen else "",
-        )
-    return table
-
-
 def family_table(
     family: Sequence[Record],
     title: str = "Family",
@@ -322,12 +235,14 @@ def family_table(
     Ratios are to ``base_flops``, or to the first network's.
     """
     base = base_flops or family[0].cost.flops
-    table = Table(title=escape(title))
-    for heading in ("name", "px", "layers", "FLOPs", "×", "params", "dropout"):
-        left = heading == "name"
-        table.add_column(heading, justify="left" if left else "right", no_wrap=left)
-    if beside is not None:
-        table.add_column(beside[0], justify="right")
+    table = plain_table(
+        title,
+        [
+            *("name", "px", "layers", "FLOPs", "×", "params", "dropout"),
+            *([] if beside is None else [beside[0]]),
+        ],
+        left=("name",),
+    )
     for index, record in enumerate(family):
         architecture = record.architecture
         table.add_row(

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from nas.budget import amount
-from nas.cli.show import escape, print_json
+from nas.cli.show import escape, plain_table, print_facts, print_json, print_lines, print_table
 from nas.status import PhaseStatus, Status, read_status
 
 
@@ -20,16 +18,16 @@ def show_status(folder: Path, storage: str | None, *, json: bool) -> None:
     if json:
         print_json(status.to_dict())
         return
-    console = Console(highlight=False)
     by = f" (process {status.pid})" if status.state == "running" else ""
     phase = "" if status.phase is None or status.state == "finished" else f", {status.phase}"
-    console.print(escape(f"{status.folder}: {status.state}{by}{phase}"), soft_wrap=True)
-    if status.supernet is not None and status.state != "finished":
-        console.print(f"supernet  {status.supernet:.0%} of its training is on disk")
+    print_lines(f"{status.folder}: {status.state}{by}{phase}")
     if status.phases:
-        console.print(_table(status))
-    for line in (*_failures(status), *_best(status), *_left(status)):
-        console.print(escape(line), soft_wrap=True)
+        print_table(_table(status))
+    facts = [*_failures(status), *_best(status), *_left(status)]
+    if status.supernet is not None and status.state != "finished":
+        facts.insert(0, ("supernet", f"{status.supernet:.0%} of its training is on disk"))
+    if facts:
+        print_facts(facts)
 
 
 def _table(status: Status) -> Table:
@@ -50,10 +48,7 @@ def _table(status: Status) -> Table:
         for heading, found in cells.items()
         if heading in ("done", "finished") or set(found) - {"0", ""}
     ]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("phase", no_wrap=True)
-    for heading in shown:
-        table.add_column(heading, justify="right")
+    table = plain_table(None, ("phase", *shown), left=("phase",))
     for index, phase in enumerate(status.phases):
         now = phase.name == status.phase and status.state == "running"
         table.add_row(
@@ -70,35 +65,31 @@ def _rate(per_minute: float | None) -> str:
     return f"{per_minute:,.0f}" if per_minute >= 100 else f"{per_minute:.1f}"
 
 
-def _failures(status: Status) -> list[str]:
+def _failures(status: Status) -> list[tuple[str, str]]:
     """Return why trials failed, a line each kind."""
     lines = []
     for phase in status.phases:
         for failure in phase.failures:
             trials = ", ".join(map(str, failure.trials))
             more = ", …" if failure.count > len(failure.trials) else ""
-            lines.append(
-                f"failed    {failure.count}× in {phase.name}: {failure.reason} "
-                f"(trials {trials}{more})"
-            )
+            words = f"{failure.count}× in {phase.name}: {failure.reason} (trials {trials}{more})"
+            lines.append(("failed", words))
     return lines
 
 
-def _best(status: Status) -> list[str]:
+def _best(status: Status) -> list[tuple[str, str]]:
     best = status.best
     if best is None:
         return []
     found = best["accuracy"] or {}
     accuracy = f"{found.get('mean', 0):.4f} ± {found.get('standard_error', 0):.4f}"
-    return [
-        f"best      {best['architecture']} (trial {best['number']}): "
-        f"{amount(best['flops'])} FLOPs, accuracy {accuracy}"
-    ]
+    words = f"{best['architecture']} (trial {best['number']}): {amount(best['flops'])} FLOPs"
+    return [("best", f"{words}, accuracy {accuracy}")]
 
 
-def _left(status: Status) -> list[str]:
+def _left(status: Status) -> list[tuple[str, str]]:
     if status.seconds_left is None:
         return []
     seconds = status.seconds_left
     time = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-    return [f"left      about {time} of this phase"]
+    return [("left", f"about {time} of this phase")]

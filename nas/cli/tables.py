@@ -6,10 +6,8 @@ import random
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from nas.catalogue import load_space
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import Show, print_json, print_lines
 from nas.errors import InputError
 from nas.table import read_table
 
@@ -26,9 +24,7 @@ def import_table(source: str, archive: Path, out: Path, json: bool) -> None:
     if json:
         print_json({"out": str(out), "rows": rows, "architectures": different})
         return
-    Console(highlight=False).print(
-        escape(f"{out}: {rows:,} rows, {different:,} different architectures"), soft_wrap=True
-    )
+    print_lines(f"{out}: {rows:,} rows, {different:,} different architectures")
 
 
 def show_fit(
@@ -71,16 +67,14 @@ def show_fit(
                 "optimism": optimism.model_dump(),
             }
         )
-        return
-    console = Console(highlight=False)
-    for line in (
-        f"{out}: {written.about.rows:,} architectures, {size / 1024:.0f} KiB, "
-        f"{speed:,} predictions a second",
-        f"held out {scores.held_out:.0%}, mean of {scores.splits} splits:",
-        f"  Kendall τ        {scores.kendall_tau:.4f}",
-        f"  RMSE             {100 * scores.rmse:.3f} points",
-        f"  90 % intervals   hold {scores.coverage_90:.1%}",
-        f"best of many is too high by {100 * optimism.mean:.2f} ± "
-        f"{100 * optimism.standard_deviation:.2f} points ({optimism.n} searches)",
-    ):
-        console.print(escape(line), soft_wrap=True)
+    elif not quiet:
+        print_lines(
+            f"{out}: {written.about.rows:,} architectures, {size / 1024:.0f} KiB, "
+            f"{speed:,} predictions a second",
+            f"held out {scores.held_out:.0%}, mean of {scores.splits} splits:",
+            f"  Kendall τ        {scores.kendall_tau:.4f}",
+            f"  RMSE             {100 * scores.rmse:.3f} points",
+            f"  90 % intervals   hold {scores.coverage_90:.1%}",
+            f"best of many is too high by {100 * optimism.mean:.2f} ± "
+            f"{100 * optimism.standard_deviation:.2f} points ({optimism.n} searches)",
+        )

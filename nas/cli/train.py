@@ -7,14 +7,20 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from nas.budget import amount
 from nas.catalogue import load_architecture
 from nas.cli.options import check_device, duration, kept, positive
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import (
+    Show,
+    escape,
+    plain_table,
+    print_facts,
+    print_json,
+    print_table,
+    print_written,
+)
 from nas.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ def train_network(
     seed: int,
     device: str,
     test: bool,
+    tensorboard: bool,
     json: bool,
     quiet: bool,
 ) -> None:
@@ -66,6 +73,10 @@ def train_network(
             raise InputError(f"{what}: {value:g} is not accepted: {least:g} to {most:g}")
     seconds = duration(time)
     check_device(device)
+    if tensorboard:
+        from nas.report.events import check_installed
+
+        check_installed()
     from nas.train.run import Request, train
 
     request = Request(
@@ -85,6 +96,7 @@ def train_network(
         seed=seed,
         device=device,
         test=test,
+        tensorboard=tensorboard,
         began=began,
     )
     with Show(quiet=quiet, json=json) as show, kept(request.folder):
@@ -97,40 +109,39 @@ def train_network(
 
 def _print(trained: Trained) -> None:
     document = trained.document
-    out = Console(highlight=False)
     part = "test" if document["test"] else "validation"
-    out.print(_table(document[part]["classes"], part))
+    print_table(_table(document[part]["classes"], part))
     plan, cost = document["plan"], document["cost"]
-    lines = [
-        f"network     {trained.architecture.name}: {amount(cost['flops'])} FLOPs, "
+    network = (
+        f"{trained.architecture.name}: {amount(cost['flops'])} FLOPs, "
         f"{amount(cost['params'])} parameters, {document['resolution']} px, "
-        f"stem stride {document['stem_stride']}",
-        f"trained     {plan['epochs']:.4g} epochs in {document['seconds'] / 60:.1f} min",
-        *(_line(document, key) for key in ("validation", "test") if document[key]),
-        f"written     {trained.folder}",
-    ]
-    for line in lines:
-        out.print(escape(line), soft_wrap=True)
+        f"stem stride {document['stem_stride']}"
+    )
+    print_facts(
+        [
+            ("network", network),
+            ("trained", f"{plan['epochs']:.4g} epochs in {document['seconds'] / 60:.1f} min"),
+            *((key, _words(document, key)) for key in ("validation", "test") if document[key]),
+        ]
+    )
+    print_written(trained.folder)
 
 
-def _line(document: Mapping[str, Any], part: str) -> str:
+def _words(document: Mapping[str, Any], part: str) -> str:
     found = document[part]["accuracy"]
     return (
-        f"{part:<11} {found['mean']:.4f} ± {found['standard_error']:.4f}, "
+        f"{found['mean']:.4f} ± {found['standard_error']:.4f}, "
         f"loss {found['loss']:.3f} ({found['metric']})"
     )
 
 
 def _table(classes: Sequence[Mapping[str, Any]], part: str) -> Table:
     """Return precision, recall and F1 by class; of many classes, the weakest."""
-    table = Table(
-        title=f"Classes, on {part} images",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
+    table = plain_table(
+        f"Classes, on {part} images",
+        ("class", "precision", "recall", "F1", "images"),
+        left=("class",),
     )
-    for heading in ("class", "precision", "recall", "F1", "images"):
-        table.add_column(heading, justify="left" if heading == "class" else "right")
     shown = classes
     if len(classes) > SHOWN:
         shown = sorted(classes, key=lambda row: -1 if row["f1"] is None else row["f1"])[:SHOWN]

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from nas.cli.show import Show, escape, print_json
+from nas.cli.show import Show, escape, plain_table, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
     from nas.verification.compared import Difference
@@ -33,9 +31,8 @@ def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
     if json:
         print_json({"folder": str(folder), **result.to_dict()})
     elif not quiet:
-        console = Console(highlight=False)
         if result.differences:
-            console.print(_table(result.differences[:SHOWN]))
+            print_table(_table(result.differences[:SHOWN]))
         lines = [f"note      {note}" for note in result.notes]
         more = len(result.differences) - SHOWN
         if more > 0:
@@ -43,16 +40,14 @@ def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
         count = len(result.differences)
         verdict = "nothing differs" if count == 0 else f"{count} differ"
         lines.append(f"verified  {folder}, a {result.kind} of {result.files} files: {verdict}")
-        for line in lines:
-            console.print(escape(line), soft_wrap=True)
+        print_lines(*lines)
     if result.differences:
         raise typer.Exit(1)
 
 
 def _table(differences: Sequence[Difference]) -> Table:
-    table = Table(title="What differs", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in ("file", "key", "written", "computed"):
-        table.add_column(heading, overflow="fold")
+    headings = ("file", "key", "written", "computed")
+    table = plain_table("What differs", headings, left=headings)
     for one in differences:
         values = (_short(one.written), _short(one.computed))
         table.add_row(*(escape(value) for value in (one.file, one.key, *values)))

@@ -27,6 +27,7 @@ from nas.loading import load_data
 from nas.progress import Progress as Shown
 from nas.progress import shown_as
 from nas.record import save_architecture
+from nas.report.events import write_events
 from nas.report.history import draw_history
 from nas.train.loop import Progress, Training
 from nas.train.metrics import class_scores, confusion
@@ -70,6 +71,7 @@ class Request:
     seed: int = 0
     device: str = "cpu"
     test: bool = False
+    tensorboard: bool = False
     began: float = field(default_factory=time.monotonic)
     """When the time began to run, by the monotonic clock."""
 
@@ -176,6 +178,8 @@ class _Run:
         def note(progress: Progress) -> None:
             rows = [asdict(epoch) for epoch in progress.epochs]
             write_json(request.folder / FILE, {**document, "epochs": rows})
+            if request.tensorboard:
+                write_events(request.folder)
 
         tell = shown_as(shown, f"train {self._architecture.name}, {plan.epochs:.4g} epochs")
         done = training.run(checkpoints, lambda step, text: tell(step, plan.steps, text), note)
@@ -194,6 +198,8 @@ class _Run:
             training = self._training(begun, before.recipe, before.plan)
             document["test"] = self._tested(training, document["plan"]["epochs"])
             write_json(folder / FILE, document)
+        if self._request.tensorboard:
+            write_events(folder)
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
         return Trained(folder, self._architecture, document)
 
@@ -345,6 +351,8 @@ class _Run:
         write_bytes(folder / PICTURE, picture["png"])
         document["status"] = "finished"
         write_json(folder / FILE, document)
+        if self._request.tensorboard:
+            write_events(folder)
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
         return Trained(folder, architecture, document)
 

@@ -12,6 +12,7 @@ from nas.errors import InputError
 from nas.files import decoded, parse_json, read_bytes, sha256, to_json
 from nas.folder import RUN_FILE, SEAL, sealed
 from nas.progress import Progress
+from nas.report.events import FOLDER as EVENTS
 from nas.storage import JOURNAL
 from nas.verification.compared import NOTHING, Difference, differing, text
 from nas.verification.contests import comparison_parts
@@ -183,6 +184,8 @@ def _unlisted(folder: Path, listed: set[str]) -> list[str]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
+        if path.is_dir() and path.name == EVENTS:
+            continue  # made of the rest, and made again at any time
         if path.is_dir():
             inside = [
                 one.relative_to(folder).as_posix()

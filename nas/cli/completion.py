@@ -1,0 +1,84 @@
+"""What a shell completes: names that are known, and files of the kind that is meant.
+
+Where nothing fits, a shell completes file names by itself. Nothing here is slow to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+Complete = Callable[[str], list[tuple[str, str]]]
+"""Given what is typed of a word: what it may become, each with a few words on it."""
+
+PROXIES = {
+    "supernet": "shared weights of all networks",
+    "training": "each candidate from scratch, briefly",
+    "imagenet": "predicted ImageNet top-1",
+    "zero-cost:": "synflow, naswot, flops, params",
+    "table:": "a benchmark table",
+}
+"""The proxies as ``nas.proxies.catalogue`` has them, which would load torch."""
+
+TARGETS = ("timm", "torchvision", "onnx", "torch", "json")
+"""Of exports, as ``nas.export.run`` has them, which would load torch too."""
+
+
+def one_of(*names: str) -> Complete:
+    """Return what completes one of a few words."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return _fitting(((name, "") for name in names), incomplete)
+
+    return complete
+
+
+def architectures(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the networks that are known, and JSON files."""
+    from nas.catalogue import KNOWN_ARCHITECTURES
+
+    known = ((name, "as published") for name in KNOWN_ARCHITECTURES)
+    return _fitting(known, incomplete) + _files("*.json", incomplete)
+
+
+def spaces(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the shipped search spaces, and TOML files."""
+    return _shipped("search_spaces", incomplete) + _files("*.toml", incomplete)
+
+
+def budgets(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the shipped budgets, and TOML files."""
+    return _shipped("budgets", incomplete) + _files("*.toml", incomplete)
+
+
+def proxies(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the ways of measuring accuracy."""
+    return _fitting(PROXIES.items(), incomplete)
+
+
+def samplers(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the samplers; after a comma, one more."""
+    from nas.samplers import SAMPLERS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [(before + comma + name, what) for name, what in _fitting(SAMPLERS.items(), last)]
+
+
+def folders(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the folders of results in ``results/``."""
+    found = sorted(path for path in Path("results").glob("*") if path.is_dir())
+    return _fitting(((str(path), "") for path in found), incomplete)
+
+
+def _shipped(kind: str, incomplete: str) -> list[tuple[str, str]]:
+    from nas.catalogue import shipped
+
+    return _fitting(((name, "shipped") for name in shipped(kind)), incomplete)
+
+
+def _files(pattern: str, incomplete: str) -> list[tuple[str, str]]:
+    return _fitting(((path.name, "a file") for path in sorted(Path().glob(pattern))), incomplete)
+
+
+def _fitting(named: Iterable[tuple[str, str]], incomplete: str) -> list[tuple[str, str]]:
+    return [(name, what) for name, what in named if name.startswith(incomplete)]
