@@ -221,8 +221,13 @@ def _family(run: Document) -> dict[str, bytes]:
 
 
 def _line(axes: Axes, names: list[str], values: list[float], label: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     axes.plot(names, values, "o-", color=VERMILION, markersize=5)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel(label)
 
 
