@@ -311,7 +311,7 @@ def read_study(location: Path | str, name: str) -> list[Written]:
 
     optuna.logging.set_verbosity(logging.WARNING)
     url = None if isinstance(location, Path) else database_url(location)
-    where = str(location) if url is None else printable(url)
+    where = str(Path(location) / JOURNAL) if url is None else printable(url)
     storage: Any = None
     try:
         if url is None:
