@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -243,6 +243,7 @@ class _Run:
             "files": hashes(self.folder),
         }
         self._save()
+        self._report()
         return RunResult(
             folder=self.folder,
             search=found,
@@ -516,6 +517,19 @@ class _Run:
             yield engine
         finally:
             engine.close()
+
+    def _report(self) -> None:
+        """Write what people look at; the run is finished, whether that succeeds or not."""
+        from nas.report.write import write_report
+
+        self.progress.phase("report", None)
+        try:
+            write_report(self.folder, self.settings.storage)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            self._note(f"the report could not be made: {reason}")
+            with suppress(InputError):
+                self._save()
 
     # -- the run's own file -----------------------------------------------------------------------
 

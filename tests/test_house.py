@@ -36,8 +36,8 @@ LAYERS = (
     ("grid", "contest", "folder", "fidelity", "check", "simulation", "benchmark"),
     ("finalists", "status"),
     ("results", "provenance"),
-    ("run",),
     ("report",),
+    ("run",),
     ("discovery", "train"),
     ("verification",),
     ("export",),
@@ -82,7 +82,7 @@ FORBIDDEN_CALLS = {
 # Slow to import, and no help text needs them.
 HEAVY = (
     *("torch", "matplotlib", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow"),
-    *("timm", "torchvision", "onnx", "onnxruntime"),
+    *("timm", "torchvision", "onnx", "onnxruntime", "plotly"),
 )
 
 # A folder of somebody's machine, a POSIX or a Windows one; not a part of an address.
@@ -308,7 +308,8 @@ def test_a_wheel_made_from_the_sdist_is_whole(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas").rglob("*.py")}
-    wanted |= {"nas/architecture.schema.json"}
+    wanted |= {"nas/architecture.schema.json", "nas/report/published.json"}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas/report/assets").iterdir()}
     wanted |= {f"nas/_models/imagenet.{suffix}" for suffix in ("json", "safetensors")}
     wanted |= {
         f"nas/_data/{folder}/{path.name}"

@@ -151,6 +151,12 @@ def test_all_files_are_there(finished: Path) -> None:
         "coefficients.json",
         "family",
         *(f"family/b{i}.json" for i in range(8)),
+        "report.html",
+        *(
+            f"{name}.{kind}"
+            for name in ("front", "progress", "choices", "coefficients", "family")
+            for kind in ("png", "svg")
+        ),
     }
 
 

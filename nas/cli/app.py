@@ -254,6 +254,31 @@ def status(
 
 
 @app.command()
+def report(
+    folders: Annotated[
+        list[str], typer.Argument(metavar="DIR [DIR …]", help="A run's, or several to compare.")
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="The page alone. Default: in DIR; of several, report.html here."
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a run's report.html and pictures, finished or not, or a page that compares several."""
+    from nas.cli.report import show_report
+
+    show_report(
+        [Path(folder) for folder in folders],
+        None if out is None else Path(out),
+        json=json,
+        quiet=quiet,
+    )
+
+
+@app.command()
 def latency(
     space: Space = "efficientnet",
     resolution: Resolution = None,

@@ -11,6 +11,7 @@ from nas.errors import InputError
 from nas.files import parse_json, read_text, sha256, to_json
 from nas.folder import RUN_FILE, SEAL, sealed
 from nas.progress import Progress
+from nas.report.write import FILES as REPORT
 from nas.storage import JOURNAL
 from nas.verification.compared import NOTHING, Difference, differing, text
 from nas.verification.contests import comparison_parts
@@ -29,12 +30,14 @@ class Kind:
         file: the one that says what the folder is, and the hashes of the others.
         parts: what can be computed again.
         missing: what it lacks until it is finished.
+        beside: files that may lie there and follow from the others, unlisted.
     """
 
     name: str
     file: str
     parts: Callable[[Written], list[Part]]
     missing: str
+    beside: frozenset[str] = frozenset()
 
 
 def _no_parts(written: Written) -> list[Part]:
@@ -43,7 +46,7 @@ def _no_parts(written: Written) -> list[Part]:
 
 
 KINDS = {
-    "nas-search-run/1": Kind("run", RUN_FILE, run_parts, "files"),
+    "nas-search-run/1": Kind("run", RUN_FILE, run_parts, "files", REPORT),
     "nas-search-discovery-run/1": Kind("reproduction", RUN_FILE, discovery_parts, "files"),
     "nas-search-comparison/1": Kind("comparison", "comparison.json", comparison_parts, "entries"),
     "nas-search-table/1": Kind("benchmark table", "table.json", table_parts, "files"),
@@ -99,7 +102,7 @@ def verify(folder: Path, progress: Progress) -> Verification:
     for part in parts:
         differences += _computed(part)
         progress.advance(1)
-    unlisted = _unlisted(folder, {kind.file, *listed})
+    unlisted = _unlisted(folder, {kind.file, *listed, *kind.beside})
     notes = (*written.notes, *(f"{name}: not listed in {kind.file}" for name in unlisted))
     # What differs in one way is told once, however many parts come to it.
     return Verification(kind.name, 1 + len(listed), tuple(dict.fromkeys(differences)), notes)

@@ -1,0 +1,243 @@
+"""What the page shows of a run, as plain data: all that follows from its folder, no more."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+from nas.architecture import Architecture, efficientnet_b0
+from nas.budget import amount
+from nas.cost import CONVENTION, measure_cost
+from nas.files import parse_json, to_json
+from nas.objective import Objective, make_objective
+from nas.record import Record
+from nas.report.importance import importance
+from nas.report.reading import Finals, Grid, Point, RunFolder
+from nas.report.trials import Trials, document, trials_of
+from nas.storage import JOURNAL
+
+
+def run_document(run: RunFolder) -> dict[str, Any]:
+    """Return what the page shows of a run.
+
+    Architecture files go into it as text: a seed has more digits than a script's numbers.
+
+    Raises:
+        InputError: its study has rows that no search wrote.
+    """
+    objective = make_objective(run.state.identity.objective, run.budget, run.rank_by)
+    trials = None if run.rows is None else trials_of(run.rows, run.space, JOURNAL)
+    baseline = run.baseline or _best_so_far(run, trials)
+    state = run.state
+    return {
+        "name": run.name,
+        "title": _title(run),
+        "finished": state.status == "finished",
+        "budget": {"name": run.budget.name, "limits": run.budget.limits},
+        "objective": _objective(objective),
+        "rank_by": run.rank_by,
+        "convention": CONVENTION,
+        "proxy": state.identity.proxy,
+        "data": None
+        if state.data is None
+        else {
+            "name": state.data.name,
+            "classes": state.data.classes,
+            "searched": state.identity.data is not None,
+        },
+        "sampler": state.identity.sampler,
+        "seed": str(state.identity.seed),
+        "seconds": state.seconds,
+        "baseline": None if baseline is None else to_json(baseline.to_dict()),
+        "reference": None if baseline is None else _reference(baseline.architecture),
+        "front": _front(run, trials, objective),
+        "trials": None if trials is None else document(trials, run.space),
+        "importance": None if trials is None else importance(trials, objective),
+        "finals": None if run.finals is None else _finals(run.finals),
+        "grid": None if run.grid is None else _grid(run.grid),
+        "family": [_member(record) for record in run.family],
+        "check": None if state.check is None else state.check.model_dump(mode="json"),
+        "missing": list(run.missing),
+        "notes": list(state.notes),
+        "provenance": _provenance(run),
+    }
+
+
+def published() -> dict[str, Any]:
+    """Return the networks of others, with what was published of each and where."""
+    text = (files("nas.report") / "published.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = parse_json(text, "published.json")
+    return found
+
+
+def _title(run: RunFolder) -> str:
+    space = run.space.name if run.space is not None else str(run.state.command.get("space"))
+    limits = [
+        f"{value:g} ms" if metric == "latency_ms" else f"{amount(value)} {_LIMITS[metric]}"
+        for metric, value in run.budget.limits.items()
+    ]
+    return f"{space} within {' and '.join(limits)}"
+
+
+_LIMITS = {"flops": "FLOPs", "params": "parameters", "activations": "activations"}
+
+
+def _objective(objective: Objective) -> str:
+    """Return in words what the search maximised."""
+    quality = "exp(−validation loss)" if objective.rank_by == "loss" else "accuracy"
+    if objective.kind == "accuracy":
+        return quality
+    assert objective.target_flops is not None
+    return f"{quality} · (FLOPs / {amount(objective.target_flops)})^{objective.exponent:g}"
+
+
+def _best_so_far(run: RunFolder, trials: Trials | None) -> Record | None:
+    """Return the best trial as a record, where there is no baseline yet and its space is known."""
+    at = None if trials is None else trials.best()
+    if trials is None or at is None or run.space is None:
+        return None
+    choices = {
+        name: values[place]
+        for (name, values), place in zip(
+            trials.values.items(), trials.words[at].tolist(), strict=True
+        )
+    }
+    architecture = run.space.decode(choices)
+    origin = {"trial": trials.numbers[at], "choices": choices, "rank_by": run.rank_by}
+    return Record(architecture, trials.costs[at], trials.accuracies[at], origin)
+
+
+def _front(run: RunFolder, trials: Trials | None, objective: Objective) -> dict[str, Any]:
+    """Return the front: the records of its file, and where they are among the trials."""
+    if run.front is not None:
+        numbers = [record.provenance.get("trial") for record in run.front]
+        places = {} if trials is None else {n: i for i, n in enumerate(trials.numbers)}
+        return {
+            "records": [to_json(record.to_dict()) for record in run.front],
+            "places": [places.get(n) if isinstance(n, int) else None for n in numbers],
+        }
+    return {"records": None, "places": [] if trials is None else trials.front(objective)}
+
+
+def _reference(like: Architecture) -> str:
+    """Return EfficientNet-B0 for the same input and classes, with what it costs so."""
+    network = replace(
+        efficientnet_b0(),
+        resolution=like.resolution,
+        in_channels=like.in_channels,
+        num_classes=like.num_classes,
+    )
+    return to_json(Record(network, measure_cost(network), None, {}).to_dict())
+
+
+def _finals(finals: Finals) -> dict[str, Any]:
+    return finals.model_dump(mode="json")
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    """Return the coefficients, each with the marks that the page gives it."""
+    tied = {point.triple for point in grid.tied}
+    paper = _papers(grid)
+
+    def marks(point: Point) -> list[str]:
+        said = {
+            "chosen": point.triple == grid.chosen.triple,
+            "tied": point.triple in tied,
+            "paper": paper is not None and point.triple == paper.triple,
+            "off": not point.eligible,
+        }
+        return [mark for mark, is_so in said.items() if is_so]
+
+    return {
+        "points": [
+            {**point.model_dump(mode="json"), "marks": marks(point)} for point in grid.points
+        ],
+        "chosen": grid.chosen.model_dump(mode="json"),
+        "ranked_by": "loss" if _have_losses(grid) else "accuracy",
+        "deviation": grid.seed_to_seed_deviation,
+    }
+
+
+def _have_losses(grid: Grid) -> bool:
+    measured = [point.accuracy for point in grid.points if point.accuracy is not None]
+    return bool(measured) and all(accuracy.loss is not None for accuracy in measured)
+
+
+def _papers(grid: Grid) -> Point | None:
+    """Return the point that stands for the paper's coefficients, or rounds to their network."""
+    own = grid.reference
+    for point in grid.points:
+        if point.triple == own.triple:
+            return point
+    same = (
+        point
+        for point in grid.points
+        if (point.realised_flops, point.accuracy) == (own.realised_flops, own.accuracy)
+    )
+    return next(same, None)
+
+
+def _member(record: Record) -> dict[str, Any]:
+    network = record.architecture
+    return {
+        "name": network.name,
+        "resolution": network.resolution,
+        "layers": sum(stage.layers for stage in network.stages),
+        "width": network.head.width,
+        "dropout": network.head.dropout,
+        **record.cost.to_dict(),
+    }
+
+
+def _provenance(run: RunFolder) -> list[list[str]]:
+    """Return where the numbers come from, as names and values."""
+    state = run.state
+    data = state.data
+    rows = {
+        "command": command_line(state.command),
+        "seed": str(state.identity.seed),
+        "space (SHA-256)": state.identity.space,
+        "data": ""
+        if data is None
+        else f"{data.name}: {data.classes} classes; {_images(data.images)} images "
+        f"(training, validation, test) of {data.image_resolution} px",
+        "data (fingerprint)": state.identity.data or "",
+        "proxy": _settings(state.identity.proxy),
+        "FLOPs": CONVENTION,
+        "time": ", ".join(f"{name} {value:,.0f} s" for name, value in state.seconds.items()),
+        "sessions": str(state.sessions),
+        "jobs": "" if state.jobs is None else f"{state.jobs} on {state.device}",
+        "versions": ", ".join(f"{name} {value}" for name, value in state.versions.items()),
+        "machine": ", ".join(f"{name} {value}" for name, value in state.machine.items()),
+        "commit": state.git_commit or "",
+        **{f"{name} (SHA-256)": value for name, value in state.files.items()},
+    }
+    return [[name, value] for name, value in rows.items() if value]
+
+
+def _images(counts: list[int]) -> str:
+    return ", ".join(f"{count:,}" for count in counts)
+
+
+def _settings(proxy: dict[str, Any] | str) -> str:
+    if isinstance(proxy, str):
+        return proxy
+    rest = (f"{key} {value}" for key, value in proxy.items() if key != "name")
+    return f"{proxy.get('name')}: " + ", ".join(rest)
+
+
+_SWITCHES = {"scale": "--no-scale", "check": "--no-check"}
+
+
+def command_line(command: dict[str, Any]) -> str:
+    """Return the command that a run remembers, as it could be given again."""
+    words = ["nas-search"]
+    for key, value in command.items():
+        if key in _SWITCHES:
+            words += [] if value else [_SWITCHES[key]]
+        elif value is not None:
+            for one in value if isinstance(value, list) else [value]:
+                words += [f"--{key.replace('_', '-')}", str(one)]
+    return shlex.join(words) if len(words) > 1 else ""

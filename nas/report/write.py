@@ -1,0 +1,62 @@
+"""Reports on disk: a page and pictures beside a run, or one page that compares several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.files import write_bytes, write_text
+from nas.report.document import published, run_document
+from nas.report.page import make_page
+from nas.report.pictures import PICTURES, draw_pictures
+from nas.report.reading import read_run
+
+PAGE = "report.html"
+
+FILES = frozenset({PAGE, *(f"{name}.{kind}" for name in PICTURES for kind in ("png", "svg"))})
+"""What a report leaves in a run's folder; nothing else in the folder says what these hold."""
+
+
+def write_report(folder: Path, storage: str | None = None) -> list[Path]:
+    """Write the page and the pictures of a run into its folder; return them.
+
+    What is written follows from what is in the folder, and from nothing else. Pictures of what is
+    not there any more are removed.
+
+    Args:
+        folder: of the run, finished or not.
+        storage: the study's URL with a password, where ``run.json`` has it without.
+
+    Raises:
+        InputError: no run's folder, a file of it that cannot be read, or it cannot be written.
+    """
+    document = run_document(read_run(folder, storage))
+    pictures = draw_pictures(document)
+    write_text(folder / PAGE, _page([document]))
+    for name, content in pictures.items():
+        write_bytes(folder / name, content)
+    written = {PAGE, *pictures}
+    for name in FILES - written:
+        (folder / name).unlink(missing_ok=True)
+    return [folder / name for name in (PAGE, *pictures)]
+
+
+def write_page(folders: Sequence[Path], out: Path) -> Path:
+    """Write one page for one run, or one that compares several, to a file of its own; return it.
+
+    Raises:
+        InputError: no run's folder, a file of it that cannot be read, or it cannot be written.
+    """
+    write_text(out, _page([run_document(read_run(folder)) for folder in folders]))
+    return out
+
+
+def _page(documents: Sequence[dict[str, Any]]) -> str:
+    title = f"{len(documents)} architecture searches"
+    if len(documents) == 1:
+        title = documents[0]["title"]
+        # A folder that moves keeps its page: only where there are others a name tells it from them.
+        documents = [{**documents[0], "name": title}]
+    data = {"title": title, "published": published(), "runs": list(documents)}
+    return make_page(f"{title} · nas-search", data)
