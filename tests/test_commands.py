@@ -64,7 +64,8 @@ class Way:
     slow: bool = False
 
 
-SMALL = "--trials 3 --finalists 1 --no-check --jobs 1"
+WHOLE = "--trials 3 --finalists 1 --no-check --jobs 1"
+SMALL = f"{WHOLE} --no-scale"
 MINE = "nas-search --budget 400M-flops --data my-images/ --out results/mine"
 TRAIN = "nas-search train results/mine/baseline.json --data my-images/ --out trained"
 ONE_EPOCH = "--epochs 1 --resolution 64"
@@ -78,20 +79,18 @@ WAYS: dict[str, Way] = {
     MINE: Way(SMALL),
     "nas-search status results/mine": Way(after=(MINE,)),
     "nas-search resume results/mine": Way(after=(MINE,)),
-    "nas-search --space my-space.toml --budget 20M-flops+50K-params --data my-images/": Way(
-        f"{SMALL} --no-scale"
-    ),
+    "nas-search --space my-space.toml --budget 20M-flops+50K-params --data my-images/": Way(SMALL),
     "nas-search --budget 400M-flops+15ms-latency --data my-images/": Way(
-        f"{SMALL} --no-scale --space tiny", slow=True
+        f"{SMALL} --space tiny", slow=True
     ),
     f"{MINE} --device cuda": Way(SMALL, after=(MINE,), instead=(("cuda", "cpu"),)),
-    f"{MINE} --engine ray": Way(SMALL, instead=(("results/mine", "results/ray"),), slow=True),
+    f"{MINE} --engine ray": Way(WHOLE, instead=(("results/mine", "results/ray"),), slow=True),
     f"{MINE} --engine ray --ray-address head:6379": Way(
         SMALL,
         instead=(("results/mine", "results/head"), ("head:6379", "{head}")),
         slow=True,
     ),
-    "nas-search reproduce b0": Way("--random 200 --trials 12 --seeds 2 --samplers random --jobs 1"),
+    "nas-search reproduce b0": Way("--random 200 --trials 4 --seeds 1 --samplers random --jobs 1"),
     TRAIN: Way(ONE_EPOCH, after=(MINE,)),
     "nas-search export trained/architecture.json --weights trained/weights.safetensors --to timm "
     "--out my-timm": Way(after=(TRAIN,)),
@@ -104,11 +103,11 @@ WAYS: dict[str, Way] = {
     "nas-search scale efficientnet-b0 --preset official": Way(),
     # docs/budgets.md
     "nas-search cost results/cifar10-400M-flops/baseline.json --resolution 300 --json": Way(),
-    "nas-search --budget 400M-flops+15ms-latency": Way(
-        f"{SMALL} --no-scale --space tiny", slow=True
+    "nas-search --budget 400M-flops+15ms-latency --out results/timed": Way(
+        f"{SMALL} --space tiny", slow=True
     ),
     "nas-search --budget 15ms-latency --latency-backend onnxruntime --latency-batch 8": Way(
-        f"{SMALL} --no-scale --space tiny", slow=True
+        f"{SMALL} --space tiny", slow=True
     ),
     f"{PHONE} --backend onnxruntime --out phone.json": Way(slow=True),
     # The folder has a phone.json, made up; so this need not wait for the measuring.
@@ -130,9 +129,7 @@ WAYS: dict[str, Way] = {
         slow=True,
     ),
     "nas-search --budget 400M-flops --data my-images/ --out results/mine-db --storage "
-    "postgresql://ann@db/nas": Way(
-        f"{SMALL} --no-scale", instead=(("postgresql://ann@db/nas", "{database}"),)
-    ),
+    "postgresql://ann@db/nas": Way(SMALL, instead=(("postgresql://ann@db/nas", "{database}"),)),
     "nas-search spaces": Way(),
     "nas-search budgets": Way(),
     "nas-search proxies": Way(),
@@ -146,7 +143,7 @@ WAYS: dict[str, Way] = {
     ),
     "nas-search scale results/cifar10-400M-flops/baseline.json --alpha 1.0 --beta 1.11 --gamma 1.3 "
     "--compare --target-flops 800M --data cifar10 --seeds 3 --time 18m --out compared": Way(
-        "--seeds 1 --jobs 1"
+        "--seeds 1 --jobs 1", slow=True
     ),
     # docs/searching.md
     "nas-search evaluate efficientnet-b0 --proxy imagenet": Way(),
@@ -158,21 +155,21 @@ WAYS: dict[str, Way] = {
     ),
     # docs/training.md
     "nas-search train results/mine/baseline.json --data my-images/ --time 8h --eval-test --out "
-    "trained-8h": Way("--time 3s --resolution 64", after=(MINE,)),
+    "trained-8h": Way("--time 3s --resolution 64", after=(MINE,), slow=True),
     f"nas-search train efficientnet-b0 --data my-images/ --weights {PUBLISHED} --epochs 10": Way(
         ONE_EPOCH
     ),
-    "nas-search train efficientnet-b3 --data my-images/ --out b3": Way(ONE_EPOCH),
+    "nas-search train efficientnet-b3 --data my-images/ --out b3": Way(ONE_EPOCH, slow=True),
     "nas-search train results/mine/baseline.json --data my-images/ --teacher efficientnet-b3 "
     "--teacher-weights b3/weights.safetensors --out taught": Way(
-        ONE_EPOCH, after=(MINE, "nas-search train efficientnet-b3")
+        ONE_EPOCH, after=(MINE, "nas-search train efficientnet-b3"), slow=True
     ),
     "nas-search train efficientnet-b0 --data cifar10 --resolution 32 --time 60m --eval-test": Way(
         "--time 3s"
     ),
     # docs/trust.md
     f"{JOINT} --data cifar10 --flops 14.5M-16.1M --networks 24 --seeds 2 --images 30000 --out "
-    "joint": Way("--networks 10 --seeds 1 --images 64 --jobs 1"),
+    "joint": Way("--networks 10 --seeds 1 --images 256 --jobs 1"),
     "nas-search fidelity --table joint/table.jsonl --space joint-block --data cifar10 --band "
     "14.5M-16.1M": Way("--samples 10 --jobs 1", after=(JOINT,)),
     "nas-search fidelity --table joint/table.jsonl --space joint-block --band 14.5M-16.1M": Way(
