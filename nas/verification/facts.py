@@ -87,7 +87,7 @@ class Facts:
         self.written = written
         self.state = validate(_STATE, written.document, str(written.folder / RUN))
         self.identity = self.state.identity
-        self.budget = Budget.of("the run's", dict(self.identity.budget))
+        self.budget = Budget.of("the run's", cast(dict[str, float], self.identity.budget))
         if self.budget.latency_ms is not None:
             table = read_table(written.folder / LATENCY_FILE)
             self.budget = replace(self.budget, latencies=table)
