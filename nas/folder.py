@@ -76,11 +76,14 @@ def locked(folder: Path, name: str = RUN_FILE) -> Iterator[None]:
         _refuse_links(folder)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.open(lock, flags, 0o666)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: cannot be written: {_why(error)}") from None
     with open(handle, "rb+", buffering=0) as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            raise InputError(f"{lock}: is no regular file")
+        found = os.fstat(stream.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise InputError(f"{lock}: is no regular file of this folder alone")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -11,15 +11,14 @@ from pydantic import BaseModel, Field, TypeAdapter
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
 from nas.budget import Budget
-from nas.catalogue import load_architecture
+from nas.catalogue import load_architecture, load_space
 from nas.cost import CONVENTION, measure_cost
 from nas.errors import InputError
-from nas.files import validate
+from nas.files import digest, validate
 from nas.folder import LATENCY_FILE, study_name
 from nas.latency import read_table
 from nas.objective import Objective, RankBy, make_objective
 from nas.plan import Plan
-from nas.provenance import known_space
 from nas.proxies.catalogue import SUPERNET, trains
 from nas.proxies.imagenet import ImagenetProxy
 from nas.proxies.protocol import description
@@ -88,9 +87,7 @@ class Facts:
         self.written = written
         self.state = validate(_STATE, written.document, str(written.folder / RUN))
         self.identity = self.state.identity
-        self.budget = Budget.of(
-            "the run's", {str(metric): limit for metric, limit in self.identity.budget.items()}
-        )
+        self.budget = Budget.of("the run's", cast(dict[str, float], self.identity.budget))
         if self.budget.latency_ms is not None:
             table = read_table(written.folder / LATENCY_FILE)
             self.budget = replace(self.budget, latencies=table)
@@ -98,13 +95,21 @@ class Facts:
     @cached_property
     def space(self) -> SearchSpace | None:
         """The search space as the run had it, or None where it is not known here."""
-        images = None if self.images is None else (len(self.images.mean), self.images.classes)
-        space = known_space(self.state.command, self.identity.space, images)
-        if space is None:
+        name, pixels = (self.state.command.get(key) for key in ("space", "resolution"))
+        try:
+            space = load_space(str(name))
+        except InputError:
+            space = None
+        if space is not None and pixels is not None:
+            space = replace(space, resolution=pixels)
+        if space is not None and self.images is not None:
+            channels, classes = len(self.images.mean), self.images.classes
+            space = replace(space, in_channels=channels, num_classes=classes)
+        if space is None or digest(asdict(space)) != self.identity.space:
             self.note(
-                f"space {self.state.command.get('space')!r} is not known here as the run had it: "
-                "choices are not decoded"
+                f"space {name!r} is not known here as the run had it: choices are not decoded"
             )
+            return None
         return space
 
     @property
