@@ -27,7 +27,7 @@ FILES = {
     "tensorboard/": "for tensorboard --logdir",
     "supernet/": "the shared weights that ranked the candidates",
     "checkpoint/": "what an interrupted training goes on from",
-    "*.png": "a picture",
+    "*.png": "pictures, for papers",
     "*.svg": "the same, to scale",
 }
 """Files, and folders of which the content does not matter, in the order in which they are told."""
