@@ -74,8 +74,9 @@ def test_a_table_is_made_goes_on_and_judges(capsys: Captured) -> None:
     first = Path("t/table.jsonl").read_text().splitlines()
     assert command(words("--networks", "10", "--seeds", "2")) == 0
     said = capsys.readouterr()
-    assert "t/table.jsonl: 20 rows of 10 networks, validation accuracy" in said.out
-    assert "10/20 already done" in said.err
+    assert "20 rows of 10 networks, validation accuracy" in said.out
+    assert "Written to t\n  table.jsonl  " in said.out
+    assert "10/20  already done" in said.err
     both = Path("t/table.jsonl").read_text().splitlines()
     assert both[::2] == first
     table = read_table(Path("t/table.jsonl"))

@@ -178,7 +178,7 @@ def _tested(test: Contest) -> Iterator[tuple[str, str]]:
             "",
             f"{reference.architecture.name}, trained alike: {reference.accuracy.mean:.4f} ± "
             f"{reference.accuracy.standard_error:.4f}; the baseline is at "
-            f"{_difference(test.difference(0, len(test.entries) - 1))} to it",
+            f"{_difference(test.difference(0, len(test.entries) - 1))}",
         )
 
 
