@@ -121,6 +121,14 @@ WAYS: dict[str, Way] = {
     "nas-search export trained/architecture.json --to onnx --int8 --data my-images/ --weights "
     "trained/weights.safetensors --out my-int8": Way(after=(TRAIN,), slow=True),
     f"nas-search export efficientnet-b0 --to json --weights {PUBLISHED} --out b0-weights": Way(),
+    # docs/looking.md
+    "nas-search report results/mine": Way(after=(MINE,)),
+    "nas-search report results/mine results/cifar10-400M-flops --out compared.html": Way(
+        after=(MINE,)
+    ),
+    "nas-search events results/mine": Way(after=(MINE,)),
+    "nas-search train results/mine/baseline.json --data my-images/ --out watched "
+    "--tensorboard": Way(ONE_EPOCH, after=(MINE,)),
     # docs/running.md
     "nas-search resume results/mine --trials 400": Way("--trials 4", after=(MINE,)),
     f"{MINE} --engine ray --ray-address head:6379 --device cuda --gpus-per-trial 0.25": Way(
