@@ -1,6 +1,7 @@
 """Exports: each is the same network, what a target cannot express is named, and no half is left."""
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -567,6 +568,69 @@ def test_the_same_command_writes_the_same_files(
     assert document["out"] == str(tmp_path / "out")
     assert document["proof"]["logits"]["accepted"] == 1e-4
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "small.json"}
+
+
+@pytest.mark.parametrize("target", ["timm", "torchvision", "torch"])
+def test_python_leaves_nothing_in_the_folder_and_an_import_hinders_nothing(
+    target: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user has Python: it keeps what it compiled beside the file that it imports."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    out = tmp_path / "out"
+    arguments = ["export", file, "--to", target, "--out", str(out), "-q"]
+    assert command(arguments) == 0
+    listed = set(json.loads((out / "export.json").read_text())["files"])
+    assert {path.name for path in out.iterdir()} == listed | {"export.json"}
+    (out / "__pycache__").mkdir()
+    (out / "__pycache__" / "model.cpython-311.pyc").write_bytes(b"compiled")
+    assert command(arguments) == 0
+    assert {path.name for path in out.iterdir()} == listed | {"export.json"}
+
+
+def ended() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_removed_or_put_back(file: str, tmp_path: Path) -> None:
+    out, pid = tmp_path / "out", ended()
+    arguments = ["export", file, "--to", "json", "--out", str(out), "-q"]
+    assert command(arguments) == 0
+    first = (out / "export.json").read_bytes()
+    half, running = tmp_path / f".out.{pid}.tmp", tmp_path / ".out.1.tmp"
+    for place in (half, running):
+        place.mkdir()
+        (place / "architecture.json").write_text("half")
+    out.rename(tmp_path / f".out.{pid}.old")  # killed between the two steps of replacing it
+    assert command([*arguments, "--seed", "1"]) == 2  # the earlier export is there again
+    assert (out / "export.json").read_bytes() == first
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "small.json", running.name}
+
+
+def test_an_export_that_cannot_be_put_in_place_leaves_the_earlier_one(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["export", file, "--to", "json", "--out", str(out), "-q"]
+    assert command(arguments) == 0
+    first = (out / "export.json").read_bytes()
+    rename, calls = os.rename, 0
+
+    def failing(*places: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(28, "No space left on device")
+        rename(*places)
+
+    monkeypatch.setattr("nas.export.folder.os.rename", failing)
+    assert command(arguments) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert (out / "export.json").read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == {"out", "small.json"}
 
 
