@@ -33,7 +33,7 @@ from nas.folder import (
 )
 from nas.grid import GridResult, grid_search
 from nas.latency import Setting, TableFile, milliseconds, write_table
-from nas.loading import jobs_that_fit, load_data
+from nas.loading import channels_for, jobs_that_fit, load_data
 from nas.objective import make_objective
 from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, make_plan, time_for
 from nas.progress import Progress, shown_as
@@ -263,7 +263,8 @@ class _Run:
 
     def _load(self) -> ImageData:
         settings = self.settings
-        data = load_data(settings.data, settings.space, self.progress, self._note)
+        channels = channels_for(settings.space, settings.data)
+        data = load_data(settings.data, channels, self.progress, self._note)
         if self.cluster is None:  # Ray has a place of its own for what processes share
             self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
 
 from nas.architecture import Architecture
-from nas.catalogue import load_architecture, load_space
+from nas.catalogue import load_architecture
 from nas.cli.show import Show, escape, print_json
 from nas.errors import InputError
 
@@ -75,10 +74,10 @@ def _calibration(architecture: Architecture, data: str | None, show: Show) -> Ca
     def load() -> ImageData:
         from nas.loading import load_data
 
-        space = replace(load_space("efficientnet"), in_channels=architecture.in_channels)
         if data is None:
             show.note("no --data: calibrated on the built-in fractals")
-        return load_data(data, space, show, show.note)
+        # As a training at the network's resolution sees them.
+        return load_data(data, architecture.in_channels, show, show.note, architecture.resolution)
 
     return Calibration(data or BUILT_IN, load)
 
