@@ -93,6 +93,7 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
         f"  FLOPs       {proof.flops:,} at {architecture.resolution} px",
         f"  logits      differ by at most {proof.difference:.1e} (the largest is "
         f"{proof.largest:.3g}), on {sizes} random images",
+        *_structure(made),
         f"  weights     {made.document['weights']}",
     ]
     if quantised is not None:
@@ -114,11 +115,21 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
         Console(highlight=False).print(escape(line), soft_wrap=True)
 
 
-def _accuracy(quantised: Quantised) -> list[str]:
-    accuracy, before, error = quantised.accuracy, quantised.float_accuracy, quantised.half_width
-    if accuracy is None or before is None or error is None:
+def _structure(made: Export) -> list[str]:
+    if made.structure is None:
         return []
     return [
+        f"              with random weights by {made.structure.difference:.1e} (of "
+        f"{made.structure.largest:.3g})"
+    ]
+
+
+def _accuracy(quantised: Quantised) -> list[str]:
+    accuracy, before, error = quantised.accuracy, quantised.float_accuracy, quantised.half_width
+    if accuracy is None or before is None:
+        return []
+    points = "" if error is None else f" ± {100 * error:.2f}"
+    return [
         f"  accuracy    {accuracy:.2%} instead of {before:.2%} on them "
-        f"({100 * (accuracy - before):+.2f} ± {100 * error:.2f} points, 95 %)"
+        f"({100 * (accuracy - before):+.2f}{points} points{'' if error is None else ', 95 %'})"
     ]

@@ -22,7 +22,8 @@ from nas.model import Network, build
 from nas.trial import derived_seed
 
 ACCEPTED = 1e-4
-"""Largest difference of a logit that is accepted: sums in another order differ by less."""
+"""Largest difference of a logit that is accepted, in units of the largest logit where that is above
+1: sums in another order differ by less."""
 
 IMAGES = 4
 _PIXELS = 400_000
@@ -55,11 +56,16 @@ class Proof:
             "convention": CONVENTION,
             "logits": {
                 "largest_difference": self.difference,
-                "accepted": ACCEPTED,
+                "accepted": accepted(self.largest),
                 "largest": self.largest,
                 "images": [list(shape) for shape in self.shapes],
             },
         }
+
+
+def accepted(largest: float) -> float:
+    """Return the largest difference that is accepted where the largest logit is so large."""
+    return ACCEPTED * max(1.0, largest)
 
 
 def prove(
@@ -103,10 +109,10 @@ def prove(
         differences.append((ours - theirs).abs().max())
         largest = max(largest, ours.abs().max().item())
     difference = torch.stack(differences).max().item()  # NaN if any is, which Python's is not
-    if not difference <= ACCEPTED:  # NaN is no proof
+    if not difference <= accepted(largest):  # NaN is no proof
         raise NotProved(
             f"{architecture.name}: logits of the export differ by {difference:.2g} (the largest is "
-            f"{largest:.2g}), accepted: {ACCEPTED:g}"
+            f"{largest:.2g}), accepted: {accepted(largest):.2g}"
         )
     return Proof(cost.params, cost.flops, difference, largest, tuple(shapes))
 
