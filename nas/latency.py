@@ -185,6 +185,10 @@ class TableFile:
             raise InputError(f"{self.path}: {error}") from None
         return table
 
+    def setting(self) -> Setting | None:
+        """Return None: nothing is measured here."""
+        return None
+
     def whole(self, network: Architecture) -> Timing | None:
         """Return None: the device may be another."""
         return None

@@ -14,7 +14,7 @@ from nas.space import SearchSpace
 
 def load_data(
     name: str | None,
-    space: SearchSpace,
+    channels: int,
     progress: Progress,
     note: Callable[[str], None],
     most: int | None = None,
@@ -23,7 +23,7 @@ def load_data(
 
     Args:
         name: of the images; None: the built-in ones.
-        space: says how many channels the built-in ones have.
+        channels: of the images: 1 (grey) or 3; see :func:`channels_for`.
         progress: shows how many are read.
         note: is told what was done to them.
         most: pixels that images which differ in size, or are larger, are resized to.
@@ -34,7 +34,7 @@ def load_data(
     progress.phase(f"load {name or BUILT_IN}", None)
     data = load_images(
         name or BUILT_IN,
-        channels=space.in_channels if name is None else 3,
+        channels=channels,
         most=most,
         cache=_data_cache(),
         progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
@@ -42,6 +42,14 @@ def load_data(
     for text in data.notes:
         note(f"{data.name}: {text}")
     return data
+
+
+def channels_for(space: SearchSpace, name: str | None) -> int:
+    """Return the channels that images of a search have: a user's are in colour, whatever the space.
+
+    The space takes on the channels of a user's images; the built-in ones take on the space's.
+    """
+    return space.in_channels if name is None else 3
 
 
 def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> int:

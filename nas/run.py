@@ -24,6 +24,7 @@ from nas.feasibility import Feasible
 from nas.finalists import Finals, entrants, finalists, finals
 from nas.folder import (
     LATENCY_FILE,
+    Before,
     check_identity,
     hashes,
     locked,
@@ -32,8 +33,8 @@ from nas.folder import (
     study_name,
 )
 from nas.grid import GridResult, grid_search
-from nas.latency import TableFile, milliseconds, write_table
-from nas.loading import jobs_that_fit, load_data
+from nas.latency import Setting, TableFile, milliseconds, write_table
+from nas.loading import channels_for, jobs_that_fit, load_data
 from nas.objective import make_objective
 from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, make_plan, time_for
 from nas.progress import ALREADY, Progress, shown_as
@@ -160,7 +161,7 @@ class _Run:
         if searched is not None:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
         if settings.budget.latency_ms is not None:
-            settings = self.settings = replace(settings, budget=self._timed(space))
+            settings = self.settings = replace(settings, budget=self._timed(space, before))
             Feasible(space, settings.budget).check()
         plan = None if before is None else before.plan
         if data is not None and plan is None:
@@ -264,26 +265,32 @@ class _Run:
 
     def _load(self) -> ImageData:
         settings = self.settings
-        data = load_data(settings.data, settings.space, self.progress, self._note)
+        channels = channels_for(settings.space, settings.data)
+        data = load_data(settings.data, channels, self.progress, self._note)
         if self.cluster is None:  # Ray has a place of its own for what processes share
             self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data
 
-    def _timed(self, space: SearchSpace) -> Budget:
+    def _timed(self, space: SearchSpace, before: Before | None) -> Budget:
         """Return the budget with the latencies that it means; a run keeps those that it began with.
 
         Raises:
-            InputError: they cannot be measured, or do not have all blocks of the space.
+            InputError: they cannot be measured, do not have all blocks of the space, or are
+                another run's.
         """
         path = self.folder / LATENCY_FILE
         source = self.settings.latency
         assert source is not None
-        if path.exists() and not isinstance(source, TableFile):
-            table = TableFile(path).table(space)
-        else:
+        if before is None or not path.exists():
             table = source.table(space, self.progress)
-            if table.check is not None:
-                self._note(f"latency: {table.setting}; {table.check}")
+        elif isinstance(source, TableFile):
+            # Where its file is gone, the run has a copy.
+            table = (source if source.path.exists() else TableFile(path)).table(space)
+        else:
+            table, asked = TableFile(path).table(space), source.setting()
+            check_identity(self.folder, _measured_by(table.setting), _measured_by(asked))
+        if table.check is not None:
+            self._note(f"latency: {table.setting}; {table.check}")
         return replace(self.settings.budget, latencies=table)
 
     def _time_whole(self, baseline: Architecture) -> None:
@@ -292,7 +299,7 @@ class _Run:
         if table is None or source is None:
             return
         own = table.of(baseline)
-        whole = source.whole(baseline)
+        whole = source.whole(baseline) if source.setting() == table.setting else None
         self.state["latency"] = {"sum": own, "whole": None if whole is None else asdict(whole)}
         if whole is not None:
             self._note(
@@ -622,3 +629,9 @@ class _Told:
         accuracy = self._best.accuracy
         loss = "" if accuracy.loss is None else f", loss {accuracy.loss:.3f}"
         return f"{accuracy.mean:.4f} at {amount(self._best.cost.flops)} FLOPs{loss}"
+
+
+def _measured_by(setting: Setting | None) -> dict[str, Any]:
+    """Return what a user chose of how latencies are measured."""
+    names = ("backend", "device", "batch")
+    return {f"latency {name}": getattr(setting, name, None) for name in names}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.files import slug
-from nas.latency import LatencyTable, Timing
+from nas.latency import LatencyTable, Setting, Timing
 from nas.progress import Progress
 from nas.proxies.catalogue import default_proxy, trains
 from nas.samplers import DEFAULT
@@ -25,6 +25,9 @@ class LatencySource(Protocol):
 
     def table(self, space: SearchSpace, progress: Progress | None = None) -> LatencyTable:
         """Return a table that has all blocks of a space."""
+
+    def setting(self) -> Setting | None:
+        """Return what it measures with here; None where it was measured elsewhere."""
 
     def whole(self, network: Architecture) -> Timing | None:
         """Return what a whole network takes, end to end; None where that device is not here."""

@@ -15,8 +15,9 @@ import platform
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -26,7 +27,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from platformdirs import user_cache_dir
-from torch import nn
+from torch import Tensor, nn
 
 from nas.architecture import Architecture, Stage
 from nas.errors import InputError
@@ -90,23 +91,29 @@ class Device:
         self, space: SearchSpace, progress: Progress | None = None, *, checked: int = CHECKED
     ) -> LatencyTable:
         """Return the latencies of all blocks of a space; they are remembered, a file a setting."""
-        where = setting(self.backend, self.device, self.batch)
+        where = self.setting()
         path = _remembered(where)
-        known = None
-        if path.exists() and not self.again:
+        wanted = set(block_keys(space))
+        known: dict[str, Timing] = {}
+        if path.exists():
             with suppress(InputError):  # a cache: what cannot be read is measured again
-                known = read_table(path)
-        table = measure(space, where, known=known, checked=checked, progress=progress)
-        if known is None or table.blocks != known.blocks:
+                known = read_table(path).blocks
+        others = {key: timing for key, timing in known.items() if key not in wanted}
+        given = LatencyTable(where, others if self.again else known)
+        table = measure(space, where, known=given, checked=checked, progress=progress)
+        if table.blocks != known:
             with suppress(InputError):  # no place for a cache is no reason to fail
                 write_table(path, replace(table, check=None))
-        wanted = set(block_keys(space))
         mine = {key: timing for key, timing in table.blocks.items() if key in wanted}
         return replace(table, blocks=mine)
 
+    def setting(self) -> Setting:
+        """Return what latencies are measured with."""
+        return setting(self.backend, self.device, self.batch)
+
     def whole(self, network: Architecture, rounds: int = CHECK_ROUNDS) -> Timing:
         """Return what a whole network takes, end to end."""
-        [taken] = end_to_end([network], setting(self.backend, self.device, self.batch), rounds)
+        [taken] = end_to_end([network], self.setting(), rounds)
         return _timing(taken)
 
 
@@ -336,10 +343,7 @@ class _TorchRunner:
         self._parts: list[nn.Module] = [module.stem, *module.blocks, module.head]
         for part in self._parts:
             part.to(where.device)
-        size = network.resolution
-        self._images = torch.randn(
-            where.batch, network.in_channels, size, size, device=where.device
-        )
+        self._images = _images(where.batch, network.in_channels, network.resolution, where.device)
         self._device = where.device
         self._runs: list[list[int]] = []
         self._module = module
@@ -369,20 +373,23 @@ class _TorchRunner:
 
     def _by_events(self) -> list[int]:
         """Time by events of the device, which does not wait for the host between blocks."""
-        kind: Any = torch.cuda if self._device.startswith("cuda") else torch.mps
-        events = [kind.Event(enable_timing=True) for _ in range(len(self._parts) + 1)]
-        self._wait()
-        x = self._images
-        events[0].record()
-        for part, event in zip(self._parts, events[1:], strict=True):
-            x = part(x)
-            event.record()
-        self._wait()
+        cuda = self._device.startswith("cuda")
+        kind: Any = torch.cuda if cuda else torch.mps
+        # Events are recorded on the current device, which need not be the one that is measured.
+        with torch.cuda.device(self._device) if cuda else nullcontext():
+            events = [kind.Event(enable_timing=True) for _ in range(len(self._parts) + 1)]
+            self._wait()
+            x = self._images
+            events[0].record()
+            for part, event in zip(self._parts, events[1:], strict=True):
+                x = part(x)
+                event.record()
+            self._wait()
         return [round(1e6 * before.elapsed_time(after)) for before, after in pairwise(events)]
 
     def _wait(self) -> None:
         if self._device.startswith("cuda"):
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self._device)
         elif self._device == "mps":
             torch.mps.synchronize()
 
@@ -407,9 +414,8 @@ class _OnnxRunner:
             options,
             providers=["CPUExecutionProvider"],
         )
-        size = network.resolution
-        shape = (where.batch, network.in_channels, size, size)
-        self._feed = {INPUT: np.random.default_rng(0).standard_normal(shape, dtype=np.float32)}
+        images = _images(where.batch, network.in_channels, network.resolution, "cpu")
+        self._feed = {INPUT: images.numpy()}
         self._count = len(network.layers()) + 2
 
     def whole(self) -> int:
@@ -443,6 +449,13 @@ class _OnnxRunner:
         if first == "blocks":
             return 1 + int(rest.partition(".")[0])
         return before
+
+
+@lru_cache(maxsize=1)
+def _images(batch: int, channels: int, size: int, device: str) -> Tensor:
+    """Return random images (batch, channels, size, size): the same for all networks of a space."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((batch, channels, size, size), generator=generator).to(device)
 
 
 def _timing(samples: Sequence[int]) -> Timing:

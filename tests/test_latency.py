@@ -181,8 +181,14 @@ def test_a_search_within_flops_and_milliseconds(
     write_table(path, table(space, seed=1))
     assert command(words) == 2
     assert "holds another run: latency differ" in capsys.readouterr().err
-    # Without naming a table, the run goes on with its own.
     assert command(["resume", str(out), "--trials", "14", "--quiet"]) == 2
+    # Where the table is gone, the run goes on with its copy, and says again how good it is.
+    path.unlink()
+    assert command(["resume", str(out), "--trials", "14", "--quiet"]) == 0
+    state = json.loads((out / "run.json").read_text())
+    assert state["trials"]["finished"] == 14
+    assert any(note.startswith("latency: a processor, ") for note in state["notes"])
+    assert command([*words[:-1], str(tmp_path / "other")]) == 2  # of another run there is none
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from nas.catalogue import load_space
 from nas.cli import _run as command
 from nas.errors import InputError
-from nas.latency import block_keys, keys, read_table
+from nas.latency import block_keys, keys, read_table, write_table
 from nas.timing import COVERS, Device, covering, end_to_end, measure, setting
 
 TINY = load_space("tiny")
@@ -71,6 +71,11 @@ def test_what_was_measured_is_remembered_and_measured_again_when_asked() -> None
     other = device.table(replace(TINY, num_classes=7), checked=2)
     assert {key.split()[0] for key in set(other.blocks) - set(again.blocks)} == {"head"}
     assert set(block_keys(replace(TINY, num_classes=7))) == set(other.blocks)
+    # Measuring those again forgets nothing else.
+    renewed = replace(device, again=True).table(replace(TINY, num_classes=7), checked=2)
+    assert renewed.blocks != other.blocks
+    heads = {key: timing for key, timing in again.blocks.items() if key.startswith("head")}
+    assert {key: device.table(TINY, checked=2).blocks[key] for key in heads} == heads
 
 
 def test_whole_networks_take_turns() -> None:
@@ -124,4 +129,29 @@ def test_a_run_measures_once_and_says_what_the_baseline_takes(
     assert state["latency"]["whole"]["median"] > 0
     assert command([*words, "--quiet"]) == 0
     assert (out / "latency.json").read_bytes() == before
-    assert json.loads((out / "run.json").read_text())["sessions"] == 2
+    state = json.loads((out / "run.json").read_text())
+    assert state["sessions"] == 2
+    assert any(note.startswith("latency: ") and "whole networks" in note for note in state["notes"])
+    # Measured otherwise, it is another run.
+    capsys.readouterr()
+    other = ["--latency-backend", "onnxruntime", "--latency-batch", "8"]
+    assert command([*words, *other]) == 2
+    said = capsys.readouterr().err
+    assert "holds another run: latency backend, latency batch differ" in said
+    assert (out / "latency.json").read_bytes() == before
+    assert json.loads((out / "run.json").read_text()) == state
+
+
+def test_a_table_of_another_machine_is_not_held_against_this_ones_clock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run taken to another machine goes on with its latencies, and measures none anew."""
+    out = tmp_path / "run"
+    words = ["--space", "tiny", "--budget", "60000ms-latency", "--proxy", "zero-cost:params"]
+    words += ["--no-scale", "--trials", "3", "--quiet", "--out", str(out)]
+    elsewhere = measure(TINY, setting("pytorch", "cpu", 1), rounds=1, checked=0)
+    elsewhere = replace(elsewhere, setting=replace(elsewhere.setting, processor="another"))
+    write_table(tmp_path / "there.json", elsewhere)
+    assert command([*words, "--latency-table", str(tmp_path / "there.json")]) == 0
+    assert command(words) == 0
+    assert json.loads((out / "run.json").read_text())["latency"]["whole"] is None

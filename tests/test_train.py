@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 import nas
 import nas.train.run
+import nas.train.start
 from nas.cli import _run as command
 from nas.data import ImageData, mix
 from nas.errors import Diverged, InputError
@@ -204,12 +205,15 @@ def test_scores_by_class() -> None:
     matrix = confusion(predicted, labels, 5)
     assert matrix.sum() == 6
     assert matrix[0].tolist() == [2, 1, 0, 0, 0]
-    a, b, c, d, e = class_scores(matrix, "abcde")
+    a, b, c, d, e = class_scores(predicted, labels, "abcde")
     assert (a.precision, a.recall, a.f1, a.support) == (2 / 3, 2 / 3, 2 / 3, 3)
     assert (b.precision, b.recall, b.f1) == (0.5, 0.5, 0.5)
     assert (c.precision, c.recall, c.f1, c.support) == (0.0, None, 0.0, 0)
     assert (d.precision, d.recall, d.f1, d.support) == (None, 0.0, 0.0, 1)
     assert (e.precision, e.recall, e.f1, e.support) == (None, None, None, 0)
+    # Of very many classes too, where a table of their pairs would have a thousand million numbers.
+    many = class_scores(predicted, labels, range(60_000))  # type: ignore[arg-type]
+    assert [row.f1 for row in many[:5]] == [a.f1, b.f1, c.f1, d.f1, e.f1]
 
 
 # ── Plans ────────────────────────────────────────────────────────────────────────────────────────
@@ -223,6 +227,66 @@ def test_a_plan_in_epochs() -> None:
     often = plan_epochs(1000, 10, Recipe(batch_size=100), 32)
     assert (often.steps, often.steps_per_epoch) == (1000, 1)
     assert often.validated_every == 10
+
+
+@pytest.mark.parametrize("count", [64, 65, 96, 127, 128, 191])
+def test_all_images_are_seen_in_every_epoch(network: nas.Architecture, count: int) -> None:
+    """Whatever the batch size leaves over comes first in the next batch."""
+    recipe = Recipe(batch_size=64)
+    plan = plan_epochs(20, count, recipe, 16)
+    assert 20 <= plan.epochs < 20 + 64 / count
+    pixels = torch.zeros(count, 3, 16, 16, dtype=torch.uint8)
+    labels = torch.arange(count) % len(CLASSES)
+    data = replace(made_up(), train_images=pixels, train_labels=labels)
+    training = loop.Training(build(network), data, recipe, plan, ((0.5,) * 3, (0.2,) * 3), 0, "cpu")
+    batches = [training._indices(step) for step in range(plan.steps)]
+    assert {len(batch) for batch in batches} == {64}
+    seen = torch.cat(batches)
+    for epoch in range(20):
+        assert seen[epoch * count : (epoch + 1) * count].unique().numel() == count
+    assert torch.equal(training._indices(3), batches[3])  # in whatever order they are asked for
+
+
+def test_a_batch_is_never_more_than_all_images(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The learning rate too is that of the batches there are."""
+    monkeypatch.setattr(nas.train.run, "recipe_for", recipe_for)
+    found = train(replace(request_, batch_size=4096, epochs=2), Silent()).document
+    assert found["recipe"]["batch_size"] == 96
+    assert found["recipe"]["learning_rate"] == recipe_for(2, batch_size=96).learning_rate
+    assert found["plan"]["steps"] == 2
+
+
+def test_fewer_large_images_are_classified_at_once() -> None:
+    sizes: list[int] = []
+
+    class Noted(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(x))
+            return x.mean((2, 3))
+
+    pixels = torch.zeros(260, 3, 8, 8, dtype=torch.uint8)
+    for resolution, most in ((64, 250), (128, 62), (224, 20), (2048, 1)):
+        sizes.clear()
+        loop.logits(Noted(), pixels[: 5 * most], resolution, (0.5,) * 3, (0.2,) * 3)
+        assert max(sizes) == most
+
+
+def test_a_grey_network_sees_a_users_images_in_grey(
+    network: nas.Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def loaded(name: str, channels: int, *_: Any) -> ImageData:
+        asked.append(channels)
+        return made_up(channels=channels)
+
+    monkeypatch.setattr(nas.train.run, "load_data", loaded)
+    grey = replace(network, in_channels=1)
+    request = Request(grey, "mine", tmp_path / "out", resolution=16, epochs=1)
+    assert train(request, Silent()).architecture.in_channels == 1
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("seconds", [5.0, 60.0, 3600.0])
@@ -392,6 +456,7 @@ def test_a_finished_training_is_not_done_again(
 ) -> None:
     untested = train(replace(request_, test=False), Silent())
     assert untested.document["test"] is None
+    picture = (request_.folder / PICTURE).read_bytes()
     monkeypatch.setattr(loop.Training, "step", killed_in(1, loop.Training.step))
     again = train(replace(request_, test=False), Silent())
     assert again.document == json.loads(json.dumps(untested.document))
@@ -399,6 +464,11 @@ def test_a_finished_training_is_not_done_again(
     accuracy = tested.document["test"]["accuracy"]["mean"]
     assert accuracy > 0.6
     assert json.loads((request_.folder / FILE).read_text())["test"]["accuracy"]["mean"] == accuracy
+    # All that was written says so, as if it had been asked for at once.
+    record = read_record(request_.folder / "architecture.json")
+    assert record.accuracy is not None
+    assert record.accuracy.metric.startswith("test accuracy")
+    assert (request_.folder / PICTURE).read_bytes() != picture
 
 
 def test_the_test_images_choose_nothing(
@@ -511,6 +581,17 @@ def test_a_teacher_changes_what_is_learned(request_: Request, tmp_path: Path) ->
     taught = replace(
         request_, out=tmp_path / "taught", teacher=request_.architecture, teacher_weights=file
     )
+    read, reads = nas.train.start.read_weights, []
+
+    def counted(path: Path) -> Any:
+        reads.append(path)
+        return read(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nas.train.start, "read_weights", counted)
+        timed = replace(taught, out=tmp_path / "timed", epochs=None, seconds=2.0)
+        train(timed, Silent())
+    assert reads == [file]  # once, for the measurement of the speed and the training
     pupil = train(taught, Silent())
     assert not same(tensors(alone.folder / WEIGHTS), tensors(pupil.folder / WEIGHTS))
     with pytest.raises(InputError, match="holds another run: temperature differ"):

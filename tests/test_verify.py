@@ -21,6 +21,7 @@ from nas.cli import _run as command
 from nas.errors import InputError
 from nas.files import sha256, write_json
 from nas.folder import sealed
+from nas.latency import LatencyTable, Setting, Timing, block_keys, write_table
 from nas.proxies.training import TrainingSettings
 from nas.verification.compared import differing
 from nas.verification.folder import Verification, verify
@@ -135,6 +136,47 @@ def test_without_its_study_a_run_is_held_against_itself(copy: Path) -> None:
     result = verified(copy)
     assert result.differences == ()
     assert [note for note in result.notes if "study.log is not here" in note]
+
+
+def test_what_needs_no_study_is_computed_without_it(copy: Path) -> None:
+    """FLOPs of the networks that are known, and how many trainings an accuracy is of."""
+    (copy / "study.log").unlink()
+    finals, front = load(copy / "finalists.json"), load(copy / "front.json")
+    finals["test"]["entries"][-1]["flops"] += 1
+    forge(copy, "finalists.json", finals)
+    front["points"][0]["accuracy"]["n"] += 1
+    forge(copy, "front.json", front)
+    found = keys(copy)
+    last = len(finals["test"]["entries"])
+    assert ("finalists.json", f"test.entries{last}.flops") in found
+    assert ("front.json", "points1.accuracy.n") in found
+
+
+def test_what_needs_no_space_is_computed_without_it(copy: Path) -> None:
+    run, data = load(copy / "run.json"), load(copy / "coefficients.json")
+    run["command"]["space"] = "gone.toml"
+    forge(copy, "run.json", run)
+    assert [note for note in verified(copy).notes if "'gone.toml' is not known here" in note]
+    assert keys(copy) == set()
+    data["points"][0]["accuracy"]["metric"] += ", or so"
+    forge(copy, "coefficients.json", data)
+    assert {file for file, _ in keys(copy)} == {"coefficients.json"}
+
+
+def test_the_latency_of_the_baseline_is_the_sum_by_the_table(tmp_path: Path) -> None:
+    space = nas.load_space("tiny")
+    where = Setting("pytorch", "cpu", "a processor", 1, 2, {"torch": "2.13.0"})
+    blocks = {key: Timing(len(key), 1, 900, 30) for key in block_keys(space)}
+    write_table(tmp_path / "phone.json", LatencyTable(where, blocks))
+    out = tmp_path / "run"
+    words = ["--space", "tiny", "--budget", "9ms-latency", "--proxy", "zero-cost:params"]
+    words += ["--latency-table", str(tmp_path / "phone.json"), "--trials", "3", "--no-scale"]
+    assert command([*words, "--quiet", "--out", str(out)]) == 0
+    assert keys(out) == set()
+    run = load(out / "run.json")
+    run["latency"]["sum"] += 1
+    forge(out, "run.json", run)
+    assert keys(out) == {("run.json", "latency.sum")}
 
 
 @pytest.mark.usefixtures("_quick")

@@ -53,7 +53,7 @@ def make_table(
     from nas.engines.local import default_jobs, local_engine
     from nas.feasibility import Feasible
     from nas.folder import check_identity, environment, hashes, locked, read_own, sealed
-    from nas.loading import jobs_that_fit, load_data
+    from nas.loading import channels_for, jobs_that_fit, load_data
     from nas.objective import Objective
     from nas.progress import ALREADY
     from nas.proxies.catalogue import default_settings, final_settings
@@ -77,7 +77,7 @@ def make_table(
     start = time.monotonic()
     with Show(quiet=quiet, json=json) as show, kept(out), locked(out, FILE):
         before = read_own(out, FILE, TypeAdapter(_Begun))
-        data = load_data(data_name, space, show, show.note)
+        data = load_data(data_name, channels_for(space, data_name), show, show.note)
         jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)
         settings = final_settings(default_settings(data, space))
         settings = replace(settings, passes=images or settings.passes)

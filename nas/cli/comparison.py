@@ -100,7 +100,7 @@ def compare_networks(
     from nas.contest import contest
     from nas.engines.local import default_jobs, local_engine
     from nas.folder import check_identity, hashes, read_own, sealed
-    from nas.loading import jobs_that_fit, load_data
+    from nas.loading import channels_for, jobs_that_fit, load_data
     from nas.objective import Objective
     from nas.progress import ALREADY
     from nas.proxies.training import TrainingProxy
@@ -113,7 +113,7 @@ def compare_networks(
         start, seconds = time.monotonic(), training.seconds
         before = read_own(folder, FILE, TypeAdapter(_Begun)) if out is not None else None
         space = replace(load_space("efficientnet"), resolution=resolution)
-        data = load_data(training.data, space, show, show.note)
+        data = load_data(training.data, channels_for(space, training.data), show, show.note)
         jobs = jobs_that_fit(data, training.jobs or default_jobs(training.device), show.note)
         total = training.seeds * len(networks)
         networks = [

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from nas.architecture import Architecture
-from nas.catalogue import load_architecture, load_space
+from nas.catalogue import load_architecture
 from nas.cli.show import Show, print_json, print_lines
 from nas.errors import InputError
 
@@ -73,10 +72,10 @@ def _calibration(architecture: Architecture, data: str | None, show: Show) -> Ca
     def load() -> ImageData:
         from nas.loading import load_data
 
-        space = replace(load_space("efficientnet"), in_channels=architecture.in_channels)
         if data is None:
             show.note("no --data: calibrated on the built-in fractals")
-        return load_data(data, space, show, show.note)
+        # As a training at the network's resolution sees them.
+        return load_data(data, architecture.in_channels, show, show.note, architecture.resolution)
 
     return Calibration(data or BUILT_IN, load)
 
@@ -92,6 +91,7 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
         f"  FLOPs       {proof.flops:,} at {architecture.resolution} px",
         f"  logits      differ by at most {proof.difference:.1e} (the largest is "
         f"{proof.largest:.3g}), on {sizes} random images",
+        *_structure(made),
         f"  weights     {made.document['weights']}",
     ]
     if quantised is not None:
@@ -112,11 +112,21 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
     print_lines(*lines)
 
 
-def _accuracy(quantised: Quantised) -> list[str]:
-    accuracy, before, error = quantised.accuracy, quantised.float_accuracy, quantised.half_width
-    if accuracy is None or before is None or error is None:
+def _structure(made: Export) -> list[str]:
+    if made.structure is None:
         return []
     return [
+        f"              with random weights by {made.structure.difference:.1e} (of "
+        f"{made.structure.largest:.3g})"
+    ]
+
+
+def _accuracy(quantised: Quantised) -> list[str]:
+    accuracy, before, error = quantised.accuracy, quantised.float_accuracy, quantised.half_width
+    if accuracy is None or before is None:
+        return []
+    points = "" if error is None else f" ± {100 * error:.2f}"
+    return [
         f"  accuracy    {accuracy:.2%} instead of {before:.2%} on them "
-        f"({100 * (accuracy - before):+.2f} ± {100 * error:.2f} points, 95 %)"
+        f"({100 * (accuracy - before):+.2f}{points} points{'' if error is None else ', 95 %'})"
     ]

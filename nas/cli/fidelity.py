@@ -108,7 +108,7 @@ def _measure(
     from nas.engines.local import default_jobs
     from nas.fidelity import measure_fidelity
     from nas.folder import check_identity, hashes, read_own, sealed
-    from nas.loading import jobs_that_fit, load_data
+    from nas.loading import channels_for, jobs_that_fit, load_data
     from nas.progress import ALREADY, shown_as
     from nas.proxies.catalogue import (
         SUPERNET,
@@ -123,7 +123,7 @@ def _measure(
     before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
     space, count, data, training, supernet = draw.space, jobs or 1, None, None, None
     if needs_images(name):
-        data = load_data(data_name, space, show, show.note)
+        data = load_data(data_name, channels_for(space, data_name), show, show.note)
         space = replace(space, in_channels=data.channels, num_classes=data.num_classes)
         count = jobs_that_fit(data, jobs or default_jobs(device), show.note)
     start = time.monotonic()

@@ -250,7 +250,7 @@ def _trained(
 ) -> Accuracy:
     import tempfile
 
-    from nas.loading import load_data
+    from nas.loading import channels_for, load_data
     from nas.progress import shown_as
     from nas.proxies.catalogue import (
         SUPERNET,
@@ -262,7 +262,7 @@ def _trained(
     shares = proxy_name == SUPERNET
     if shares:
         space.encode(architecture)  # what is not in the space is found before minutes of training
-    data = load_data(training.data, space, show, show.note)
+    data = load_data(training.data, channels_for(space, training.data), show, show.note)
     space = replace(space, resolution=architecture.resolution)
     seeds, device = training.seeds, training.device
     each = None if training.seconds is None else training.seconds / seeds

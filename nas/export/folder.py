@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ from nas.files import parse_json, read_text, sha256, validate, write_json
 
 EXPORT_FILE = "export.json"
 SCHEMA = "nas-search-export/1"
+_BYTECODE = "__pycache__"
+"""What an import of an export's file leaves beside it: nobody's work."""
 
 
 class _Before(BaseModel):
@@ -42,6 +45,7 @@ def export_folder(folder: Path, command: dict[str, Any]) -> Iterator[Path]:
     """
     try:
         folder = folder.resolve()
+        _recover(folder)
         _check(folder, command)
     except (OSError, ValueError, RuntimeError) as error:  # a link to itself, a name too long
         if isinstance(error, InputError):
@@ -71,12 +75,37 @@ def finish(place: Path, command: dict[str, Any], document: dict[str, Any]) -> di
     return whole
 
 
+def _recover(folder: Path) -> None:
+    """Remove what killed processes left beside a folder; put back what one had moved aside."""
+    left = re.compile(rf"\.{re.escape(folder.name)}\.([1-9][0-9]*)\.(tmp|old)")
+    if not folder.parent.is_dir():
+        return
+    for path in sorted(folder.parent.iterdir()):
+        found = left.fullmatch(path.name)
+        if found is None or path.is_symlink() or _alive(int(found[1])):
+            continue
+        if found[2] == "old" and not os.path.lexists(folder):
+            os.rename(path, folder)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it runs, as somebody else
+        return True
+    return pid != os.getpid()
+
+
 def _check(folder: Path, command: dict[str, Any]) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder with --out")
-    found = sorted(path.name for path in folder.iterdir())
+    found = sorted(path.name for path in folder.iterdir() if path.name != _BYTECODE)
     if not found:
         return
     path = folder / EXPORT_FILE
@@ -102,7 +131,11 @@ def _move(place: Path, folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         old = place.with_suffix(".old")
         os.rename(folder, old)
-        os.rename(place, folder)
+        try:
+            os.rename(place, folder)
+        except BaseException:
+            os.rename(old, folder)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     else:
         os.rename(place, folder)

@@ -17,6 +17,7 @@ from nas.data import ImageData, normalise, resize
 from nas.errors import InputError
 from nas.export.onnx import INPUT, onnx_model, run, session
 from nas.export.packages import package
+from nas.files import write_bytes
 from nas.model import Network
 from nas.progress import Progress
 from nas.trial import derived_seed
@@ -50,7 +51,8 @@ class Quantised:
         normalised: mean and deviation of each channel that the images were brought to.
         accuracy: on the held-out images; None where the data's classes are not the network's.
         float_accuracy: the float network's, on the same images.
-        half_width: of the 95 % interval of the difference of these two, image by image.
+        half_width: of the 95 % interval of the difference of these two, image by image; None where
+            that is of a single image.
     """
 
     agreement: float
@@ -144,7 +146,7 @@ def quantise(
 
         left_out = _fewest(len(names), agrees)
         made = quantiser.make(worst_first[left_out:])
-        file.write_bytes(made.read_bytes())
+        write_bytes(file, made.read_bytes())
     progress.phase("agreement on held-out images", len(held_out))
     quantised, found = session(str(file)), []
     for batch in held_out.split(_BATCH):
@@ -170,11 +172,12 @@ def quantise(
     )
 
 
-def _accuracies(ours: Tensor, wanted: Tensor) -> tuple[float, float, float]:
+def _accuracies(ours: Tensor, wanted: Tensor) -> tuple[float, float, float | None]:
     """Return both accuracies, and the half width of the 95 % interval of their difference."""
-    differences = ours.double() - wanted.double()
-    error = differences.std().item() / len(differences) ** 0.5
-    return ours.double().mean().item(), wanted.double().mean().item(), 1.96 * error
+    differences, half_width = ours.double() - wanted.double(), None
+    if len(differences) > 1:
+        half_width = 1.96 * differences.std().item() / len(differences) ** 0.5
+    return ours.double().mean().item(), wanted.double().mean().item(), half_width
 
 
 def _weights(model: Any) -> dict[str, int]:

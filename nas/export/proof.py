@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,11 +17,13 @@ from torch import Tensor, nn
 from nas.architecture import Architecture
 from nas.cost import CONVENTION, measure_cost
 from nas.errors import NotProved
+from nas.files import read_text
 from nas.model import Network, build
 from nas.trial import derived_seed
 
 ACCEPTED = 1e-4
-"""Largest difference of a logit that is accepted: sums in another order differ by less."""
+"""Largest difference of a logit that is accepted, in units of the largest logit where that is above
+1: sums in another order differ by less."""
 
 IMAGES = 4
 _PIXELS = 400_000
@@ -52,11 +56,16 @@ class Proof:
             "convention": CONVENTION,
             "logits": {
                 "largest_difference": self.difference,
-                "accepted": ACCEPTED,
+                "accepted": accepted(self.largest),
                 "largest": self.largest,
                 "images": [list(shape) for shape in self.shapes],
             },
         }
+
+
+def accepted(largest: float) -> float:
+    """Return the largest difference that is accepted where the largest logit is so large."""
+    return ACCEPTED * max(1.0, largest)
 
 
 def prove(
@@ -100,10 +109,10 @@ def prove(
         differences.append((ours - theirs).abs().max())
         largest = max(largest, ours.abs().max().item())
     difference = torch.stack(differences).max().item()  # NaN if any is, which Python's is not
-    if not difference <= ACCEPTED:  # NaN is no proof
+    if not difference <= accepted(largest):  # NaN is no proof
         raise NotProved(
             f"{architecture.name}: logits of the export differ by {difference:.2g} (the largest is "
-            f"{largest:.2g}), accepted: {ACCEPTED:g}"
+            f"{largest:.2g}), accepted: {accepted(largest):.2g}"
         )
     return Proof(cost.params, cost.flops, difference, largest, tuple(shapes))
 
@@ -175,9 +184,17 @@ def load_source(path: Path) -> ModuleType:
 
     It is this package's own text, made of validated numbers; nobody else's code is loaded.
     """
-    spec = spec_from_file_location(f"nas_search_export_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = _Text(path)
+    module = module_from_spec(ModuleSpec(f"nas_search_export_{path.stem}", loader))
+    loader.exec_module(module)
     return module
+
+
+class _Text(InspectLoader):
+    """Loads a file's text as a module; no bytecode is left beside it, as an import would."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get_source(self, fullname: str) -> str:
+        return read_text(self._path)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nas._version import __version__
 from nas.architecture import Architecture, Norm
@@ -28,7 +30,7 @@ from nas.files import sha256, to_json, write_bytes, write_text
 from nas.model import Network
 from nas.progress import Progress
 from nas.record import read_record, save_architecture
-from nas.weight_names import Layout, rename
+from nas.weight_names import rename
 from nas.weights import Weights, load_weights, network_with, read_weights, save_weights
 
 Target = Literal["timm", "torchvision", "onnx", "torch", "json"]
@@ -41,8 +43,6 @@ _PACKAGES: Mapping[Target, tuple[str, ...]] = {
     "json": (),
 }
 TARGETS = tuple(_PACKAGES)
-
-OURS: Layout = "nas-search"
 
 _REASON = 300
 """So many characters of torch's list of tensors are told."""
@@ -68,13 +68,16 @@ class Export:
 
     Attributes:
         folder: where it is.
-        proof: that it is the network.
+        proof: that it is the network, with the weights that it has.
+        structure: the same with random weights, in which every part is felt: given ones may leave
+            some unfelt; None where the weights are random.
         quantised: what it is worth in eight bits; None where that was not asked for.
         document: the content of ``export.json``.
     """
 
     folder: Path
     proof: Proof
+    structure: Proof | None
     quantised: Quantised | None
     document: Mapping[str, Any]
 
@@ -106,8 +109,8 @@ def export_network(
         architecture: what to export.
         target: for whom.
         folder: for the files: whole, with ``export.json``, or not there at all.
-        weights: a file of ours, timm's or torchvision's, which are exported too; None: the proof is
-            on random ones.
+        weights: a file of ours, timm's or torchvision's, which are exported too; the proof is on
+            random ones as well, or without a file on these alone.
         seed: of random weights and images.
         dynamic_resolution: an ONNX graph takes images of any size.
         calibration: where it is given, an ONNX graph in eight bits is made as well.
@@ -145,7 +148,11 @@ def export_network(
             randomised(architecture, seed) if read is None else network_with(read, architecture)
         )
         source = _Source(architecture, network.eval(), read, seed)
-        proof = _write(source, target, definition, dynamic_resolution, place)
+        proof, structure = _write(source, target, definition, dynamic_resolution, place), None
+        if read is not None:
+            felt = replace(source, network=randomised(architecture, seed))
+            with TemporaryDirectory() as scratch:
+                structure = _write(felt, target, definition, dynamic_resolution, Path(scratch))
         trained_on = None if read is None else read.trained_on
         quantised = None
         if calibration is not None:
@@ -165,7 +172,10 @@ def export_network(
         document = {
             "architecture": architecture.to_dict(),
             "weights": "random" if weights is None else weights.name,
-            "proof": proof.to_dict(),
+            "proof": {
+                **proof.to_dict(),
+                **({} if structure is None else {"random_weights": structure.to_dict()["logits"]}),
+            },
             **({} if quantised is None else {"int8": quantised.to_dict()}),
             **({} if trained_on is None else {"trained_on": asdict(trained_on)}),
             "notes": _notes(source, quantised),
@@ -176,7 +186,7 @@ def export_network(
             },
         }
         document = finish(place, command, document)
-    return Export(folder, proof, quantised, document)
+    return Export(folder, proof, structure, quantised, document)
 
 
 def _definition(architecture: Architecture, target: Target) -> dict[str, Any] | None:
@@ -201,26 +211,31 @@ def _write(
             return _json(source, place)
         case "torch":
             write_text(place / "model.py", torch_source(source.architecture))
+            tensors: Mapping[str, Tensor] = source.network.state_dict()
             if source.weights is not None:
-                torch.save(source.network.state_dict(), place / "weights.pt")
-            return _python(source, OURS, place)
+                file, content = place / "weights.pt", BytesIO()
+                torch.save(tensors, content)
+                write_bytes(file, content.getvalue())
+                tensors = torch.load(file, weights_only=True)
+            return _python(source, tensors, place)
         case _:
             assert definition is not None
             make = timm_source if target == "timm" else torchvision_source
             write_text(place / "model.py", make(source.architecture, definition))
             write_text(place / "model.json", to_json(definition))
+            tensors = rename(source.network.state_dict(), source.architecture, target)
             if source.weights is not None:
                 file = place / "model.safetensors"
                 save_weights(
                     source.network, source.architecture, file, target, source.weights.trained_on
                 )
-            return _python(source, target, place)
+                tensors = read_weights(file).tensors
+            return _python(source, tensors, place)
 
 
-def _python(source: _Source, layout: Layout, place: Path) -> Proof:
-    """Build the network from the file that was written, with the original's weights."""
+def _python(source: _Source, tensors: Mapping[str, Tensor], place: Path) -> Proof:
+    """Build the network from the file that was written, with the tensors that go with it."""
     built: nn.Module = load_source(place / "model.py").build()
-    tensors = rename(source.network.state_dict(), source.architecture, layout)
     try:
         built.load_state_dict(tensors)
     except RuntimeError as error:

@@ -23,8 +23,8 @@ class Score:
     even: bool
 
 
-BATCH = 250
-"""Images at once."""
+PIXELS = 250 * 64**2
+"""Of the images that are classified at once, at most 250: what that takes grows with them."""
 
 
 def logits(
@@ -33,7 +33,6 @@ def logits(
     resolution: int,
     mean: Sequence[float],
     std: Sequence[float],
-    batch: int = BATCH,
 ) -> Tensor:
     """Return what a network, in eval mode, says of images: float32 (images, classes), on the CPU.
 
@@ -43,8 +42,8 @@ def logits(
         resolution: pixels that they are resized to.
         mean: of each channel, scaled to 0…1.
         std: likewise.
-        batch: images at once.
     """
+    batch = max(1, min(250, PIXELS // resolution**2))
     with torch.no_grad(), precision(images.device.type):
         parts = [
             network(normalise(resize(part.float(), resolution), mean, std)).float()

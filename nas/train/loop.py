@@ -251,13 +251,23 @@ class Training:
         return Progress(progress.step, epochs=(*progress.epochs, seen))
 
     def _indices(self, step: int) -> Tensor:
-        """Return the images of a batch; every image comes once before any comes again."""
-        epoch, index = divmod(step, self._plan.steps_per_epoch)
+        """Return the images of a batch; every image comes once before any comes again.
+
+        A batch that an epoch does not fill goes on with the next epoch's.
+        """
+        epoch, first = divmod(step * self._batch, len(self._data.train_labels))
+        where = self._ordered(epoch)[first : first + self._batch]
+        missing = self._batch - len(where)
+        if missing:
+            where = torch.cat([where, self._ordered(epoch + 1)[:missing]])
+        return where.to(self._device, non_blocking=True)
+
+    def _ordered(self, epoch: int) -> Tensor:
+        """Return all images in the order of an epoch; the last one's is remembered."""
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", epoch))
             self._order = epoch, torch.randperm(len(self._data.train_labels), generator=generator)
-        where = self._order[1][index * self._batch : (index + 1) * self._batch]
-        return where.to(self._device, non_blocking=True)
+        return self._order[1]
 
     @contextmanager
     def _random(self) -> Iterator[None]:

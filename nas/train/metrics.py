@@ -40,10 +40,12 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     return counts.view(classes, classes)
 
 
-def class_scores(matrix: Tensor, names: Sequence[str]) -> tuple[ClassScore, ...]:
-    """Return precision, recall and F1 of each class from a confusion matrix (true, predicted)."""
-    right = matrix.diagonal().tolist()
-    have, taken = matrix.sum(1).tolist(), matrix.sum(0).tolist()
+def class_scores(predicted: Tensor, labels: Tensor, names: Sequence[str]) -> tuple[ClassScore, ...]:
+    """Return precision, recall and F1 of each class; the tensors are those of a confusion."""
+    right, have, taken = (
+        torch.bincount(classes, minlength=len(names)).tolist()
+        for classes in (labels[predicted == labels], labels, predicted)
+    )
     return tuple(
         ClassScore(name, _share(tp, p), _share(tp, n), _share(2 * tp, n + p), n)
         for name, tp, n, p in zip(names, right, have, taken, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ class Plan:
 
     Attributes:
         steps: in all.
-        steps_per_epoch: in which every image is seen once.
+        steps_per_epoch: in which every image is seen once: not whole where the batch size does not
+            divide their number.
         validated_every: steps between two looks at the validation images.
         sizes: from which step on, how many pixels.
         seconds: that it was made for; None where epochs were asked for.
@@ -28,7 +30,7 @@ class Plan:
     """
 
     steps: int
-    steps_per_epoch: int
+    steps_per_epoch: float
     validated_every: int
     sizes: tuple[tuple[int, int], ...]
     seconds: float | None = None
@@ -45,8 +47,9 @@ class Plan:
 
 
 def plan_epochs(epochs: int, images: int, recipe: Recipe, resolution: int) -> Plan:
-    """Return a plan for so many epochs."""
-    return _plan(epochs * _epoch(images, recipe), images, recipe, resolution)
+    """Return a plan for so many epochs, or a part of a step more."""
+    steps = -(-epochs * images // min(recipe.batch_size, images))
+    return _plan(steps, images, recipe, resolution)
 
 
 def plan_time(
@@ -88,14 +91,9 @@ def plan_time(
     )
 
 
-def _epoch(images: int, recipe: Recipe) -> int:
-    return max(1, images // recipe.batch_size)
-
-
 def _plan(steps: int, images: int, recipe: Recipe, resolution: int) -> Plan:
-    epoch = _epoch(images, recipe)
-    epochs = -(-steps // epoch)
-    every = epoch * -(-epochs // VALIDATIONS)
+    epoch = images / min(recipe.batch_size, images)
+    every = max(1, round(epoch * math.ceil(steps / epoch / VALIDATIONS)))
     return Plan(steps, epoch, every, sizes(recipe, resolution, steps))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,6 @@ from torch import Tensor
 from nas._version import __version__
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
-from nas.catalogue import DEFAULT_SPACE, load_space
 from nas.checkpoint import Checkpoints
 from nas.cost import CONVENTION, measure_cost
 from nas.data import BUILT_IN, ImageData
@@ -32,9 +32,10 @@ from nas.report.history import draw_history
 from nas.train.loop import Progress, Training
 from nas.train.metrics import class_scores, confusion
 from nas.train.plan import Plan, plan_epochs, plan_time
-from nas.train.recipe import Recipe, recipe_for
+from nas.train.recipe import BATCH_SIZE, Recipe, recipe_for
 from nas.train.speed import Speed, measure_speed
 from nas.train.start import Start, architecture_for, start, teacher
+from nas.train.teacher import Teacher
 from nas.weights import TrainedOn, Weights, load_weights, read_weights, save_weights
 
 EPOCHS = 20
@@ -113,9 +114,12 @@ def train(request: Request, shown: Shown) -> Trained:
     with locked(folder, FILE):
         before = read_own(folder, FILE, TypeAdapter(_Begun))
         asked = request.architecture
-        space = replace(load_space(DEFAULT_SPACE), in_channels=1 if asked.in_channels == 1 else 3)
         data = load_data(
-            request.data, space, shown, shown.note, request.resolution or asked.resolution
+            request.data,
+            1 if asked.in_channels == 1 else 3,
+            shown,
+            shown.note,
+            request.resolution or asked.resolution,
         )
         architecture = architecture_for(
             asked, data.channels, data.num_classes, request.resolution, request.stem_stride
@@ -197,7 +201,7 @@ class _Run:
             begun = Start(network.to(self._request.device), (known.mean, known.std))
             training = self._training(begun, before.recipe, before.plan)
             document["test"] = self._tested(training, document["plan"]["epochs"])
-            write_json(folder / FILE, document)
+            self._write(document)
         if self._request.tensorboard:
             write_events(folder)
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
@@ -206,12 +210,13 @@ class _Run:
     def _planned(self, weights: Weights | None) -> tuple[Recipe, Plan]:
         request, data = self._request, self._data
         images, resolution = len(data.train_labels), self._architecture.resolution
+        batch_size = min(request.batch_size or BATCH_SIZE, images)
 
         def recipe(epochs: float) -> Recipe:
             return recipe_for(
                 epochs,
                 fine_tuned=weights is not None,
-                batch_size=request.batch_size,
+                batch_size=batch_size,
                 learning_rate=request.learning_rate,
             )
 
@@ -259,24 +264,28 @@ class _Run:
         )
 
     def _training(self, begun: Start, recipe: Recipe, plan: Plan) -> Training:
-        request, known = self._request, None
-        if request.teacher is not None and request.teacher_weights is not None:
-            known = teacher(
-                request.teacher,
-                request.teacher_weights,
-                self._data,
-                request.temperature,
-                request.device,
-            )
         return Training(
             begun.network,
             self._data,
             recipe,
             plan,
             begun.normalisation,
-            request.seed,
+            self._request.seed,
+            self._request.device,
+            self._teacher,
+        )
+
+    @cached_property
+    def _teacher(self) -> Teacher | None:
+        request = self._request
+        if request.teacher is None or request.teacher_weights is None:
+            return None
+        return teacher(
+            request.teacher,
+            request.teacher_weights,
+            self._data,
+            request.temperature,
             request.device,
-            known,
         )
 
     def _document(self, recipe: Recipe, plan: Plan, begun: Start) -> dict[str, Any]:
@@ -326,7 +335,17 @@ class _Run:
         mean, std = begun.normalisation
         known = TrainedOn(mean, std, architecture.resolution, data.classes)
         save_weights(training.average, architecture, folder / WEIGHTS, trained_on=known)
-        best = (document["test"] or document["validation"])["accuracy"]
+        document["status"] = "finished"
+        self._write(document)
+        if self._request.tensorboard:
+            write_events(folder)
+        shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+        return Trained(folder, architecture, document)
+
+    def _write(self, document: dict[str, Any]) -> None:
+        """Write what a finished training says of itself: architecture, picture and the rest."""
+        folder, architecture, tested = self._request.folder, self._architecture, document["test"]
+        best = (tested or document["validation"])["accuracy"]
         save_architecture(
             architecture,
             folder / ARCHITECTURE,
@@ -337,24 +356,18 @@ class _Run:
                 "training": {
                     "identity": self._identity,
                     "recipe": document["recipe"],
-                    "epochs": epochs,
+                    "epochs": document["plan"]["epochs"],
                     "weights": WEIGHTS,
                 },
             },
         )
-        tested = document["test"]
         picture = draw_history(
             document["epochs"],
-            f"{architecture.name} on {data.name}",
+            f"{architecture.name} on {self._data.name}",
             None if tested is None else tested["accuracy"]["mean"],
         )
         write_bytes(folder / PICTURE, picture["png"])
-        document["status"] = "finished"
         write_json(folder / FILE, document)
-        if self._request.tensorboard:
-            write_events(folder)
-        shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
-        return Trained(folder, architecture, document)
 
     def _tested(self, training: Training, epochs: float) -> dict[str, Any] | None:
         images, labels = self._data.test_images, self._data.test_labels
@@ -369,7 +382,7 @@ class _Run:
         self, training: Training, images: Tensor, labels: Tensor, part: str, epochs: float
     ) -> dict[str, Any]:
         found, predicted = training.score(images, labels)
-        matrix = confusion(predicted, labels.cpu(), self._data.num_classes)
+        classes, labels = self._data.classes, labels.cpu()
         balanced = "" if found.even else ", every class weighing the same"
         accuracy = Accuracy(
             mean=found.accuracy,
@@ -384,8 +397,10 @@ class _Run:
         )
         return {
             "accuracy": accuracy.to_dict(),
-            "classes": [asdict(one) for one in class_scores(matrix, self._data.classes)],
-            "confusion": matrix.tolist() if len(matrix) <= CONFUSED else None,
+            "classes": [asdict(one) for one in class_scores(predicted, labels, classes)],
+            "confusion": confusion(predicted, labels, len(classes)).tolist()
+            if len(classes) <= CONFUSED
+            else None,
         }
 
 

@@ -65,6 +65,19 @@ def differing(file: str, written: Any, computed: Any, key: str = "") -> Iterator
         yield Difference(file, key, text(written), text(computed))
 
 
+def counted(file: str, data: Any, key: str = "") -> Iterator[Difference]:
+    """Yield where an accuracy, anywhere in a document, is not of as many trainings as seeds."""
+    if isinstance(data, dict):
+        seeds = data.get("seeds")
+        if isinstance(seeds, list) and seeds and "n" in data:
+            yield from differing(file, data["n"], len(seeds), f"{key}.n" if key else "n")
+        for name, value in data.items():
+            yield from counted(file, value, f"{key}.{name}" if key else str(name))
+    elif isinstance(data, list):
+        for index, value in enumerate(data, 1):
+            yield from counted(file, value, f"{key}{index}")
+
+
 def _same(written: Any, computed: Any) -> bool:
     numbers = [type(value) in (int, float) for value in (written, computed)]
     if all(numbers) and float in (type(written), type(computed)):

@@ -15,7 +15,7 @@ from nas.objective import Objective
 from nas.paired import Difference as Gap
 from nas.paired import compare, t_quantile
 from nas.rounds import Rounds
-from nas.verification.compared import Difference, differing
+from nas.verification.compared import Difference, counted, differing
 from nas.verification.written import Part, Written, rounds_of
 
 COMPARISON = "comparison.json"
@@ -121,6 +121,7 @@ def _differences(written: Written) -> Iterator[Difference]:
     yield from differing(COMPARISON, len(names), len(keys), "entries")
     yield from differing(COMPARISON, document["against"], names[-1], "against")
     yield from gaps(COMPARISON, document, names[-1])
+    yield from counted(COMPARISON, document["entries"], "entries")
 
 
 def _study(written: Written) -> Iterator[Difference]:

@@ -74,6 +74,7 @@ class _State(BaseModel):
     study: str
     trials: dict[str, int]
     check: dict[str, Any] | None
+    latency: dict[str, Any] | None = None
 
 
 _STATE: TypeAdapter[_State] = TypeAdapter(_State)
@@ -219,12 +220,17 @@ class Facts:
         return list({baseline.number: baseline, **trials}.values())
 
     @cached_property
-    def from_study(self) -> bool:
-        """Whether the study of the search is there."""
+    def has_study(self) -> bool:
+        """Whether the study of the run is there."""
         with self.written.study(self.named("search")) as study:
             if study is None and self.written.has(JOURNAL):
                 self.note(f"{JOURNAL} has no trials of this run")
-            return study is not None and self.space is not None
+            return study is not None
+
+    @property
+    def from_study(self) -> bool:
+        """Whether the trials of the search are known by it, which needs the space."""
+        return self.has_study and self.space is not None
 
     def trial(self, record: Record) -> Trial:
         """Return the trial that a record tells of, all that can be computed of it computed."""

@@ -31,7 +31,7 @@ from nas.scaling import Coefficients
 from nas.storage import JOURNAL
 from nas.trial import Trial
 from nas.verification.coefficients import of_document, of_study
-from nas.verification.compared import Difference, differing
+from nas.verification.compared import Difference, counted, differing
 from nas.verification.contests import Entries, entries_of, gaps
 from nas.verification.facts import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, Facts
 from nas.verification.written import NoRows, Part, Written, rounds_of
@@ -52,6 +52,7 @@ def run_parts(written: Written) -> list[Part]:
         Part("baseline", BASELINE, run.of_baseline),
         Part("coefficients", COEFFICIENTS, run.of_coefficients),
         Part("family", FAMILY, run.of_family),
+        Part("accuracies", FRONT, run.of_accuracies),
         Part("check", RUN, run.of_check),
     ]
 
@@ -139,7 +140,7 @@ class _Run:
         """What the baseline has on the test images, as ``finalists.json`` holds it, if known."""
         best, data = self.facts.baseline_record.architecture, self.facts.finals_written
         written = None if data is None else data["test"]
-        if not self.facts.from_study or (data is not None and self.facts.reference is None):
+        if not self.facts.has_study or (data is not None and self.facts.reference is None):
             return cast(dict[str, Any] | None, written)
         networks, seeds = [best], 1
         if data is not None and self.facts.reference is not None:
@@ -160,6 +161,7 @@ class _Run:
             return
         yield from differing(FINALS, data, {**(self.finals or {}), "test": self.test})
         yield from gaps(FINALS, data, data["reference"])
+        yield from self._flops(data, "")
         contest = entries_of(data, FINALS)
         best = self._best(contest)
         name = None if best is None else contest.entries[best].name
@@ -169,6 +171,17 @@ class _Run:
             yield from differing(FINALS, data["tied"], tied, "tied")
         if data["test"] is not None:
             yield from gaps(FINALS, data["test"], data["test"]["against"], "test.")
+            yield from self._flops(data["test"], "test.")
+
+    def _flops(self, contest: dict[str, Any], key: str) -> Iterator[Difference]:
+        """FLOPs of a contest's networks, of those that are known here."""
+        known = {trial.architecture.name: trial.architecture for trial in self.facts.known}
+        if self.facts.reference is not None:
+            known[self.facts.reference.name] = self.facts.reference
+        for index, entry in enumerate(contest["entries"], 1):
+            if entry["name"] in known:
+                flops = measure_cost(known[entry["name"]]).flops
+                yield from differing(FINALS, entry["flops"], flops, f"{key}entries{index}.flops")
 
     def _best(self, contest: Entries) -> int | None:
         """Return which finalist has the highest objective, of those with the most trainings.
@@ -221,7 +234,7 @@ class _Run:
         elif self.facts.proxy["name"] == ImagenetProxy.name:
             more = {key: theirs[key] for key in ("corrected", "nearest")}
         test = None if self.test is None else self.test["entries"][0]["accuracy"]
-        if self.facts.finals_written is None and not self.facts.from_study:
+        if self.facts.finals_written is None and not self.facts.has_study:
             test = theirs["test"]
         provenance = {
             **self.facts.provenance,
@@ -231,6 +244,9 @@ class _Run:
         }
         latencies = self.facts.budget.latencies
         yield from differing(BASELINE, data, record_of(best, provenance, latencies).to_dict())
+        if latencies is not None:
+            own = (self.facts.state.latency or {}).get("sum")
+            yield from differing(RUN, own, latencies.of(best.architecture), "latency.sum")
         limit = self.facts.budget.latency_ms
         if not self.facts.budget.allows(measure_cost(best.architecture)) or (
             latencies is not None and latencies.of(best.architecture) > 1e6 * (limit or 0)
@@ -256,7 +272,7 @@ class _Run:
             return trained_view(architecture, plan.grid, best.resolution, channels, images.classes)
 
         yield from of_document(data, best, view, pixels)
-        if self.facts.from_study:
+        if self.facts.has_study:
             seed, opened = self.facts.identity.seed, self.facts.written.study
             try:
                 yield from of_study(data, best, view, pixels, seed, self.facts.named, opened)
@@ -281,6 +297,12 @@ class _Run:
             yield from differing(place, self.facts.written.read(place), computed)
         for name in sorted(there - expected.keys()):
             yield Difference(f"{FAMILY}/{name}", "", "a member of the family", "none of that name")
+
+    def of_accuracies(self) -> Iterator[Difference]:
+        """Every accuracy is of as many trainings as it names seeds."""
+        for name in (FRONT, BASELINE, FINALS, COEFFICIENTS):
+            if self.facts.written.has(name):
+                yield from counted(name, self.facts.written.read(name))
 
     def of_check(self) -> Iterator[Difference]:
         """How far the proxy can be trusted follows from the study."""
