@@ -78,7 +78,7 @@ def _calibration(architecture: Architecture, data: str | None, show: Show) -> Ca
         space = replace(load_space("efficientnet"), in_channels=architecture.in_channels)
         if data is None:
             show.note("no --data: calibrated on the built-in fractals")
-        return load_data(data, space, show, show.note)
+        return load_data(data, space, show, show.note, architecture.resolution)
 
     return Calibration(data or BUILT_IN, load)
 
