@@ -454,7 +454,7 @@ def test_a_full_disk_at_a_file(
     out = tmp_path / "r"
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        assert command(words(pictures, out, "--quiet")) == 2
+        assert command(words(pictures, out, "--quiet")) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert f"{name}: cannot be written: No space left on device" in captured.err
@@ -485,7 +485,7 @@ def test_a_full_disk_for_the_study(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert command(words(pictures, tmp_path / "r", "--quiet")) == 2
+        assert command(words(pictures, tmp_path / "r", "--quiet")) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "No space left on device" in err
@@ -503,7 +503,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line(
     out = tmp_path / finished.name
     stopped = process(words(pictures, out, "--quiet"), full + SCRIPT)
     _, err = stopped.communicate(timeout=120)
-    assert stopped.returncode == 2
+    assert stopped.returncode == 1
     assert err == f"nas-search: storage {out / 'study.log'}: cannot be written: File too large\n"
     assert (out / "study.log").stat().st_size == room  # a torn line
     assert command(words(pictures, out, "--quiet")) == 0
