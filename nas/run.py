@@ -28,6 +28,7 @@ from nas.finalists import Finals, entrants, finalists, finals
 from nas.folder import (
     LATENCY_FILE,
     check_identity,
+    check_storage,
     hashes,
     locked,
     read_before,
@@ -157,6 +158,8 @@ class _Run:
     def run(self) -> RunResult:
         settings = self.settings
         before = read_before(self.folder)
+        if before is not None:
+            check_storage(self.folder, before.command.storage, settings.storage)
         # Before images are loaded: a wrong table is to be found at once.
         proxy: Proxy | None = None
         if not self.looks:
