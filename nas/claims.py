@@ -193,9 +193,11 @@ class Claims:
 
     def census(self) -> tuple[int, int]:
         """Return how many trials are being evaluated, and how many dead drivers have left."""
-        from sqlalchemy import func, select
+        from sqlalchemy import func, inspect, select
 
         table = self._table
+        if not patiently(lambda again: inspect(self._engine).has_table(table.name)):
+            return 0, 0  # nobody has claimed anything yet
         ours = select(func.count()).where(table.c.run == self._run)
         [[alive]] = self._rows(ours.where(table.c.expires >= self._now))
         [[dead]] = self._rows(ours.where(table.c.expires < self._now))
@@ -224,6 +226,8 @@ class Claims:
     def close(self) -> None:
         """Let go of what is not finished: others may go on with it at once."""
         self._stop.set()
+        if self._renewer is not None:  # first: it would renew what is let go of
+            self._renewer.join(5)
         table = self._table
         if self._held or self._finished:
             mine = (table.c.run == self._run) & (table.c.owner == self._owner)
@@ -232,8 +236,6 @@ class Claims:
                 self._say_finished(connection)
                 held = mine & table.c.number.in_(self._held)
                 self._update(connection, held & table.c.expires.is_not(None), {"expires": 0.0})
-        if self._renewer is not None:
-            self._renewer.join(5)
         self._engine.dispose()
 
     # -- the table --------------------------------------------------------------------------------

@@ -49,16 +49,20 @@ class Contest:
     ) -> int | None:
         """Return which of some entries is the best; None where none has a score.
 
-        Those with fewer seeds than others do not win: a failure is not forgiven.
+        One that failed wins over none that did not. Where the time ended in the middle of a round
+        some have fewer seeds than others, which their scores allow for.
 
         Args:
             among: where they stand among the entries.
             worth: what an entry's score is worth, by its place and the score.
         """
-        counts = self.scores.counts
-        most = max((counts[i] for i in among), default=0)
-        full = [i for i in among if counts[i] == most > 0]
-        return max(full, key=lambda i: (worth(i, self.entries[i].score or 0.0), -i), default=None)
+
+        def key(index: int) -> tuple[bool, float, int]:
+            entry = self.entries[index]
+            return not entry.reason, worth(index, entry.score or 0.0), -index
+
+        measured = [i for i in among if self.entries[i].score is not None]
+        return max(measured, key=key, default=None)
 
     def difference(self, one: int, other: int) -> Difference | None:
         """Return by how much one entry is more accurate than another; None: not both measured."""

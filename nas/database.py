@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -77,6 +78,24 @@ def without_password(location: str) -> str:
     return URL.create(
         url.drivername, url.username, None, url.host, url.port, url.database, query
     ).render_as_string(hide_password=False)
+
+
+def resolved(location: str) -> str:
+    """Return a location that means the same in every working directory, with its password.
+
+    Raises:
+        InputError: not a URL that is accepted.
+    """
+    from sqlalchemy.engine import make_url
+
+    database_url(location)
+    url = make_url(location)
+    name = url.database
+    if not url.drivername.startswith("sqlite") or not name or name == ":memory:":
+        return location
+    if "uri" in url.query:  # SQLite reads that itself
+        return location
+    return url.set(database=str(Path(name).resolve())).render_as_string(hide_password=False)
 
 
 def masked(text: str, url: URL | None) -> str:

@@ -10,12 +10,19 @@ class InputError(ValueError):
     """
 
 
+class Lost(InputError):
+    """What is to be written cannot be, through no fault of the input: a full disk, a database gone.
+
+    The command ends with exit status 1.
+    """
+
+
 class Interrupted(Exception):
     """The user asked to stop; the message says what is left of the work, in one line."""
 
 
 class Diverged(ArithmeticError):
-    """A training ended in numbers that are not finite; the message says when, in one line."""
+    """A training or a score came to numbers that mean nothing; the message says how, in a line."""
 
 
 class NotProved(Exception):

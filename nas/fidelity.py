@@ -154,9 +154,7 @@ def measure_fidelity(
     objective = make_objective("accuracy", Budget("none"), getattr(proxy, "rank_by", "accuracy"))
     networks = {network.number: network for network in draw.networks}
     seen = {n: space.architecture(network.architecture.stages) for n, network in networks.items()}
-    highest = max(measure_cost(architecture).flops for architecture in seen.values())
-    bands = len(draw.groups) > 1
-    budget = Budget(f"{highest}-flops", flops=highest) if bands else Budget("none")
+    budget = budget_of(draw, space)
     with TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         start = time.monotonic()
@@ -190,6 +188,18 @@ def measure_fidelity(
                     )
         elapsed = time.monotonic() - start
     return _judge(draw, proxy, seen, done, prepared, elapsed + earlier, jobs)
+
+
+def budget_of(draw: Draw, space: SearchSpace) -> Budget:
+    """Return the budget that a proxy is prepared with: with bands, the highest FLOPs drawn.
+
+    ``space`` has the input that the proxy's data has.
+    """
+    if len(draw.groups) == 1:
+        return Budget("none")
+    drawn = (space.architecture(network.architecture.stages) for network in draw.networks)
+    highest = max(measure_cost(architecture).flops for architecture in drawn)
+    return Budget(f"{highest}-flops", flops=highest)
 
 
 def _judge(

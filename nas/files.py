@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from nas.errors import InputError, one_line
+from nas.errors import InputError, Lost, one_line
 
 T = TypeVar("T")
 
@@ -35,6 +36,9 @@ MAX_HASHED_BYTES = 4 * 1024 * 1024 * 1024
 MAX_NESTING = 100
 """Deepest nesting that is read: what goes through the data recurses."""
 
+
+FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why a disk, and not the place that was named, is at fault."""
 
 _SHOWN = 60
 """So many characters of a wrong value an error message shows."""
@@ -275,7 +279,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: temporary file beside it, fsync, rename, fsync.
 
     Raises:
-        InputError: the place cannot be written or is full; what was there before is still there.
+        InputError: the place cannot be written (:class:`~nas.errors.Lost`: it is full, or broken);
+            what was there before is still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -297,7 +302,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             finally:
                 os.close(folder)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {why(error)}") from None
+        kind = Lost if error.errno in FAULTS else InputError
+        raise kind(f"{path}: cannot be written: {why(error)}") from None
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -82,7 +82,7 @@ def finals(
 ) -> Finals:
     """Train the finalists and the reference alike, and choose.
 
-    The best is the one with the highest objective among those that had all seeds; the reference
+    The best is the one with the highest objective among those that did not fail; the reference
     is measured, and never chosen unless it is a finalist itself.
 
     Args:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from nas.database import resolved, without_password
 from nas.errors import InputError
 from nas.files import (
     digest,
@@ -44,14 +45,20 @@ SEAL = "sha256"
 T = TypeVar("T")
 
 
+class _Began(BaseModel):
+    storage: str | None = None
+
+
 class Before(BaseModel):
     """What of ``run.json`` a resumed run goes by."""
 
     schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
+    command: _Began = _Began()
     identity: dict[str, Any]
     plan: Plan | None
     study: str
     driver: str | None = None
+    driver_at: str | None = None
     seconds: dict[str, float]
     sessions: int
 
@@ -196,6 +203,25 @@ def check_identity(folder: Path, before: dict[str, Any], identity: dict[str, Any
         raise InputError(
             f"{folder}: holds another run: {', '.join(differing)} differ; "
             "name another folder with --out"
+        )
+
+
+def check_storage(folder: Path, before: str | None, storage: str | None) -> None:
+    """Raise :class:`InputError`, naming both, if a run's trials are in another storage than asked.
+
+    Args:
+        folder: the run's.
+        before: its storage's URL; None: the folder.
+        storage: likewise, of who goes on with it.
+    """
+    one, other = (
+        str(folder / JOURNAL) if url is None else without_password(resolved(url))
+        for url in (before, storage)
+    )
+    if one != other:
+        raise InputError(
+            f"{folder}: the trials of its run are in {one}, not in {other}; go on there, or name "
+            "another folder with --out"
         )
 
 

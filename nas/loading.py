@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nas.data import BUILT_IN, ImageData, load_images
+from nas.data.load import DEFAULT_RESOLUTION
 from nas.engines.local import fits_shared_memory
 from nas.progress import Progress
 from nas.space import SearchSpace
@@ -17,7 +18,7 @@ def load_data(
     channels: int,
     progress: Progress,
     note: Callable[[str], None],
-    most: int | None = None,
+    most: int = DEFAULT_RESOLUTION,
 ) -> ImageData:
     """Return a user's images, or with no name the built-in ones; prepared ones are remembered.
 
@@ -26,7 +27,8 @@ def load_data(
         channels: of the images: 1 (grey) or 3; see :func:`channels_for`.
         progress: shows how many are read.
         note: is told what was done to them.
-        most: pixels that images which differ in size, or are larger, are resized to.
+        most: pixels that images which differ in size, or are larger, are resized to: so many as
+            are looked at.
 
     Raises:
         InputError: there are none by that name, or they cannot be used.

@@ -11,6 +11,7 @@ from nas.proxies.catalogue import (
     final_settings,
     grid_settings,
     grid_work,
+    needs_images,
     settings_for_work,
     supernet_settings,
     training_speed,
@@ -25,8 +26,18 @@ GRID_POINTS = 12
 FINAL_SEEDS = 3
 CHECKED = 8
 """Networks of the check of a proxy."""
-WEIGHTS = {"search": 5.0, "quick search": 1.0, "finals": 2.0, "check": 1.0, "grid": 4.0}
-"""How the phases share the time; a quick search is one whose proxy trains nothing."""
+WEIGHTS = {
+    "search": 5.0,
+    "quick search": 1.0,
+    "finals": 2.0,
+    "check": 1.0,
+    "grid": 4.0,
+    "test": 0.5,
+}
+"""How the phases share the time; a quick search is one whose proxy trains nothing.
+
+The finals' share and the check's have the test in them.
+"""
 LATEST = 0.92
 """Of --time, counted from the start: by then nothing new starts."""
 SUPERNET_SHARE = 0.8
@@ -73,10 +84,12 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
     parts = shares(settings)
     candidate = within(parts["search"], settings.trial_count)
     count = settings.finalist_count
-    # Finalists and reference, the two of them that are tested, and the networks of the check.
+    # Finalists and reference, the two of them that are tested, and the networks of the check. One
+    # that is tested alone has one of the jobs.
     trainings = (count + 3) * FINAL_SEEDS if count else 1
     trainings += CHECKED if settings.checks else 0
-    further = parts["finals"] + parts["check"]
+    trainings = max(trainings, jobs)
+    further = parts["finals"] + parts["check"] + parts["test"]
     longer = within(further, trainings) if further else candidate
     # As many images as a candidate's if a grid of these fills the time that is left.
     left = within(parts["grid"], grid_work(GRID_POINTS + 1))
@@ -91,12 +104,16 @@ def shares(settings: Settings) -> dict[str, float]:
     """Return how the phases share the time, in their order, in parts of what is planned for all."""
     shared = settings.proxy_name == SUPERNET
     search = WEIGHTS["search" if shared or trains(settings.proxy_name) else "quick search"]
+    # Whether nothing but the baseline is trained as it is for its test.
+    tested = settings.data is not None or needs_images(settings.proxy_name)
+    alike = trains(settings.proxy_name) or settings.finalist_count or settings.checks
     weights = {
         "supernet": SUPERNET_SHARE * search if shared else 0.0,
         "search": (1 - SUPERNET_SHARE) * search if shared else search,
         "finals": WEIGHTS["finals"] if settings.finalist_count else 0.0,
         "check": WEIGHTS["check"] if settings.checks else 0.0,
         "grid": WEIGHTS["grid"] if settings.scale else 0.0,
+        "test": WEIGHTS["test"] if tested and not alike else 0.0,
     }
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 

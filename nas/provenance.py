@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -100,13 +102,23 @@ def opening(
         **environment(),
         "study": study_prefix(settings) if before is None else before.study,
         # Who this driver is, among those that share a storage.
-        "driver": (before and before.driver) or uuid4().hex,
+        **driver(settings.folder, before),
         "phase": None,
         "phases": {},
         "until": None if settings.seconds is None else round(time.time() + settings.seconds),
         "seconds": {} if before is None else dict(before.seconds),
         "sessions": 1 if before is None else before.sessions + 1,
     }
+
+
+def driver(folder: Path, before: Before | None) -> dict[str, str]:
+    """Return who a run's driver is, and a hash of where: a copy of the folder is another driver's.
+
+    Two that live must not have the same name.
+    """
+    at = digest([platform.node(), str(folder.resolve())])
+    same = before is not None and before.driver_at == at
+    return {"driver": (same and before and before.driver) or uuid4().hex, "driver_at": at}
 
 
 def study_prefix(settings: Settings) -> str:

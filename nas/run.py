@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from nas.accuracy import at_chance
 from nas.architecture import Architecture, efficientnet_b0
 from nas.budget import Budget, amount
@@ -17,15 +19,18 @@ from nas.check import Check, check, sample
 from nas.coefficients import View, candidates, reference_point, spread
 from nas.contest import Contest, contest
 from nas.data import ImageData
+from nas.database import database_url, printable
 from nas.engines.local import default_jobs, local_engine
 from nas.engines.task import Engine
 from nas.errors import InputError
 from nas.feasibility import Feasible
+from nas.files import validate
 from nas.finalists import Finals, entrants, finalists, finals
 from nas.folder import (
     LATENCY_FILE,
     Before,
     check_identity,
+    check_storage,
     hashes,
     locked,
     read_before,
@@ -66,6 +71,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -92,13 +99,16 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         nas.search.SearchFailed: too many failures, or nothing finished.
     """
     start = time.monotonic()
+    check_proxy(settings.proxy_name)
     if settings.budget.latency_ms is None:
-        Feasible(settings.space, settings.budget).check()
+        space = settings.space
+        if settings.data is not None or needs_images(settings.proxy_name):
+            space = replace(space, num_classes=2)  # until the images say how many they have
+        Feasible(space, settings.budget).check()
     elif settings.latency is None:
         raise InputError(f"budget {settings.budget.name!r}: latency needs a device or a table")
     make_sampler(settings.sampler)
     make_objective(settings.objective, settings.budget)
-    check_proxy(settings.proxy_name)
     check_grid_proxy(settings.grid_proxy)
     if settings.finalist_count and settings.data is None and not needs_images(settings.proxy_name):
         raise InputError(
@@ -150,6 +160,8 @@ class _Run:
     def run(self) -> RunResult:
         settings = self.settings
         before = read_before(self.folder)
+        if before is not None:
+            check_storage(self.folder, before.command.storage, settings.storage)
         # Before images are loaded: a wrong table is to be found at once.
         proxy: Proxy | None = None
         if not self.looks:
@@ -162,6 +174,7 @@ class _Run:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
         if settings.budget.latency_ms is not None:
             settings = self.settings = replace(settings, budget=self._timed(space, before))
+        if searched is not None or settings.budget.latency_ms is not None:
             Feasible(space, settings.budget).check()
         plan = None if before is None else before.plan
         if data is not None and plan is None:
@@ -315,7 +328,8 @@ class _Run:
         known = identity(self.settings, space, data, None)
         name = study_name(study_prefix(self.settings), "plan", known)
         content = agreed(self.settings.storage, name, plan.model_dump(mode="json"))
-        return Plan.model_validate(content)
+        source = f"storage {printable(database_url(self.settings.storage))}: the drivers' plan"
+        return validate(_PLAN, content, source)
 
     def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
         proxy.prepare(space, self.settings.budget, self.folder)

@@ -59,12 +59,18 @@ class _Plan(BaseModel):
     supernet: _Supernet | None = None
 
 
+class _Images(BaseModel):
+    model_config = _STRICT
+    images: Annotated[list[_Count], Field(min_length=1)]
+
+
 class _Run(BaseModel):
     model_config = _STRICT
     schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
     status: Literal["running", "finished"]
     command: _Command
     plan: _Plan | None = None
+    data: _Images | None = None
     phase: str | None = None
     phases: dict[str, _Phase] = {}
     seconds: dict[str, Annotated[float, Field(ge=0, lt=1e12)]]
@@ -203,7 +209,7 @@ def read_status(folder: Path, storage: str | None = None) -> Status:
         phase=run.phase,
         phases=tuple(phases),
         seconds=run.seconds,
-        supernet=_supernet(folder, run.plan),
+        supernet=_supernet(folder, run),
         best=best,
         seconds_left=None if left is None else round(left, 1),
     )
@@ -235,15 +241,18 @@ def _phase(name: str, phase: _Phase, rows: Sequence[Written], url: str | None) -
     )
 
 
-def _supernet(folder: Path, plan: _Plan | None) -> float | None:
-    if plan is None or plan.supernet is None:
+def _supernet(folder: Path, run: _Run) -> float | None:
+    if run.plan is None or run.plan.supernet is None:
         return None
+    plan = run.plan.supernet
     path = folder / SUPERNET_STATE
     if not os.path.lexists(path):
         return 0.0
     found = validate(_CHECKPOINT, parse_json(read_text(path), str(path)), str(path))
-    images = found.progress.step * plan.supernet.batch_size * plan.supernet.paths
-    return round(min(1.0, images / plan.supernet.passes), 3)
+    # A batch is no more than the training images there are.
+    batch = min(plan.batch_size, max(1, run.data.images[0]) if run.data else plan.batch_size)
+    steps = max(1, plan.passes // (batch * plan.paths))
+    return round(min(1.0, found.progress.step / steps), 3)
 
 
 def _rate(moments: Sequence[float]) -> float | None:

@@ -29,8 +29,8 @@ from nas.database import (
     patiently,
     printable,
 )
-from nas.errors import InputError
-from nas.files import file_size, validate
+from nas.errors import InputError, Lost
+from nas.files import FAULTS, file_size, validate
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -193,7 +193,7 @@ class Study:
             slept perhaps, and another driver has taken it over.
 
         Raises:
-            InputError: the storage cannot be written; what it held is still there.
+            Lost: the storage cannot be written any more; what it held is still there.
         """
         import optuna
 
@@ -300,7 +300,7 @@ class Study:
         return new
 
     def _unusable(self, verb: str, error: Exception) -> InputError:
-        return _unusable(self._where, self._url, verb, error)
+        return _unusable(self._where, self._url, verb, error, opened=verb != "opened")
 
 
 @dataclass(frozen=True)
@@ -400,13 +400,18 @@ def agreed(location: str, name: str, content: Any) -> Any:
         raise _unusable(printable(url), url, "written", error) from error
 
 
-def _unusable(where: str, url: URL | None, verb: str, error: Exception) -> InputError:
+def _unusable(
+    where: str, url: URL | None, verb: str, error: Exception, *, opened: bool = False
+) -> InputError:
     if isinstance(error, InputError):
         return error
     cause = error.__cause__ if getattr(error.__cause__, "orig", None) is not None else error
     reason = getattr(error, "strerror", None) or str(getattr(cause, "orig", None) or cause)
     line = " ".join(masked(reason, url).split())[:200]
-    return InputError(f"storage {where}: cannot be {verb}: {line or type(error).__name__}")
+    # What could be opened was no wrong input.
+    lost = opened or getattr(error, "errno", None) in FAULTS
+    kind = Lost if lost else InputError
+    return kind(f"storage {where}: cannot be {verb}: {line or type(error).__name__}")
 
 
 _Count = Annotated[int, Field(strict=True, ge=0, lt=10**9)]

@@ -63,6 +63,9 @@ class Toy:
                 os._exit(3)
             case 4:
                 time.sleep(300)
+            case 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(1)
         for step in (1, 2):
             if report(step, int(arch.key()[:6], 16) / 16**6 * step / 2):
                 break

@@ -29,7 +29,7 @@ from nas.errors import InputError
 from nas.objective import make_objective
 from nas.rounds import Rounds
 from nas.search import SearchResult, search
-from nas.storage import Record, Study, agreed
+from nas.storage import Record, Study, agreed, census
 from tests.postgres import PASSWORD, Server, server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +83,32 @@ def test_numbers_and_networks_are_claimed_once(url: str) -> None:
     assert one.take(2, "b", {}) == "network"  # finished is for good
     for each in (one, two, other):
         each.close()
+
+
+def test_where_nobody_has_claimed_anything_nobody_works(url: str) -> None:
+    Study(url, "run", {}).close()
+    assert census(url, "run") == (0, 0)
+
+
+def test_what_is_let_go_of_is_not_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.claims, "LEASE", 0.2)
+    one = claims(f"sqlite:///{tmp_path / 'study.db'}", "one")
+    update, renewing = Claims._update, threading.Event()
+
+    def slow(self: Claims, connection: Any, where: Any, values: Any) -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            renewing.set()
+            time.sleep(0.5)  # in the middle of it, the driver closes
+        return update(self, connection, where, values)
+
+    monkeypatch.setattr(Claims, "_update", slow)
+    one.take(0, "a", {})
+    assert renewing.wait(10)
+    one.close()
+    two = claims(f"sqlite:///{tmp_path / 'study.db'}", "two")
+    [left] = two.inherit(1, {})
+    assert left.takeovers == 0  # it was let go of; nobody died
+    two.close()
 
 
 def test_what_is_let_go_of_is_inherited_at_once_and_was_nobodys_death(url: str) -> None:

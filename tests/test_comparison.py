@@ -16,6 +16,7 @@ import nas.proxies.catalogue
 from nas.architecture import Architecture
 from nas.catalogue import load_space
 from nas.cli import _run as command
+from nas.cli.comparison import _pixels
 from nas.files import write_json
 from nas.folder import locked, sealed
 from nas.proxies.training import TrainingProxy, TrainingSettings
@@ -108,6 +109,14 @@ def test_scaled_networks_are_compared_at_equal_flops(images: str, capsys: Captur
     names = [entry["name"].removeprefix("width 1-") for entry in data["entries"]]
     assert names == ["paper", "depth", "width", "resolution", "compound"]
     assert data["against"] == "width 1-compound"
+
+
+def test_images_are_read_with_as_many_pixels_as_are_looked_at() -> None:
+    one = network()
+    large = replace(one, resolution=20 * one.resolution)
+    assert _pixels([one, large], one.resolution, scaled=True) == 20 * 32  # its own are 32
+    assert _pixels([one, large], large.resolution, scaled=True) == 64
+    assert _pixels([one, large], large.resolution, scaled=False) == 32
 
 
 def test_two_at_once_in_one_folder_are_refused(images: str, capsys: Captured) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from nas.architecture import Architecture, efficientnet_b0
 from nas.budget import Budget
 from nas.contest import Contest, contest
 from nas.engines.local import InProcess
+from nas.errors import Interrupted
 from nas.objective import Objective
 from nas.proxies.protocol import Report
 from nas.rounds import Rounds
@@ -105,6 +107,44 @@ def test_who_fails_is_recorded_and_does_not_win(tmp_path: Path) -> None:
     never = play(Toy(fails=frozenset({("b", t) for t in range(9)} | {("b", 0)})), tmp_path / "n")
     assert never.entries[1].accuracy is None
     assert never.difference(1, 0) is None
+
+
+class Ends(Toy):
+    """The time is over after so many evaluations."""
+
+    def __init__(self, folder: Path, after: int, **more: Any) -> None:
+        super().__init__(**more)
+        self.after = after
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        if len(self.calls) == self.after:
+            raise Interrupted("the time is over")
+        return super().evaluate(arch, seed=seed, report=report)
+
+
+def cut_off(folder: Path, after: int, **more: Any) -> Contest:
+    """A contest whose time ended after so many evaluations."""
+    with pytest.raises(Interrupted):
+        play(Ends(folder, after, **more), folder)
+    return play(Toy(), folder, deadline=0.0)
+
+
+def test_a_round_that_was_cut_off_does_not_decide_by_position(tmp_path: Path) -> None:
+    for after in range(4, 13):
+        result = cut_off(tmp_path / str(after), after) if after < 12 else play(Toy(), tmp_path)
+        assert result.best(range(4)) == 1, after
+    # c alone, whose place is third, would have had the second seed's luck.
+    assert [len(row.accuracy.seeds) for row in cut_off(tmp_path / "x", 5).entries if row.accuracy]\
+        == [2, 1, 1, 1]  # fmt: skip
+    assert cut_off(tmp_path / "first", 1).best(range(4)) == 0  # all that there is
+
+
+def test_who_fails_in_a_round_that_was_cut_off_does_not_win(tmp_path: Path) -> None:
+    result = cut_off(tmp_path, 6, fails=frozenset({("b", 1)}))
+    assert result.entries[1].reason
+    assert result.best(range(4)) == 0
+    assert result.best((1, 2)) == 2
+    assert result.best((1,)) == 1
 
 
 def test_without_time_nothing_is_measured(tmp_path: Path) -> None:

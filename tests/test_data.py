@@ -16,10 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
+from nas.catalogue import load_space
 from nas.data import ImageData, augment, iterate_batches, load_images, normalise, resize
 from nas.data.images import channel_statistics
 from nas.data.split import stratified_split
 from nas.errors import InputError
+from nas.loading import load_data
 
 COLOURS = {"ant": (200, 10, 10), "bee": (10, 200, 10), "cat": (10, 10, 200)}
 
@@ -218,6 +220,29 @@ def test_no_more_pixels_than_needed(tmp_path: Path) -> None:
     picture(size=(30, 20)).save(folder / "bee" / "wide.png")
     assert load_images(folder, most=40, cache=cache).resolution == 40
     assert load_images(folder, cache=cache).resolution == 128
+
+
+def test_square_images_of_a_run_are_kept_no_larger_than_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
+    folder = write_folder(tmp_path / "images", {"ant": 4, "bee": 4}, size=(160, 160))
+    for most, pixels in (({}, 128), ({"most": 150}, 150)):
+        data = load_data(str(folder), load_space("tiny"), Silent(), lambda text: None, **most)
+        assert data.resolution == pixels
+
+
+class Silent:
+    """Shows nothing."""
+
+    def phase(self, name: str, total: int | None) -> None:
+        pass
+
+    def advance(self, done: int, text: str = "") -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
 
 
 def test_the_centre_is_cropped_and_shrinking_is_antialiased(tmp_path: Path) -> None:
@@ -526,7 +551,11 @@ def test_bad_options(animals: Path, options: dict[str, Any], message: str) -> No
 
 
 def test_too_large_for_the_memory(animals: Path) -> None:
-    fails("need .* GiB of memory.*choose a smaller resolution", animals, resolution=1_000_000)
+    fails(
+        "need .* GiB of memory.*give fewer images, or make them smaller",
+        animals,
+        resolution=1_000_000,
+    )
 
 
 # Cache --------------------------------------------------------------------------------------------

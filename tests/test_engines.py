@@ -6,6 +6,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Never
 
@@ -15,6 +16,7 @@ from nas.accuracy import Accuracy
 from nas.architecture import Architecture, efficientnet_b0
 from nas.engines.local import InProcess, Processes, available_cores, default_jobs, local_engine
 from nas.engines.task import Engine, Outcome, Task, run_task
+from nas.engines.worker import start_worker
 from nas.errors import InputError, Interrupted
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,6 +197,8 @@ class Many(Plain):
                 raise ValueError("four")
             case 5:
                 time.sleep(60)
+            case 6:
+                time.sleep(2)
         return Accuracy(0.5, 0.0, seeds=(os.getpid(), torch.get_num_threads()))
 
 
@@ -241,6 +245,55 @@ def test_parallel_processes(engine: Processes) -> None:
     engine.close()
     assert time.monotonic() - start < 10
     assert gone_within(10, [busy])
+
+
+def test_workers_leave_the_signals_of_a_job_to_the_driver() -> None:
+    processes = Processes(Many(), 2)
+    try:
+        processes.submit(task(0, seed=6))
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        time.sleep(1)
+        for child in children:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.kill(child.pid or 0, number)
+        assert processes.next().error == ""
+    finally:
+        processes.close()
+
+
+UNCLOSED = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.test_engines import Many, task
+from nas.engines.local import Processes
+if __name__ == "__main__":
+    engine = Processes(Many(), 2)
+    engine.submit(task(0))
+    engine.next()
+"""
+
+
+def test_an_engine_that_nobody_closed_ends_with_its_driver(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(UNCLOSED.format(root=str(Path(__file__).resolve().parent.parent)))
+    subprocess.run([sys.executable, str(path)], check=True, timeout=120)
+
+
+class Signalled(SpawnProcess):
+    """The user presses Ctrl-C as it has just started."""
+
+    def start(self) -> None:
+        super().start()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_while_a_worker_starts_leaves_none() -> None:
+    process = Signalled(target=time.sleep, args=(60,))
+    with pytest.raises(KeyboardInterrupt):
+        start_worker(process)
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def no() -> Never:

@@ -558,6 +558,44 @@ def test_a_proxy_that_trains_and_a_folder_to_go_on_from(
 
 
 @pytest.mark.usefixtures("_here")
+def test_scores_of_different_supernets_are_not_mixed(
+    tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nas.proxies.supernet import SupernetProxy
+
+    limits: list[float | None] = []
+    evaluated = 0
+
+    def prepare(self: object, space: object, budget: nas.Budget, folder: Path) -> None:
+        limits.append(budget.flops)
+
+    def evaluate(self: object, arch: nas.Architecture, **more: object) -> nas.Accuracy:
+        nonlocal evaluated
+        evaluated += 1
+        return nas.Accuracy(0.5, 0.0, loss=flops(arch))
+
+    monkeypatch.setattr(SupernetProxy, "prepare", prepare)
+    monkeypatch.setattr(SupernetProxy, "evaluate", evaluate)
+    pictures(tmp_path / "images")
+    arguments = words("--data", "images", "--jobs", "1", "--out", "kept", proxy="supernet")
+    arguments += ["--json", "--quiet"]
+    band = ["--band", "0-1G"]
+    for more, anew in (
+        (["--samples", "10"], 10),
+        (["--samples", "20"], 10),  # the same supernet
+        (["--samples", "10", *band], 10),
+        (["--samples", "60", *band], 60),
+        (["--samples", "60", *band], 0),
+        (["--samples", "10", *band], 0),
+    ):
+        evaluated = 0
+        assert json.loads(said([*arguments, *more], capsys))["samples"] == int(more[1])
+        assert evaluated == anew, more
+    assert limits[:2] == [None, None]
+    assert limits[2] == limits[5] != limits[3] == limits[4]
+
+
+@pytest.mark.usefixtures("_here")
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
+import nas.plan
 from nas.budget import parse_budget
 from nas.catalogue import load_space
-from nas.plan import LATEST, shares, time_for
+from nas.data import ImageData
+from nas.plan import LATEST, make_plan, shares, time_for
 from nas.settings import Settings
 
 SPACE, BUDGET = load_space("efficientnet"), parse_budget("400M-flops")
@@ -17,6 +20,7 @@ RUNS: list[dict[str, Any]] = [
     {"data": "mine", "proxy": "training"},
     {"data": "mine", "finalists": 0, "check": False, "scale": False},
     {},
+    {"proxy": "supernet"},
 ]
 
 
@@ -42,6 +46,29 @@ def test_a_phase_that_is_late_leaves_the_others_some_time() -> None:
         gone += seconds
     assert gone == pytest.approx(LATEST * 1000)
     assert time_for(settings, "search", 2000.0) == 0
+
+
+@pytest.mark.parametrize(
+    "run", [{"proxy": "supernet"}, {"data": "mine", "finalists": 0, "check": False}]
+)
+def test_a_baseline_that_is_tested_alone_has_time_of_its_own(
+    run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.plan, "training_speed", lambda *of: 1_000.0)
+    monkeypatch.setattr(nas.plan, "supernet_settings", lambda *of: None)
+    images = ImageData.from_parts(
+        "some",
+        ("a", "b"),
+        *((torch.zeros(6000, 3, 8, 8, dtype=torch.uint8), torch.arange(6000) % 2),) * 2,
+        None,
+    )
+    for jobs in (1, 4):
+        settings = Settings(SPACE, BUDGET, seconds=600.0, **run)
+        plan = make_plan(settings, images, SPACE, jobs)
+        # It is one of the jobs, for its part of the time.
+        seconds = shares(settings)["test"] * LATEST * 600
+        assert 0.5 * 1_000 * seconds < plan.finals.passes < 1_000 * seconds
+    assert shares(Settings(SPACE, BUDGET, seconds=600.0, data="mine"))["test"] == 0
 
 
 def test_without_a_limit_there_is_none() -> None:

@@ -74,12 +74,13 @@ def test_workers_are_reused_and_what_fails_fails_alone(two: Cluster) -> None:
     assert again.retries == 0
 
 
+@pytest.mark.parametrize("by", [1, 5], ids=["SIGKILL", "SIGTERM"])
 def test_a_worker_that_dies_is_replaced_and_its_evaluation_tried_again_so_often(
-    two: Cluster, tmp_path: Path
+    by: int, two: Cluster, tmp_path: Path
 ) -> None:
     engine = two.engine(Toy(tmp_path), 1)
     try:
-        found = results(engine, [task(0, 1), task(1)])
+        found = results(engine, [task(0, by), task(1)])
     finally:
         engine.close()
     assert found[0].accuracy is None

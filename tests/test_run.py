@@ -18,6 +18,7 @@ import jsonschema
 import numpy as np
 import optuna
 import pytest
+import torch
 from PIL import Image
 
 import nas
@@ -25,16 +26,21 @@ import nas.loading
 import nas.plan
 import nas.run
 from nas.accuracy import Accuracy, at_chance
+from nas.budget import Budget
 from nas.catalogue import load_space
 from nas.cli import _run as command
+from nas.feasibility import Feasible
 from nas.files import sha256
 from nas.proxies import supernet_training
 from nas.proxies.supernet_training import SupernetSettings
 from nas.proxies.training import TrainingProxy, TrainingSettings
 from nas.record import save_architecture
+from nas.search import SearchFailed
+from nas.settings import Settings
 from nas.status import read_status
 
 ROOT = Path(__file__).resolve().parent.parent
+TINY, ANY = load_space("tiny"), Budget("none")
 PASSES = 64
 QUICK = f"TrainingSettings(width=0.5, resolution=16, passes={PASSES}, batch_size=16)"
 
@@ -272,6 +278,42 @@ def test_another_run_s_folder_is_refused(
     }
 
 
+def classes(count: int, folder: Path) -> str:
+    """The file of a space whose networks tell so many classes apart."""
+    text = (ROOT / "search_spaces" / "tiny.toml").read_text()
+    path = folder / f"tiny{count}.toml"
+    path.write_text(text.replace("num_classes = 10", f"num_classes = {count}"))
+    return str(path)
+
+
+def test_a_budget_is_held_against_the_classes_of_the_images(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, large = (Feasible(replace(TINY, num_classes=n), ANY).least("params") for n in (3, 1000))
+    for count, limit, status in ((1000, small, 0), (2, small, 0), (2, small - 1, 2)):
+        assert limit < large
+        out = tmp_path / f"{count}-{limit}"
+        said = words(pictures, out, "--no-scale", "--quiet", trials=1)
+        said[said.index("tiny")] = classes(count, tmp_path)
+        said[said.index("1M-flops")] = f"{limit}-params"
+        assert command(said) == status, (count, limit)
+        err = capsys.readouterr().err
+        assert (f"the cheapest has {small:,} params" in err) == (status == 2), err
+        assert out.exists() == (status == 0)
+
+
+def test_another_version_s_plan_in_a_storage_is_one_line(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(
+        nas.run, "agreed", lambda where, name, content: {**content, "colour": "red"}
+    )
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    assert command(words(pictures, tmp_path / "r", "--storage", url, "--quiet")) == 2
+    err = capsys.readouterr().err
+    assert err == f"nas-search: storage {url}: the drivers' plan: colour: unknown key\n"
+
+
 HOLD = """
 import fcntl, os, sys
 stream = open(sys.argv[1], "a+")
@@ -321,6 +363,77 @@ def test_a_living_run_s_folder_is_refused_and_a_dead_one_s_taken_over(
     owner.wait()
     assert (copy / ".lock").read_text() == str(owner.pid)
     assert command(words(pictures, copy, "--quiet")) == 0
+
+
+SCORED = [
+    *("--space", "tiny", "--budget", "5M-flops", "--proxy", "zero-cost:flops", "--no-scale"),
+    *("--trials", "3", "--quiet"),
+]
+
+
+def test_where_the_trials_are_is_part_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, elsewhere = tmp_path / "r", tmp_path / "elsewhere"
+    assert command([*SCORED, "--storage", "sqlite:///a.db", "--out", str(out)]) == 0
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert command(["resume", str(out), "--trials", "1", "--quiet"]) == 0
+    assert load(out / "run.json")["trials"]["finished"] == 3
+    before = results(out)
+    other = ["--storage", "sqlite:///a.db"]  # that of this folder
+    for said in (
+        ["resume", str(out), "--quiet", *other],
+        [*SCORED, "--out", str(out), *other],
+        [*SCORED, "--out", str(out)],
+    ):
+        capsys.readouterr()
+        assert command(said) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert f"are in sqlite:///{tmp_path / 'a.db'}, not in " in err
+        asked = f"sqlite:///{elsewhere / 'a.db'}" if "--storage" in said else f"{out / 'study.log'}"
+        assert asked in err
+    assert results(out) == before
+    assert list(elsewhere.iterdir()) == []
+    journal = tmp_path / "journal"
+    assert command([*SCORED, "--out", str(journal)]) == 0
+    assert command(["resume", str(journal), "--quiet", *other]) == 2
+    assert f"are in {journal / 'study.log'}, not in sqlite:" in capsys.readouterr().err
+    assert command([*SCORED, "--out", str(out), "--storage", f"sqlite:///{tmp_path}/a.db"]) == 0
+
+
+def test_a_copied_folder_has_a_driver_of_its_own(tmp_path: Path) -> None:
+    out, copied = tmp_path / "r", tmp_path / "copied"
+    assert command([*SCORED, "--storage", "sqlite:///a.db", "--out", str(out)]) == 0
+    name = load(out / "run.json")["driver"]
+    shutil.copytree(out, copied)
+    for folder in (out, copied):
+        assert command(["resume", str(folder), "--quiet"]) == 0
+    assert load(out / "run.json")["driver"] == name
+    assert load(copied / "run.json")["driver"] != name
+
+
+def test_what_began_under_ray_goes_on_without(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = load(copy / "run.json")
+    state["command"] |= {"engine": "ray", "ray_address": "head:6379", "gpus_per_trial": 0.25}
+    (copy / "run.json").write_text(json.dumps(state))
+    settings: list[Settings] = []
+
+    def run(given: Settings, progress: object) -> None:
+        settings.append(given)
+        raise SearchFailed("far enough")
+
+    monkeypatch.setattr(nas.run, "run", run)
+    assert command(["resume", str(copy), "--engine", "local", "--quiet"]) == 1
+    assert (settings[0].engine, settings[0].ray_address) == ("local", None)
+    assert command(["resume", str(copy), "--jobs", "1", "--quiet"]) == 1
+    assert (settings[1].engine, settings[1].gpus_per_trial) == ("ray", 0.25)
+    said = ["resume", str(copy), "--engine", "local", "--gpus-per-trial", "1", "--quiet"]
+    assert command(said) == 2
+    assert "--gpus-per-trial: not accepted without --engine ray" in capsys.readouterr().err
 
 
 def test_a_foreign_folder_is_refused_and_left_as_it_is(
@@ -460,7 +573,7 @@ def test_a_full_disk_at_a_file(
     out = tmp_path / "r"
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        assert command(words(pictures, out, "--quiet")) == 2
+        assert command(words(pictures, out, "--quiet")) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert f"{name}: cannot be written: No space left on device" in captured.err
@@ -491,7 +604,7 @@ def test_a_full_disk_for_the_study(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert command(words(pictures, tmp_path / "r", "--quiet")) == 2
+        assert command(words(pictures, tmp_path / "r", "--quiet")) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "No space left on device" in err
@@ -509,7 +622,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line(
     out = tmp_path / finished.name
     stopped = process(words(pictures, out, "--quiet"), full + SCRIPT)
     _, err = stopped.communicate(timeout=120)
-    assert stopped.returncode == 2
+    assert stopped.returncode == 1
     assert err == f"nas-search: storage {out / 'study.log'}: cannot be written: File too large\n"
     assert (out / "study.log").stat().st_size == room  # a torn line
     assert command(words(pictures, out, "--quiet")) == 0
@@ -582,6 +695,21 @@ def test_with_images_a_supernet_is_the_default(
     assert (whole / "supernet" / "state.json").exists()
     assert read_status(whole).supernet == 1.0
     assert "supernet/state.json" not in state["files"]
+
+
+def test_a_supernet_that_diverges_again_and_again_is_one_line(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    quick = SupernetSettings(resolution=16, passes=320, batch_size=8, validation_images=6)
+    monkeypatch.setattr(nas.plan, "supernet_settings", lambda *of: quick)
+    monkeypatch.setattr(
+        supernet_training.SharedTraining, "_step", lambda *of: torch.tensor(float("nan"))
+    )
+    said = words(pictures, tmp_path / "r", "--quiet", "--proxy", "supernet")
+    assert command(said) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "the supernet diverged 6 times" in err
 
 
 def test_out_of_time_before_the_grid_is_said_and_resumed(

@@ -88,6 +88,17 @@ def test_failures_are_told_by_reason_and_a_run_that_died_is_stopped(
     assert "failed    4× in search: MemoryError: (trials 7, 8, 10, 11)" in out
 
 
+def test_how_far_a_supernet_is_where_there_are_fewer_images_than_a_batch(copy: Path) -> None:
+    change(copy, plan={"supernet": {"passes": 320, "batch_size": 64, "paths": 2}})
+    state = copy / "supernet" / "state.json"
+    state.parent.mkdir()
+    for images, steps in ((20, 8), (1000, 2)):
+        change(copy, data={"images": [images, 5, 0]})
+        for step in range(steps + 1):
+            state.write_text(json.dumps({"progress": {"step": step}}))
+            assert read_status(copy).supernet == pytest.approx(step / steps, abs=1e-3)
+
+
 def test_while_it_runs_without_its_lock_and_with_a_line_half_written(copy: Path) -> None:
     change(copy, status="running", until=time.time() + 3600)
     log = copy / "study.log"

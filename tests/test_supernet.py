@@ -18,6 +18,7 @@ from nas.checkpoint import Checkpoints
 from nas.data import ImageData
 from nas.engines.local import local_engine
 from nas.engines.task import Task
+from nas.errors import Diverged
 from nas.proxies import supernet_training
 from nas.proxies.catalogue import supernet_settings
 from nas.proxies.protocol import Proxy, description
@@ -285,7 +286,7 @@ def test_what_cannot_be_mended_fails(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return step(self, number, rate, workers) * (math.nan if number == 25 else 1)
 
     monkeypatch.setattr(supernet_training.SharedTraining, "_step", broken)
-    with pytest.raises(ArithmeticError, match="diverged 6 times, the last time by step 30 of 40"):
+    with pytest.raises(Diverged, match="diverged 6 times, the last time by step 30 of 40"):
         trained(tmp_path)
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from nas.accuracy import Accuracy
 from nas.budget import Budget
 from nas.data import ImageData
 from nas.engines.task import Task, run_task
+from nas.errors import Diverged
 from nas.objective import make_objective
 from nas.proxies.catalogue import (
     GRID_RESOLUTION,
@@ -115,6 +117,24 @@ def test_reports_steps_and_stops_when_told(network: nas.Architecture) -> None:
     assert outcome.steps == (told[0],)
 
 
+def test_who_is_told_to_stop_is_not_scored_again(
+    network: nas.Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, scored = proxy_of(made_up()), 0
+    score = TrainingProxy._score
+
+    def count(*of: Any) -> Any:
+        nonlocal scored
+        scored += 1
+        return score(*of)
+
+    monkeypatch.setattr(TrainingProxy, "_score", count)
+    run_task(proxy, Task(0, network, 1, {50: 1.1}))
+    assert scored == 1
+    proxy.evaluate(network, seed=1, report=never)
+    assert scored == 1 + 3
+
+
 @pytest.mark.parametrize("broken", ["rate", "statistics"])
 def test_diverging_is_a_failed_trial(network: nas.Architecture, broken: str) -> None:
     data, settings = made_up(), QUICK
@@ -123,12 +143,12 @@ def test_diverging_is_a_failed_trial(network: nas.Architecture, broken: str) -> 
     else:
         data = replace(data, mean=(math.nan,) * 3)
     proxy = proxy_of(data, settings)
-    with pytest.raises(ArithmeticError, match="diverged"):
+    with pytest.raises(Diverged, match="diverged"):
         proxy.evaluate(network, seed=1, report=never)
     outcome = run_task(proxy, Task(0, network, 1))
     assert outcome.accuracy is None
     assert not outcome.stopped
-    assert outcome.error.startswith("ArithmeticError: the training diverged")
+    assert outcome.error.startswith("Diverged: the training diverged")
 
 
 def test_test_images_are_used_by_test_alone(network: nas.Architecture) -> None:
@@ -210,7 +230,7 @@ def test_scores() -> None:
             found = score(logits, torch.zeros(count).long(), even=True)
             assert found.standard_error == pytest.approx(0.5 / count), count
             Accuracy(found.accuracy, found.standard_error)
-    with pytest.raises(ArithmeticError, match="not finite"):
+    with pytest.raises(Diverged, match="not finite"):
         score(always_0 * math.nan, labels, even=True)
 
 

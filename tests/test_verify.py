@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from nas.files import sha256, write_json
 from nas.folder import sealed
 from nas.latency import LatencyTable, Setting, Timing, block_keys, write_table
 from nas.proxies.training import TrainingSettings
+from nas.rounds import Rounds
 from nas.verification.compared import differing
 from nas.verification.folder import Verification, verify
 
@@ -182,6 +183,26 @@ def test_the_latency_of_the_baseline_is_the_sum_by_the_table(tmp_path: Path) -> 
 @pytest.mark.usefixtures("_quick")
 def test_more_trials_seal_it_anew(copy: Path) -> None:
     assert command(["resume", str(copy), "--trials", "5", "--quiet"]) == 0
+    assert verified(copy).differences == ()
+
+
+@pytest.mark.usefixtures("_quick")
+def test_finals_that_were_cut_off_in_a_round_differ_in_nothing(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Rounds.run
+
+    def cut(self: Rounds, turn: int, which: Sequence[int]) -> bool:
+        short = self._purpose == "finals" and turn == 1
+        return run(self, turn, which[:1] if short else which) and not short
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rounds, "run", cut)
+        assert command(["resume", str(copy), "--quiet", "--trials", "6"]) == 0
+    finals = load(copy / "finalists.json")
+    assert len({entry["accuracy"]["n"] for entry in finals["entries"]}) == 2
+    best = max((e for e in finals["entries"] if "trial" in e), key=lambda e: float(e["score"]))
+    assert finals["chosen"] == best["name"]
     assert verified(copy).differences == ()
 
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import typer
 
-from nas.errors import Diverged, InputError, Interrupted, NotProved, one_line
+from nas.errors import Diverged, InputError, Interrupted, Lost, NotProved, one_line
 from nas.search import SearchFailed
 
 __all__ = ["main"]
@@ -42,6 +42,8 @@ def _run(arguments: list[str]) -> int:
         if code == INTERRUPTED:  # typer takes Ctrl-C for itself
             raise KeyboardInterrupt
         return int(code or DONE)
+    except Lost as error:
+        return _say(error, FAILED)
     except InputError as error:
         return _say(error, WRONG_INPUT)
     except usage_error as error:

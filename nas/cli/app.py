@@ -59,7 +59,7 @@ Trials = Annotated[
     ),
 ]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", metavar="N", help="At once. Default: one a core, GPUs one.")
+    int | None, typer.Option("--jobs", metavar="N", help="At once. Default: one a core, at most 8.")
 ]
 Device = Annotated[
     str | None,
@@ -480,7 +480,9 @@ def scale(
         str | None,
         typer.Option(metavar="NAME|PATH", help="With --compare: train them on these images."),
     ] = None,
-    seeds: Seeds = 3,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Trainings of each, with --data. Default 3.")
+    ] = None,
     time: Time = None,
     jobs: Jobs = None,
     device: Device = None,
@@ -490,6 +492,10 @@ def scale(
     """Scale a network: by coefficients, by the published table, or to a number of FLOPs."""
     from nas.cli.networks import show_scaled
 
+    given = {"--seeds": seeds, "--time": time, "--jobs": jobs, "--device": device}
+    for option, value in given.items():
+        if data is None and value is not None:
+            raise InputError(f"{option}: not accepted without --compare and --data")
     show_scaled(
         arch,
         preset=preset,
@@ -499,7 +505,9 @@ def scale(
         compare=compare,
         training=None
         if data is None
-        else Training(data, seeds, 0, duration(time), jobs, device or "cpu"),
+        else Training(
+            data, 3 if seeds is None else seeds, 0, duration(time), jobs, device or "cpu"
+        ),
         out=None if out is None else Path(out),
         json=json,
         quiet=quiet,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -98,6 +99,7 @@ def compare_networks(
         quiet: print neither progress nor a table.
     """
     from nas.contest import contest
+    from nas.data.load import DEFAULT_RESOLUTION
     from nas.engines.local import default_jobs, local_engine
     from nas.folder import check_identity, hashes, read_own, sealed
     from nas.loading import channels_for, jobs_that_fit, load_data
@@ -113,7 +115,8 @@ def compare_networks(
         start, seconds = time.monotonic(), training.seconds
         before = read_own(folder, FILE, TypeAdapter(_Begun)) if out is not None else None
         space = replace(load_space("efficientnet"), resolution=resolution)
-        data = load_data(training.data, channels_for(space, training.data), show, show.note)
+        most = max(DEFAULT_RESOLUTION, _pixels(networks, resolution, scaled))
+        data = load_data(training.data, channels_for(space, training.data), show, show.note, most)
         jobs = jobs_that_fit(data, training.jobs or default_jobs(training.device), show.note)
         total = training.seeds * len(networks)
         networks = [
@@ -171,6 +174,15 @@ def compare_networks(
         print_table(contest_table(result, title, against, None))
         if out is not None:
             print_written(out)
+
+
+def _pixels(networks: Sequence[Architecture], resolution: int, scaled: bool) -> int:
+    """Return the highest number of pixels a side that one of the networks is trained at."""
+    from nas.proxies.catalogue import GRID_RESOLUTION
+
+    base = GRID_RESOLUTION if scaled else TrainingSettings.resolution
+    highest = max(network.resolution for network in networks)
+    return math.ceil(highest * min(base, resolution) / resolution)
 
 
 def _settings(

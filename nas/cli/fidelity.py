@@ -106,7 +106,7 @@ def _measure(
 ) -> Fidelity:
     """Make the proxy, let it be judged, and keep in the folder what the same command goes by."""
     from nas.engines.local import default_jobs
-    from nas.fidelity import measure_fidelity
+    from nas.fidelity import budget_of, measure_fidelity
     from nas.folder import check_identity, hashes, read_own, sealed
     from nas.loading import channels_for, jobs_that_fit, load_data
     from nas.progress import ALREADY, shown_as
@@ -158,6 +158,8 @@ def _measure(
     }
     if supernet is not None:
         state["supernet"] = asdict(supernet)
+        # Prepared for another budget it is another one, whose scores do not mix with these.
+        state["budget"] = budget_of(draw, space).limits
     if folder is not None:
         write_json(folder / FILE, state)
     begun = False

@@ -12,9 +12,11 @@ from nas.catalogue import load_architecture, load_budget, load_space
 from nas.cli.latency import latency_source
 from nas.cli.options import check_device, duration, kept, positive
 from nas.cli.show import Show, print_json
-from nas.database import without_password
+from nas.database import resolved, without_password
 from nas.errors import InputError
 from nas.files import parse_json, read_text, validate
+
+RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
 
 class _Command(BaseModel):
@@ -56,7 +58,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
 
     if command["engine"] not in ("local", "ray"):
         raise InputError(f"engine {command['engine']!r} is not accepted: local or ray")
-    for option in ("ray_address", "cpus_per_trial", "gpus_per_trial"):
+    for option in RAY_OPTIONS:
         if command[option] is not None and command["engine"] != "ray":
             raise InputError(f"--{option.replace('_', '-')}: not accepted without --engine ray")
     space = load_space(command["space"])
@@ -67,6 +69,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
             )
         space = replace(space, resolution=command["resolution"])
     reference, storage = command["reference"], command["storage"]
+    storage = None if storage is None else resolved(storage)
     budget = load_budget(command["budget"])
     settings = Settings(
         space=space,
@@ -140,7 +143,10 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
     if not isinstance(command, dict) or not command:
         raise InputError(f"{path}: command: missing; not a run of this command line")
     known = validate(TypeAdapter(_Command), command, f"{path}: command")
-    run_job({**known.model_dump(), **changes}, folder, json=json, quiet=quiet)
+    began = known.model_dump()
+    if changes.get("engine") == "local":
+        began |= dict.fromkeys(RAY_OPTIONS)
+    run_job({**began, **changes}, folder, json=json, quiet=quiet)
 
 
 def _finalists(count: int | None) -> int | None:

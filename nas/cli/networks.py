@@ -89,6 +89,8 @@ def show_scaled(
         raise InputError("--preset official goes with none of --alpha, --phi, --target-flops")
     if phi is not None and not 0 <= phi <= 20:
         raise InputError(f"phi: {phi} is not accepted: 0 to 20")
+    if phi is not None and compare:
+        raise InputError("--phi: not accepted with --compare, which goes by --target-flops")
     if phi is not None and target is not None:
         raise InputError("--phi and --target-flops: accepted: one of them")
     title = f"{baseline.name} scaled by {coefficients}"

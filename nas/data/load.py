@@ -349,14 +349,17 @@ def _cores() -> int:
 
 
 def _check_memory(source: Source, resolution: int, channels: int) -> None:
-    """Better an error now than being killed in the middle."""
+    """Better an error now than being killed in the middle.
+
+    Images lie there twice while they are put together, and while some are taken out to validate.
+    """
     if source.rows is None or not hasattr(os, "sysconf"):
         return
-    needed = source.rows * resolution**2 * channels
+    needed = 2 * source.rows * resolution**2 * channels
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * available:
         raise InputError(
             f"{source.name}: {source.rows:,} images of {resolution} px need "
-            f"{needed / 2**30:.0f} GiB of memory, this machine has {available / 2**30:.0f}; "
-            "choose a smaller resolution"
+            f"{needed / 2**30:.1f} GiB of memory to be read, this machine has "
+            f"{available / 2**30:.1f}; give fewer images, or make them smaller"
         )

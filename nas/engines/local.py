@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections import deque
 from multiprocessing.connection import Connection, wait
@@ -9,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from nas.engines.task import Engine, Outcome, Task, run_task
-from nas.engines.worker import begin_worker, how_died, starting_workers
+from nas.engines.worker import begin_worker, how_died, start_worker
 from nas.errors import InputError
 from nas.proxies.protocol import Proxy
 
@@ -84,6 +85,8 @@ class Processes:
         self._context: Any = multiprocessing.get_context("spawn")
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Task]] = {}
+        # Who forgets to: at exit Python ends its processes by SIGTERM, and waits.
+        atexit.register(self.close)
         self._idle.append(self._start())  # a proxy that cannot be sent fails here, not later
 
     def submit(self, task: Task) -> None:
@@ -130,6 +133,7 @@ class Processes:
 
     def close(self) -> None:
         """End all workers, at once."""
+        atexit.unregister(self.close)
         workers = [*self._idle, *(worker for worker, _ in self._busy.values())]
         for worker in workers:
             worker.process.kill()
@@ -144,8 +148,7 @@ class Processes:
             target=_work, args=(self._proxy, theirs, self._threads), daemon=True
         )
         try:
-            with starting_workers():
-                process.start()
+            start_worker(process)
         except Exception as error:
             if isinstance(error, OSError):
                 raise

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol, TypeVar
 
-from nas.engines.worker import begin_worker, environment, how_died, starting_workers
+from nas.engines.worker import begin_worker, environment, how_died, start_worker
 
 Tell = Callable[[int], None]
 """Says that so many more steps of a computation are done."""
@@ -54,8 +54,8 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
         for _ in range(min(jobs, len(tasks))):
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
-            with starting_workers(), environment(_ONE_THREAD):
-                process.start()
+            with environment(_ONE_THREAD):
+                start_worker(process)
             theirs.close()
             workers.append((process, ours))
             number, task = waiting.popleft()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import signal
 import threading
 import time
 import weakref
@@ -413,6 +414,9 @@ class _Worker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         torch.set_num_threads(config["threads"])
+        # Ray would raise SystemExit in the middle of an evaluation, which would be its failure; of
+        # a worker that is gone the evaluation is begun again.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._client = 0
         self._take(config)
 

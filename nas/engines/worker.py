@@ -8,21 +8,30 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 
-@contextmanager
-def starting_workers() -> Iterator[None]:
-    """Start worker processes in here.
+def start_worker(process: BaseProcess) -> None:
+    """Start a worker process.
 
-    A worker takes over what is blocked here, so that Ctrl-C cannot reach it before it has learned
-    to leave that to the driver.
+    It takes over what is blocked here, so that neither Ctrl-C nor SIGTERM can reach it before it
+    has learned to leave them to the driver. One that came meanwhile is raised when it has started,
+    and as nobody knows it yet, nobody else would end it.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    numbers = {signal.SIGINT, signal.SIGTERM}
+    resource_tracker.ensure_running()  # as it starts, it unblocks them
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    except BaseException:
+        if process.pid is not None:
+            process.kill()
+        raise
 
 
 @contextmanager
@@ -41,11 +50,14 @@ def environment(more: Mapping[str, str]) -> Iterator[None]:
 
 
 def begin_worker() -> None:
-    """Do first of all in a worker: Ctrl-C is the driver's to handle, and its end is the worker's.
+    """Do first of all in a worker: signals are the driver's to handle, and its end is the worker's.
 
-    A driver that is killed cannot end its workers: each watches it and ends itself.
+    Who ends a job may send SIGTERM to all its processes: a worker that died of it before the driver
+    had its own would be a failed trial. A driver that is killed cannot end its workers: each
+    watches it and ends itself.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.data import normalise, resize
+from nas.errors import Diverged
 from nas.optimisation import precision
 
 
@@ -62,10 +63,10 @@ def score(logits: Tensor, labels: Tensor, *, even: bool) -> Score:
         even: weigh every image the same.
 
     Raises:
-        ArithmeticError: a logit is not finite.
+        Diverged: a logit is not finite.
     """
     if not bool(torch.isfinite(logits).all()):
-        raise ArithmeticError("the training diverged: the network's outputs are not finite")
+        raise Diverged("the training diverged: the network's outputs are not finite")
     right = (logits.argmax(1) == labels).double()
     losses = F.cross_entropy(logits.double(), labels, reduction="none")
     if even:

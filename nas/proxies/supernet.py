@@ -98,7 +98,7 @@ class SupernetProxy:
 
         Raises:
             InputError: the budget cannot be met, or a checkpoint is damaged.
-            ArithmeticError: the training diverged again and again.
+            Diverged: the training diverged again and again.
         """
         settings, data = self.settings, self.data
         identity = {
@@ -130,7 +130,7 @@ class SupernetProxy:
 
         Raises:
             InputError: the network is not in the space, or :meth:`prepare` was not called.
-            ArithmeticError: its outputs are not finite.
+            Diverged: its outputs are not finite.
         """
         network = self.network(arch)
         fold_norms(network)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nas.checkpoint import Checkpoints
 from nas.data import ImageData, augment, normalise, resize
+from nas.errors import Diverged
 from nas.optimisation import optimiser, precision, schedule
 from nas.proxies.shared import NetworkPath, SharedWeights
 from nas.trial import derived_rng, derived_seed
@@ -143,7 +144,7 @@ class SharedTraining:
             report: told after each interval: images shown, of how many, a few words.
 
         Raises:
-            ArithmeticError: it diverged again and again.
+            Diverged: it diverged again and again.
             InputError: a checkpoint is damaged, or cannot be written.
         """
         progress = self._restored(checkpoints)
@@ -161,7 +162,7 @@ class SharedTraining:
                 if not self._is_sound(loss, progress):
                     progress = progress.mended(loss)
                     if len(progress.mendings) > MENDINGS:
-                        raise ArithmeticError(
+                        raise Diverged(
                             f"the supernet diverged {len(progress.mendings)} times, the last time "
                             f"by step {end} of {self.steps} at {progress.rate:g} of the learning "
                             "rate"

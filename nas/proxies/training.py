@@ -16,6 +16,7 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.convolution import lay_out
 from nas.data import ImageData, augment, iterate_batches, normalise, resize
+from nas.errors import Diverged
 from nas.model import build
 from nas.optimisation import optimiser, precision, schedule
 from nas.proxies.protocol import Report
@@ -129,7 +130,7 @@ class TrainingProxy:
         """Return accuracy and loss on the validation images after a short training.
 
         Raises:
-            ArithmeticError: the training diverged.
+            Diverged: the training diverged.
         """
         return self._train_and_score(arch, seed, report, *self._validation, "validation")
 
@@ -160,8 +161,9 @@ class TrainingProxy:
             torch.manual_seed(seed)
             network = build(view, zero_init_residual=True).to(self.device)
             lay_out(network, self.device)
-            self._fit(network, view.resolution, seed, report)
-        found = self._score(network, view.resolution, images, labels)
+            found = self._fit(network, view.resolution, seed, report)
+        if found is None:
+            found = self._score(network, view.resolution, images, labels)
         balanced = "" if found.even else ", every class weighing the same"
         return Accuracy(
             mean=found.accuracy,
@@ -175,7 +177,10 @@ class TrainingProxy:
             data=f"{self.data.name} ({part})",
         )
 
-    def _fit(self, network: torch.nn.Module, resolution: int, seed: int, report: Report) -> None:
+    def _fit(
+        self, network: torch.nn.Module, resolution: int, seed: int, report: Report
+    ) -> Score | None:
+        """Train to the end; or until told to stop, and return the score by which that was."""
         settings, data = self.settings, self.data
         generator = torch.Generator().manual_seed(seed)
         chosen = _draw(data.train_labels.cpu(), settings.passes, generator)
@@ -213,12 +218,13 @@ class TrainingProxy:
                     checked = self._score(network, resolution, images, truth)
                     network.train()
                     if report(round(100 * checks[step]), math.exp(-checked.loss)):
-                        return
+                        return checked
         self._finite(losses, step)
+        return None
 
     def _finite(self, losses: Tensor, step: int) -> None:
         if not math.isfinite(float(losses)):
-            raise ArithmeticError(f"the training diverged: the loss is not finite by step {step}")
+            raise Diverged(f"the training diverged: the loss is not finite by step {step}")
 
     def _score(
         self, network: torch.nn.Module, resolution: int, images: Tensor, labels: Tensor
@@ -243,7 +249,7 @@ class Tested:
         """Return accuracy and loss on the test images after the same training.
 
         Raises:
-            ArithmeticError: the training diverged.
+            Diverged: the training diverged.
             LookupError: there are no test images.
         """
         accuracy = self._proxy.test(arch, seed=seed)

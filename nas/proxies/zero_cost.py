@@ -19,6 +19,7 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.cost import measure_cost
 from nas.data import ImageData, normalise, resize
+from nas.errors import Diverged
 from nas.model import Network, build
 from nas.proxies.protocol import Report
 from nas.scaling import round_resolution, scale
@@ -81,14 +82,14 @@ class ZeroCostProxy:
         """Return the score, in [0, 1].
 
         Raises:
-            ArithmeticError: the score is not finite.
+            Diverged: the score is not finite.
         """
         if self._measure in ("flops", "params"):
             value = math.log(getattr(measure_cost(arch), self._measure))
         else:
             value = self._of_network(arch, seed)
         if not math.isfinite(value) or value < 0:
-            raise ArithmeticError(f"{self._measure} is {value}: not a score")
+            raise Diverged(f"{self._measure} is {value}: not a score")
         return Accuracy(
             mean=value / (value + 100),
             standard_error=0.0,
@@ -138,7 +139,7 @@ def naswot(network: Network, images: Tensor) -> float:
     normalises by the batch.
 
     Raises:
-        ArithmeticError: two images have the same pattern everywhere.
+        Diverged: two images have the same pattern everywhere.
     """
     alike = torch.zeros(len(images), len(images), dtype=torch.double, device=images.device)
 
@@ -158,5 +159,5 @@ def naswot(network: Network, images: Tensor) -> float:
         hook.remove()
     sign, logarithm = torch.linalg.slogdet(alike.cpu())
     if float(sign) <= 0:
-        raise ArithmeticError("naswot: the images' activation patterns are not distinct")
+        raise Diverged("naswot: the images' activation patterns are not distinct")
     return float(logarithm)

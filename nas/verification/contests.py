@@ -84,13 +84,15 @@ def gaps(file: str, data: dict[str, Any], against: str, key: str = "") -> Iterat
     """Yield where a contest's differences to one of its entries do not follow from the rest."""
     contest = entries_of(data, file)
     reference = contest.place(against)
+    # Where somebody has more seeds, the scores of the others are as if they had had them too.
+    single = all(entry.count <= 1 for entry in contest.entries)
     for index, written in enumerate(data["entries"]):
         gap = None if index == reference else contest.gap(index, reference)
         where = f"{key}entries{index + 1}"
         if gap is not None or index == reference:
             yield from differing(file, written["difference"], gap_dict(gap), f"{where}.difference")
         one = contest.entries[index]
-        if one.accuracy is not None and one.count == 1 and one.accuracy.loss is not None:
+        if single and one.accuracy is not None and one.accuracy.loss is not None:
             yield from differing(file, one.score, one.accuracy.likelihood, f"{where}.score")
 
 

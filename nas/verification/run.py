@@ -184,24 +184,23 @@ class _Run:
                 yield from differing(FINALS, entry["flops"], flops, f"{key}entries{index}.flops")
 
     def _best(self, contest: Entries) -> int | None:
-        """Return which finalist has the highest objective, of those with the most trainings.
+        """Return which finalist has the highest objective, of those that did not fail if any.
 
         None where they choose nothing: none is better than chance.
         """
         entries = [entry for entry in contest.entries if entry.trial is not None]
-        most = max(entry.count for entry in entries)
         classes = self.facts.baseline_record.architecture.num_classes
         if all(one.accuracy is None or at_chance(one.accuracy, classes) for one in entries):
             return None
         objective = make_objective(self.facts.identity.objective, self.facts.budget, "loss")
 
-        def worth(index: int) -> tuple[float, int]:
+        def worth(index: int) -> tuple[bool, float, int]:
             entry = entries[index]
             # Of a cost, FLOPs alone count.
             cost = replace(self.facts.baseline_record.cost, flops=entry.flops)
-            return objective.reward(entry.score or 0.0, cost), -index
+            return not entry.reason, objective.reward(entry.score or 0.0, cost), -index
 
-        return max((i for i in range(len(entries)) if entries[i].count == most), key=worth)
+        return max((i for i in range(len(entries)) if entries[i].score is not None), key=worth)
 
     def _tied(self, contest: Entries, best: int) -> list[str] | None:
         others = [i for i, e in enumerate(contest.entries) if e.trial is not None and i != best]
