@@ -133,7 +133,7 @@ class _Graph:
                 out = self.add(f"{name}.branch", module.branch, x)
                 return self.node("Add", f"{name}.add", [x, out]) if module.residual else out
             case SqueezeExcite():
-                gate = self.node("GlobalAveragePool", f"{name}.pool", [x])
+                gate = self._mean(f"{name}.pool", x)
                 for part in ("reduce", "activation", "expand"):
                     gate = self.add(f"{name}.{part}", getattr(module, part), gate)
                 gate = self.node("Sigmoid", f"{name}.sigmoid", [gate])
@@ -167,12 +167,16 @@ class _Graph:
             case nn.SiLU():
                 return self.node("Mul", name, [x, self.node("Sigmoid", f"{name}.sigmoid", [x])])
             case nn.AdaptiveAvgPool2d():
-                return self.node("GlobalAveragePool", name, [x])
+                return self._mean(name, x)
             case nn.Flatten():
                 return self.node("Flatten", name, [x])
             case nn.Dropout():
                 return x
         raise AssertionError(f"{name}: no ONNX for {type(module).__name__}")
+
+    def _mean(self, name: str, x: str) -> str:
+        # ONNX Runtime's GlobalAveragePool adds a map up value by value, and is a tenth as exact.
+        return self.node("ReduceMean", name, [x], axes=[2, 3], keepdims=1)
 
     def _sequence(self, name: str, module: nn.Module, x: str) -> str:
         children = list(module.named_children())
