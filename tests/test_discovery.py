@@ -285,7 +285,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
         text=True,
     )
     assert running.stderr is not None
-    assert running.stderr.readline() == "reproduce b0\n"
+    assert re.fullmatch(r"reproduce b0  0/[\d,]+\n", running.stderr.readline())
     while not (tmp_path / "out").exists():
         time.sleep(0.05)
     running.stderr.readline()  # the first trial
@@ -431,9 +431,7 @@ def test_the_guide_says_what_is_committed() -> None:
     [block] = re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     said = [" ".join(part.split()) for part in block.strip().split("\n\n")]
     assert said == data["conclusions"]
-    for page, picture in (("docs/b0.md", "../results"), ("README.md", "results")):
-        page_text = (ROOT / page).read_text(encoding="utf-8")
-        assert f"]({picture}/b0-discovery/discovery.png)" in page_text
+    assert "](../results/b0-discovery/discovery.png)" in text
 
 
 @pytest.mark.soak

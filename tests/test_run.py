@@ -35,6 +35,7 @@ from nas.proxies import supernet_training
 from nas.proxies.supernet_training import SupernetSettings
 from nas.proxies.training import TrainingProxy, TrainingSettings
 from nas.record import save_architecture
+from nas.report.write import FILES as REPORT
 from nas.search import SearchFailed
 from nas.settings import Settings
 from nas.status import read_status
@@ -171,7 +172,9 @@ def test_run_json(finished: Path) -> None:
     assert run["status"] == "finished"
     assert run["command"]["budget"] == "1M-flops"
     assert run["trials"]["finished"] + run["trials"]["stopped"] == 3
-    listed = {*results(finished), "study.log"}
+    report = {path.name for path in finished.iterdir()} & REPORT
+    assert "report.html" in report
+    listed = {*results(finished), "study.log", *report}
     assert run["files"] == {name: sha256(finished / name) for name in listed}
     assert set(run["seconds"]) >= {"search", "grid", "test"}
     assert run["versions"]["optuna"] == optuna.__version__
@@ -527,7 +530,8 @@ def test_no_scale(
     assert document["coefficients"] is None
     assert document["family"] == []
     names = {path.name for path in (tmp_path / "r").iterdir()}
-    assert names == {".lock", "run.json", "study.log", "front.json", "baseline.json"}
+    assert names - REPORT == {".lock", "run.json", "study.log", "front.json", "baseline.json"}
+    assert not [name for name in names if name.startswith("family")]
     # A family of an earlier baseline must not stay beside a new one.
     assert command(words(pictures, copy, "--no-scale", "--quiet", trials=5)) == 0
     assert {path.name for path in copy.iterdir()} == names
