@@ -16,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.catalogue import load_space
 from nas.data import ImageData, augment, iterate_batches, load_images, normalise, resize
 from nas.data.images import channel_statistics
 from nas.data.split import stratified_split
@@ -228,7 +227,7 @@ def test_square_images_of_a_run_are_kept_no_larger_than_they_are_looked_at(
     monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
     folder = write_folder(tmp_path / "images", {"ant": 4, "bee": 4}, size=(160, 160))
     for most, pixels in (({}, 128), ({"most": 150}, 150)):
-        data = load_data(str(folder), load_space("tiny"), Silent(), lambda text: None, **most)
+        data = load_data(str(folder), 3, Silent(), lambda text: None, **most)
         assert data.resolution == pixels
 
 
