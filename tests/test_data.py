@@ -21,6 +21,7 @@ from nas.data.images import channel_statistics
 from nas.data.split import stratified_split
 from nas.errors import InputError
 from nas.loading import load_data
+from tests.silent import Silent
 
 COLOURS = {"ant": (200, 10, 10), "bee": (10, 200, 10), "cat": (10, 10, 200)}
 
@@ -229,19 +230,6 @@ def test_square_images_of_a_run_are_kept_no_larger_than_they_are_looked_at(
     for most, pixels in (({}, 128), ({"most": 150}, 150)):
         data = load_data(str(folder), 3, Silent(), lambda text: None, **most)
         assert data.resolution == pixels
-
-
-class Silent:
-    """Shows nothing."""
-
-    def phase(self, name: str, total: int | None) -> None:
-        pass
-
-    def advance(self, done: int, text: str = "") -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
 
 
 def test_the_centre_is_cropped_and_shrinking_is_antialiased(tmp_path: Path) -> None:

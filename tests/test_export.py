@@ -35,14 +35,9 @@ from nas.export.timm import timm_definition
 from nas.export.torchvision import torchvision_definition
 from nas.model import build
 from nas.weights import TrainedOn, load_weights, read_weights, save_weights
+from tests.silent import Silent
 
 SPACES = sorted(shipped("search_spaces"))
-
-
-class Silent:
-    def phase(self, name: str, total: int | None) -> None: ...
-    def advance(self, done: int, text: str = "") -> None: ...
-    def note(self, text: str) -> None: ...
 
 
 def export(architecture: Architecture, target: Target, folder: Path, **more: Any) -> Any:

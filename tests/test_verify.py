@@ -26,24 +26,12 @@ from nas.proxies.training import TrainingSettings
 from nas.rounds import Rounds
 from nas.verification.compared import differing
 from nas.verification.folder import Verification, verify
+from tests.silent import Silent
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = sorted(path for path in ROOT.glob("results/*") if path.is_dir())
 
 Captured = pytest.CaptureFixture[str]
-
-
-class Silent:
-    """Shows nothing."""
-
-    def phase(self, name: str, total: int | None) -> None:
-        pass
-
-    def advance(self, done: int, text: str = "") -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
 
 
 def verified(folder: Path) -> Verification:
