@@ -14,8 +14,6 @@ from nas.scaling import OFFICIAL, official
 from nas.space import SearchSpace
 from nas.space_file import read_space
 
-DEFAULT_SPACE = "efficientnet"
-
 KNOWN_ARCHITECTURES = tuple(f"efficientnet-b{index}" for index in range(len(OFFICIAL)))
 
 

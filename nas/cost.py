@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import time
 import warnings
 from collections import Counter
@@ -13,16 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from platformdirs import user_cache_dir
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as validated
 
-from nas.architecture import Architecture, Layer, Norm, Stage, stage_layers
+from nas.architecture import Architecture, Layer, Norm, Stage, efficientnet_b0, stage_layers
 from nas.errors import InputError
 from nas.files import parse_json, read_text, validate, write_json
+from nas.machine import cache_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -215,7 +213,6 @@ def _measured_stem(in_channels: int, width: int, kernel: int, stride: int) -> _M
 @lru_cache(maxsize=4096)
 def _measured_head(in_width: int, width: int, num_classes: int) -> _Measured:
     def make() -> nn.Module:
-        from nas.architecture import efficientnet_b0
         from nas.model import head
 
         b0 = efficientnet_b0()
@@ -304,9 +301,8 @@ class _Store:
         self.blocks: dict[str, _Measured] = {}
         self._saved = 0
         self._saved_at = time.monotonic()
-        folder = os.environ.get("NAS_SEARCH_CACHE") or user_cache_dir("nas-search")
         versions = f"{_CACHE_FORMAT}-fvcore{version('fvcore')}-torch{version('torch')}"
-        self._path = Path(folder) / f"costs-{versions}.json"
+        self._path = cache_folder() / f"costs-{versions}.json"
         self._load()
         atexit.register(self.save)
 

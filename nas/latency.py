@@ -73,7 +73,8 @@ class Check:
     """How far the sums agree with whole networks, measured end to end.
 
     Attributes:
-        networks: how many, drawn at random; none of them gave the table its blocks' latencies.
+        networks: how many, drawn at random; others than gave the table its blocks' latencies, where
+            a space has others.
         error: mean of |sum / measured - 1|.
         bias: mean of sum / measured - 1.
         kendall_tau: rank correlation of the sums with the measured medians.
@@ -211,7 +212,16 @@ def read_table(path: Path) -> LatencyTable:
     Raises:
         InputError: the file cannot be read or is not a table of latencies.
     """
-    file = validate(_ADAPTER, parse_json(read_text(path), str(path)), str(path))
+    return table_of(parse_json(read_text(path), str(path)), str(path))
+
+
+def table_of(content: Any, source: str) -> LatencyTable:
+    """Return the table of a file's content; ``source`` names it in errors.
+
+    Raises:
+        InputError: it is not a table of latencies.
+    """
+    file = validate(_ADAPTER, content, source)
     return LatencyTable(file.setting, file.blocks, file.check)
 
 

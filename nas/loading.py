@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from nas.data import BUILT_IN, ImageData, load_images
 from nas.data.load import DEFAULT_RESOLUTION
 from nas.engines.local import fits_shared_memory
+from nas.machine import cache_folder
 from nas.progress import Progress
 from nas.space import SearchSpace
 
@@ -66,6 +66,4 @@ def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> in
 
 
 def _data_cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("NAS_SEARCH_CACHE") or user_cache_path("nas-search")) / "data"
+    return cache_folder() / "data"

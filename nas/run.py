@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter
 
 from nas.accuracy import at_chance
 from nas.architecture import Architecture, efficientnet_b0
-from nas.budget import Budget, amount
+from nas.budget import Budget
 from nas.check import Check, check, sample
 from nas.coefficients import View, candidates, reference_point, spread
 from nas.contest import Contest, contest
@@ -22,9 +21,9 @@ from nas.data import ImageData
 from nas.database import database_url, printable
 from nas.engines.local import default_jobs, local_engine
 from nas.engines.task import Engine
-from nas.errors import InputError
+from nas.errors import InputError, one_line
 from nas.feasibility import Feasible
-from nas.files import validate
+from nas.files import digest, validate
 from nas.finalists import Finals, entrants, finalists, finals
 from nas.folder import (
     LATENCY_FILE,
@@ -38,7 +37,7 @@ from nas.folder import (
     study_name,
 )
 from nas.grid import GridResult, grid_search
-from nas.latency import Setting, TableFile, milliseconds, write_table
+from nas.latency import Setting, TableFile, milliseconds, table_of, write_table
 from nas.loading import channels_for, jobs_that_fit, load_data
 from nas.objective import make_objective
 from nas.plan import CHECKED, FINAL_SEEDS, GRID_POINTS, Plan, make_plan, time_for
@@ -64,7 +63,7 @@ from nas.search import Proposer, SearchResult, search
 from nas.settings import Settings
 from nas.space import SearchSpace
 from nas.storage import Study, agreed
-from nas.trial import Trial
+from nas.teller import Teller
 
 if TYPE_CHECKING:
     from nas.engines.ray import Cluster
@@ -173,12 +172,16 @@ class _Run:
         if searched is not None:
             space = replace(space, in_channels=searched.channels, num_classes=searched.num_classes)
         if settings.budget.latency_ms is not None:
-            settings = self.settings = replace(settings, budget=self._timed(space, before))
+            settings = self.settings = replace(
+                settings, budget=self._timed(space, searched, before)
+            )
         if searched is not None or settings.budget.latency_ms is not None:
             Feasible(space, settings.budget).check()
         plan = None if before is None else before.plan
         if data is not None and plan is None:
-            plan = self._agreed(make_plan(settings, data, space, self.jobs), space, searched)
+            planned = make_plan(settings, data, space, self.jobs).model_dump(mode="json")
+            content = self._agreed("plan", planned, space, searched)
+            plan = validate(_PLAN, content, self._source("plan"))
         grid_proxy = trainer = None
         if data is not None and plan is not None:
             if proxy is None:
@@ -224,7 +227,7 @@ class _Run:
         if at_chance(found.baseline.accuracy, space.num_classes):
             self._note(
                 "the baseline is no better than chance after so little training: the search says "
-                "nothing; give it more --time, or your own --data"
+                "nothing; take another --out with more --time, or your own --data"
             )
         origin = provenance(settings, searched, proxy)
         finals = None
@@ -284,7 +287,9 @@ class _Run:
             self.jobs = jobs_that_fit(data, self.jobs, self._note)
         return data
 
-    def _timed(self, space: SearchSpace, before: Before | None) -> Budget:
+    def _timed(
+        self, space: SearchSpace, searched: ImageData | None, before: Before | None
+    ) -> Budget:
         """Return the budget with the latencies that it means; a run keeps those that it began with.
 
         Raises:
@@ -294,8 +299,15 @@ class _Run:
         path = self.folder / LATENCY_FILE
         source = self.settings.latency
         assert source is not None
+        if before is not None:
+            known, now = before.identity, {"space": digest(asdict(space))}
+            check_identity(self.folder, {"space": known.get("space")}, now)
         if before is None or not path.exists():
             table = source.table(space, self.progress)
+            if not isinstance(source, TableFile):
+                how = _measured_by(table.setting)
+                content = self._agreed("latency", table.to_dict(), space, searched, **how)
+                table = table_of(content, self._source("latencies"))
         elif isinstance(source, TableFile):
             # Where its file is gone, the run has a copy.
             table = (source if source.path.exists() else TableFile(path)).table(space)
@@ -321,15 +333,22 @@ class _Run:
                 f"{milliseconds(whole.high)})"
             )
 
-    def _agreed(self, plan: Plan, space: SearchSpace, data: ImageData | None) -> Plan:
-        """Return the plan of the first of all drivers that share a storage."""
+    def _agreed(
+        self, what: str, content: Any, space: SearchSpace, data: ImageData | None, **known: Any
+    ) -> Any:
+        """Return what the first of all drivers that share a storage has decided."""
         if self.settings.storage is None:
-            return plan
-        known = identity(self.settings, space, data, None)
-        name = study_name(study_prefix(self.settings), "plan", known)
-        content = agreed(self.settings.storage, name, plan.model_dump(mode="json"))
-        source = f"storage {printable(database_url(self.settings.storage))}: the drivers' plan"
-        return validate(_PLAN, content, source)
+            return content
+        known |= identity(self.settings, space, data, None)
+        return agreed(
+            self.settings.storage, study_name(study_prefix(self.settings), what, known), content
+        )
+
+    def _source(self, what: str) -> str:
+        """Return the name of what the drivers agreed on, for messages."""
+        storage = self.settings.storage
+        where = "" if storage is None else f"storage {printable(database_url(storage))}: "
+        return f"{where}the drivers' {what}"
 
     def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
         proxy.prepare(space, self.settings.budget, self.folder)
@@ -347,7 +366,7 @@ class _Run:
         starts: Sequence[Architecture],
     ) -> SearchResult:
         settings = self.settings
-        told = _Told(self.progress)
+        told = Teller(self.progress)
         seconds = time_for(settings, "search", self._gone())
         self.progress.phase("search", settings.trial_count, seconds=seconds)
         study_name = self._study_name("search")
@@ -370,7 +389,7 @@ class _Run:
             jobs=self.jobs if trained else 1,
             engine=engine,
             start=starts,
-            seconds=time_for(settings, "search", self._gone()),
+            seconds=seconds,
             driver=self.state["driver"],
             on_trial=told.trial,
             on_resume=told.resumed,
@@ -436,7 +455,8 @@ class _Run:
         elif at_chance(result.chosen.accuracy, view(baseline).num_classes):
             self._note(
                 "the scaled networks were no better than chance after so little training: "
-                "the choice of coefficients says nothing; give it more --time, or your own --data"
+                "the choice of coefficients says nothing; take another --out with more --time, "
+                "or your own --data"
             )
         return result
 
@@ -464,7 +484,8 @@ class _Run:
         ):
             self._note(
                 "the finalists were no better than chance after so little training: they choose "
-                "nothing, and the baseline is the best of the search; give it more --time"
+                "nothing, and the baseline is the best of the search; take another --out with "
+                "more --time"
             )
             return replace(result, chosen=None)
         return result
@@ -558,7 +579,7 @@ class _Run:
         try:
             write_report(self.folder, self.settings.storage)
         except Exception as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = one_line(error, 200) or type(error).__name__
             self._note(f"the report could not be made: {reason}")
             with suppress(InputError):
                 self._save()
@@ -599,50 +620,6 @@ class _Run:
 
     def _study_name(self, phase: str, *more: str) -> str:
         return study_name(self.state["study"], phase, self.identity, *more)
-
-
-REASONS = 5
-"""So many kinds of failure are told when they come; the study has them all."""
-
-
-class _Told:
-    """Tells of trials as they end: how many, the best so far, and why some failed."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._best: Trial | None = None
-        self._reasons: Counter[str] = Counter()
-
-    def resumed(self, trials: Sequence[Trial]) -> None:
-        """Tell of what an earlier session has evaluated."""
-        for trial in trials:
-            self._take(trial)
-        if trials:
-            self._progress.advance(len(trials), ALREADY, best=self._words())
-
-    def trial(self, trial: Trial) -> None:
-        """Tell of one more."""
-        if self._take(trial):
-            self._progress.note(f"trial {trial.number} failed: {trial.reason}")
-        failed = self._reasons.total()
-        self._progress.advance(1, f"{failed} failed" if failed else "", best=self._words())
-
-    def _take(self, trial: Trial) -> bool:
-        """Return whether it failed as none has before."""
-        best = self._best
-        if trial.score is not None and (best is None or trial.score > (best.score or 0.0)):
-            self._best = trial
-        if trial.state == "failed":
-            self._reasons[trial.reason] += 1
-        new = trial.state == "failed" and self._reasons[trial.reason] == 1
-        return new and len(self._reasons) <= REASONS
-
-    def _words(self) -> str:
-        if self._best is None or self._best.accuracy is None:
-            return ""
-        accuracy = self._best.accuracy
-        loss = "" if accuracy.loss is None else f", loss {accuracy.loss:.3f}"
-        return f"{accuracy.mean:.4f} at {amount(self._best.cost.flops)} FLOPs{loss}"
 
 
 def _measured_by(setting: Setting | None) -> dict[str, Any]:

@@ -2,23 +2,25 @@
 
 A block alone is not what it is in a network: its input is in the cache or not, its weights are
 not, and a runtime lays tensors out for its neighbours. So blocks are timed inside whole networks,
-drawn so that together they have every block of a space; and sums are checked against other whole
-networks, timed end to end. Repeats are interleaved: what else the machine does meanwhile befalls
-all alike.
+drawn so that together they have every block of a space. Timing inside costs time itself, and
+medians do not add up: blocks are then scaled so that sums agree with networks timed end to end,
+and the sums are checked on other networks. Repeats are interleaved: what else the machine does
+meanwhile befalls all alike.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import platform
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -26,10 +28,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from platformdirs import user_cache_dir
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, Stage
+from nas.cost import measure_cost
 from nas.errors import InputError
 from nas.export.onnx import INPUT, OUTPUT, onnx_model
 from nas.export.packages import package, versions
@@ -47,17 +49,25 @@ from nas.latency import (
     stage_keys,
     write_table,
 )
+from nas.machine import cache_folder, memory
 from nas.model import Network, build
 from nas.progress import Progress
 from nas.ranking import kendall_tau
 from nas.space import SearchSpace
 from nas.trial import derived_rng
 
+FORMAT = 2
+"""Of what is remembered: raise it when latencies come to mean something else."""
+
 ROUNDS = 10
-"""Repeats of every network that gives its blocks' latencies."""
+"""Repeats of every network that gives blocks their latencies."""
 
 COVERS = 3
 """Every block is timed in about so many networks."""
+
+ENOUGH = 150
+"""As many networks as there are blocks are timed end to end to scale them, but no more than this
+without need."""
 
 CHECKED = 30
 """Networks that the sums are checked on."""
@@ -67,8 +77,28 @@ CHECK_ROUNDS = 20
 
 WARM_UP = 3
 
-_AT_ONCE = 40
-"""So many networks are held in memory, and interleaved, at a time."""
+_BYTES: dict[Backend, int] = {"pytorch": 5, "onnxruntime": 9}
+"""What a network ready to run holds in memory for every parameter, as seen; with ONNX Runtime, up
+to all activations come on top."""
+
+_FEW = 40
+"""So many networks take turns where the memory is not known."""
+
+_MEMORY = 0.6
+"""What share of the memory is given to networks that take turns."""
+
+_OFF = 0.2
+"""What the latency of a block inside a network is thought to be off, as a share of it."""
+
+_NOISE = 0.02
+"""What a sum of rightly scaled blocks is thought to be off."""
+
+_LEAST = 0.2
+"""No block is scaled to less than this share of what was measured inside, nor to more than five
+times that."""
+
+_DRIFT = 2.0
+"""What the machine is at most thought to be slower or faster than when known blocks were timed."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +125,8 @@ class Device:
         path = _remembered(where)
         wanted = set(block_keys(space))
         known: dict[str, Timing] = {}
-        if path.exists():
-            with suppress(InputError):  # a cache: what cannot be read is measured again
-                known = read_table(path).blocks
+        with suppress(InputError):  # a cache: what is not there or cannot be read is measured
+            known = read_table(path).blocks
         others = {key: timing for key, timing in known.items() if key not in wanted}
         given = LatencyTable(where, others if self.again else known)
         table = measure(space, where, known=given, checked=checked, progress=progress)
@@ -113,8 +142,9 @@ class Device:
 
     def whole(self, network: Architecture, rounds: int = CHECK_ROUNDS) -> Timing:
         """Return what a whole network takes, end to end."""
-        [taken] = end_to_end([network], self.setting(), rounds)
-        return _timing(taken)
+        job = _Job(network, rounds)
+        _timed([job], self.setting(), 0)
+        return _timing(job.ends)
 
 
 def setting(backend: Backend, device: str, batch: int) -> Setting:
@@ -150,49 +180,109 @@ def measure(
         seed: draws networks and the order of repeats.
         known: what was measured before, under the same setting, and is not measured again.
         rounds: repeats of every network.
-        checked: networks to check the sums on; 0: none.
+        checked: networks to check the sums on, two at least; 0: none.
         progress: told of every network.
     """
     blocks = {} if known is None else dict(known.blocks)
-    networks = covering(space, set(blocks), seed)
-    if progress is not None:
-        progress.phase("latency of blocks", len(networks) * rounds or None)
-    samples: dict[str, list[int]] = {}
-    for start in range(0, len(networks), _AT_ONCE):
-        part = networks[start : start + _AT_ONCE]
-        for network, runs in zip(part, _in_place(part, where, rounds, seed, progress), strict=True):
-            for run in runs:
-                for key, taken in zip(keys(network), run, strict=True):
-                    samples.setdefault(key, []).append(taken)
-    blocks |= {key: _timing(taken) for key, taken in samples.items() if key not in blocks}
+    inside = covering(space, set(blocks), seed)
+    new = {key for network in inside for key in keys(network)} - set(blocks)
+    rng = derived_rng(seed, "latency scale")
+    more = max(0, min(ENOUGH, len(new)) - len(inside))
+    whole = [space.decode(space.sample(rng)) for _ in range(more)]
+    check = _others(space, checked, {network.key() for network in (*inside, *whole)}, seed)
+    jobs = [
+        *(_Job(network, rounds, rounds) for network in inside),
+        *(_Job(network, rounds) for network in whole),
+        *(_Job(network, CHECK_ROUNDS) for network in check),
+    ]
+    _timed(jobs, where, seed, progress)
+    if new:
+        blocks |= _scaled(jobs[: len(inside)], jobs[: len(inside) + len(whole)], blocks)
     table = LatencyTable(where, blocks)
     if not checked:
         return table
-    return replace(table, check=check(table, space, checked, seed, progress))
+    return replace(table, check=_check(table, jobs[-checked:]))
 
 
-def check(
-    table: LatencyTable,
-    space: SearchSpace,
-    count: int,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> Check:
-    """Compare sums with random whole networks of a space, timed end to end."""
+@dataclass
+class _Job:
+    """A network to be timed so many times end to end, and so many times block by block.
+
+    Attributes:
+        ends: nanoseconds of every run, once it is done.
+        blocks: nanoseconds of stem, blocks and head of every run.
+    """
+
+    network: Architecture
+    rounds: int
+    inside: int = 0
+    ends: list[int] = field(default_factory=list)
+    blocks: list[list[int]] = field(default_factory=list)
+
+    @property
+    def whole(self) -> float:
+        """Return the median of the runs end to end."""
+        return median(self.ends)
+
+
+def _others(space: SearchSpace, count: int, taken: set[str], seed: int) -> list[Architecture]:
+    """Return random networks that are not taken, as far as a small space has such."""
     rng = derived_rng(seed, "latency check")
-    networks = [space.decode(space.sample(rng)) for _ in range(count)]
-    if progress is not None:
-        progress.phase("latency of networks", count * CHECK_ROUNDS)
-    taken: list[list[int]] = []
-    for start in range(0, count, _AT_ONCE):
-        part = networks[start : start + _AT_ONCE]
-        taken += end_to_end(part, table.setting, CHECK_ROUNDS, seed, progress)
-    sums = np.array([table.of(network) for network in networks], dtype=np.float64)
-    whole = np.array([median(runs) for runs in taken], dtype=np.float64)
-    halves = [np.array([median(runs[half::2]) for runs in taken]) for half in (0, 1)]
+    found: list[Architecture] = []
+    for spare in range(20 * count, 0, -1):
+        network = space.decode(space.sample(rng))
+        if network.key() not in taken or spare <= count - len(found):
+            found.append(network)
+        if len(found) == count:
+            break
+    return found
+
+
+def _scaled(
+    inside: Sequence[_Job], whole: Sequence[_Job], known: Mapping[str, Timing]
+) -> dict[str, Timing]:
+    """Return the blocks that are not known, from networks timed inside, scaled to whole ones.
+
+    A block's scale is one factor for all, what timing inside costs, and its own part: by ridge
+    regression, least squares of the relative errors of sums with scales thought to be near 1, so
+    that a block which no sum says anything about keeps what was measured.
+    """
+    samples: dict[str, list[int]] = {}
+    for job in inside:
+        for run in job.blocks:
+            for key, taken in zip(keys(job.network), run, strict=True):
+                samples.setdefault(key, []).append(taken)
+    factor = median(job.whole / median(map(sum, job.blocks)) for job in inside)
+    # Known blocks are of another time: what the machine is slower now is not the new ones' fault.
+    again = [
+        factor * median(taken) / known[key].median for key, taken in samples.items() if key in known
+    ]
+    drift = min(_DRIFT, max(1 / _DRIFT, median(again))) if again else 1.0
+    found = {key: _timing(taken) for key, taken in samples.items() if key not in known}
+    place = {key: index for index, key in enumerate(found)}
+    # Of a network's latency, by blocks that are new; the last of all that are known.
+    share = np.zeros((len(whole), len(found) + 1))
+    for row, job in enumerate(whole):
+        for key in keys(job.network):
+            if key in known:
+                share[row, -1] += drift * known[key].median / job.whole
+            else:
+                share[row, place[key]] += factor * found[key].median / job.whole
+    precision = share.T @ share + (_NOISE / _OFF) ** 2 * np.eye(len(found) + 1)
+    off = np.linalg.solve(precision, share.T @ (1 - share.sum(axis=1)))
+    scale = np.clip(1 + off, _LEAST, 1 / _LEAST)
+    scales = factor * scale / (drift * scale[-1])
+    return {key: _times(found[key], float(scales[index])) for key, index in place.items()}
+
+
+def _check(table: LatencyTable, jobs: Sequence[_Job]) -> Check:
+    """Compare sums with other whole networks, timed end to end."""
+    sums = np.array([table.of(job.network) for job in jobs], dtype=np.float64)
+    whole = np.array([job.whole for job in jobs])
+    halves = [np.array([median(job.ends[half::2]) for job in jobs]) for half in (0, 1)]
     errors = sums / whole - 1
     return Check(
-        networks=count,
+        networks=len(jobs),
         error=round(float(np.abs(errors).mean()), 4),
         bias=round(float(errors.mean()), 4),
         kendall_tau=round(kendall_tau(sums, whole), 4),
@@ -200,22 +290,6 @@ def check(
         fastest=int(whole.min()),
         slowest=int(whole.max()),
     )
-
-
-def end_to_end(
-    networks: Sequence[Architecture],
-    where: Setting,
-    rounds: int,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> list[list[int]]:
-    """Return nanoseconds of every run of whole networks, ``rounds`` of each, interleaved."""
-    with TemporaryDirectory() as folder:
-        runners = [_runner(network, where, Path(folder), parts=False) for network in networks]
-        taken: list[list[int]] = [[] for _ in runners]
-        for place in _turns(runners, rounds, seed, progress):
-            taken[place].append(runners[place].whole())
-    return taken
 
 
 def covering(space: SearchSpace, known: set[str], seed: int = 0) -> list[Architecture]:
@@ -277,62 +351,97 @@ def _missing(names: Iterable[str], times: Mapping[str, int]) -> float:
     return sum(1 / (1 + times.get(name, 0)) ** 2 for name in names if times.get(name, 0) < COVERS)
 
 
+def _timed(
+    jobs: Sequence[_Job], where: Setting, seed: int, progress: Progress | None = None
+) -> None:
+    """Give every job what its runs took; networks take turns, all that the memory holds."""
+    if progress is not None:
+        progress.phase("latencies", sum(job.rounds + job.inside + WARM_UP for job in jobs) or None)
+    rng = random.Random(seed)
+    mixed = rng.sample(jobs, len(jobs))
+    size = _at_once(jobs, where)
+    with torch.random.fork_rng(devices=[]):
+        for start in range(0, len(mixed), size):
+            with TemporaryDirectory() as folder:
+                _take_turns(mixed[start : start + size], where, Path(folder), rng, progress)
+    _images.cache_clear()
+
+
+def _at_once(jobs: Sequence[_Job], where: Setting) -> int:
+    """Return how many can take turns: what is timed in another minute differs by more."""
+    there = memory()
+    if not jobs or where.device != "cpu" or there is None:
+        return _FEW
+    held = 0
+    for job in jobs:
+        cost = measure_cost(job.network)
+        each = _BYTES[where.backend] * cost.params
+        if where.backend == "onnxruntime":
+            each += 4 * where.batch * cost.activations
+            each *= 2 if job.inside else 1
+        held += each
+    return math.ceil(len(jobs) / math.ceil(held / (_MEMORY * there)))
+
+
+def _take_turns(
+    jobs: Sequence[_Job],
+    where: Setting,
+    folder: Path,
+    rng: random.Random,
+    progress: Progress | None,
+) -> None:
+    runners: list[tuple[_Runner, _Runner | None]] = []
+    turns: list[tuple[float, Callable[[], None]]] = []
+    for job in jobs:
+        end, inside = _runner(job.network, where), None
+        runs = [(end.whole, job.rounds)]
+        if job.inside:  # ONNX Runtime's profile slows what it profiles
+            profiled = where.backend == "onnxruntime"
+            inside = _runner(job.network, where, folder) if profiled else end
+            runs.append((inside.parts, job.inside))
+        for run, count in runs:
+            for _ in range(WARM_UP):
+                run()
+            # Each one's turns are spread evenly over the time, in no fixed order.
+            turns += [((turn + rng.random()) / count, run) for turn in range(count)]
+        runners.append((end, inside))
+        if progress is not None:
+            progress.advance(WARM_UP)
+    for _, run in sorted(turns, key=itemgetter(0)):
+        run()
+        if progress is not None:
+            progress.advance(1)
+    for job, (end, inside) in zip(jobs, runners, strict=True):
+        job.ends = end.ends[WARM_UP:]
+        if inside is not None:
+            job.blocks = inside.blocks()[WARM_UP:]
+
+
 class _Runner(Protocol):
-    def whole(self) -> int:
-        """Run once; return the nanoseconds."""
+    """Runs one network.
+
+    Attributes:
+        ends: nanoseconds of every run end to end.
+    """
+
+    ends: list[int]
+
+    def whole(self) -> None:
+        """Run once, and remember the nanoseconds."""
 
     def parts(self) -> None:
         """Run once, and remember the nanoseconds of stem, blocks and head."""
 
-    def taken(self) -> list[list[int]]:
-        """Return what was remembered since the warm-up, a list a run."""
+    def blocks(self) -> list[list[int]]:
+        """Return those, a list a run."""
 
 
-def _in_place(
-    networks: Sequence[Architecture],
-    where: Setting,
-    rounds: int,
-    seed: int,
-    progress: Progress | None,
-) -> list[list[list[int]]]:
-    """Return nanoseconds of stem, blocks and head of every run of every network."""
-    with TemporaryDirectory() as folder:
-        runners = [_runner(network, where, Path(folder), parts=True) for network in networks]
-        for place in _turns(runners, rounds, seed, progress, parts=True):
-            runners[place].parts()
-        return [runner.taken()[-rounds:] for runner in runners]
-
-
-def _turns(
-    runners: Sequence[_Runner],
-    rounds: int,
-    seed: int,
-    progress: Progress | None,
-    *,
-    parts: bool = False,
-) -> Iterator[int]:
-    """Warm up, then say whose turn it is, ``rounds`` times all of them in a random order."""
-    for runner in runners:
-        for _ in range(WARM_UP):
-            if parts:
-                runner.parts()
-            else:
-                runner.whole()
-    rng = random.Random(seed)
-    order = list(range(len(runners)))
-    for _ in range(rounds):
-        rng.shuffle(order)
-        for place in order:
-            yield place
-            if progress is not None:
-                progress.advance(1)
-
-
-def _runner(network: Architecture, where: Setting, folder: Path, *, parts: bool) -> _Runner:
+def _runner(network: Architecture, where: Setting, folder: Path | None = None) -> _Runner:
+    """Return what runs a network; block by block, if it has a folder for a profile."""
     torch.manual_seed(0)
     module = build(network).eval()
     if where.backend == "onnxruntime":
-        return _OnnxRunner(module, network, where, folder, parts)
+        return _OnnxRunner(module, network, where, folder)
     return _TorchRunner(module, network, where)
 
 
@@ -345,16 +454,17 @@ class _TorchRunner:
             part.to(where.device)
         self._images = _images(where.batch, network.in_channels, network.resolution, where.device)
         self._device = where.device
-        self._runs: list[list[int]] = []
+        self.ends: list[int] = []
+        self._blocks: list[list[int]] = []
         self._module = module
 
-    def whole(self) -> int:
+    def whole(self) -> None:
         with torch.inference_mode():
             self._wait()
             begin = time.perf_counter_ns()
             self._module(self._images)
             self._wait()
-            return max(1, time.perf_counter_ns() - begin)
+            self.ends.append(max(1, time.perf_counter_ns() - begin))
 
     def parts(self) -> None:
         with torch.inference_mode():
@@ -366,10 +476,10 @@ class _TorchRunner:
                 taken = [after - before for before, after in pairwise(moments)]
             else:
                 taken = self._by_events()
-        self._runs.append([max(1, value) for value in taken])
+        self._blocks.append([max(1, value) for value in taken])
 
-    def taken(self) -> list[list[int]]:
-        return self._runs
+    def blocks(self) -> list[list[int]]:
+        return self._blocks
 
     def _by_events(self) -> list[int]:
         """Time by events of the device, which does not wait for the host between blocks."""
@@ -398,7 +508,7 @@ class _OnnxRunner:
     """ONNX Runtime on the CPU; blocks by its own profile, whose nodes are named as ours are."""
 
     def __init__(
-        self, module: Network, network: Architecture, where: Setting, folder: Path, parts: bool
+        self, module: Network, network: Architecture, where: Setting, folder: Path | None
     ) -> None:
         runtime = package("onnxruntime")
         options = runtime.SessionOptions()
@@ -406,7 +516,7 @@ class _OnnxRunner:
         options.intra_op_num_threads = where.threads
         # Else its threads go on spinning while it is another session's turn.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if parts:
+        if folder is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(folder / network.key()[:16])
         self._session = runtime.InferenceSession(
@@ -417,16 +527,17 @@ class _OnnxRunner:
         images = _images(where.batch, network.in_channels, network.resolution, "cpu")
         self._feed = {INPUT: images.numpy()}
         self._count = len(network.layers()) + 2
+        self.ends: list[int] = []
 
-    def whole(self) -> int:
+    def whole(self) -> None:
         begin = time.perf_counter_ns()
         self._session.run([OUTPUT], self._feed)
-        return max(1, time.perf_counter_ns() - begin)
+        self.ends.append(max(1, time.perf_counter_ns() - begin))
 
     def parts(self) -> None:
         self._session.run([OUTPUT], self._feed)
 
-    def taken(self) -> list[list[int]]:
+    def blocks(self) -> list[list[int]]:
         """Return the profile: nodes that only reorder a tensor belong to the block before them."""
         file = Path(self._session.end_profiling())
         runs: list[list[int]] = []
@@ -468,10 +579,17 @@ def _timing(samples: Sequence[int]) -> Timing:
     return Timing(round(median(ordered)), ordered[low], ordered[high], count)
 
 
+def _times(timing: Timing, scale: float) -> Timing:
+    """Return a latency, scaled."""
+    low, middle, high = (
+        max(1, round(value * scale)) for value in (timing.low, timing.median, timing.high)
+    )
+    return Timing(middle, low, high, timing.repeats)
+
+
 def _remembered(where: Setting) -> Path:
     """Return the file of what was measured under a setting."""
-    folder = os.environ.get("NAS_SEARCH_CACHE") or user_cache_dir("nas-search")
-    return Path(folder) / f"latency-{digest(asdict(where))[:16]}.json"
+    return cache_folder() / f"latency-{digest([FORMAT, asdict(where)])[:16]}.json"
 
 
 def _processor(device: str) -> str:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # modules of one layer know nothing of each other. Every module of nas has its place here.
 LAYERS = (
     ("_version", "errors", "progress"),
-    ("files", "versions"),
+    ("files", "versions", "machine"),
     ("accuracy", "architecture", "ranking", "paired", "convolution", "threads"),
     ("optimisation", "checkpoint"),
     ("space", "model", "weight_names"),
@@ -33,7 +33,7 @@ LAYERS = (
     ("rounds", "plan"),
     ("grid", "contest", "folder", "fidelity", "check", "simulation", "benchmark"),
     ("finalists", "status"),
-    ("results", "provenance"),
+    ("results", "provenance", "teller"),
     ("report",),
     ("run",),
     ("discovery", "train"),

@@ -1,16 +1,20 @@
 """Latencies measured on this machine."""
 
 import json
+import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
+import nas
 from nas.catalogue import load_space
 from nas.cli import _run as command
 from nas.errors import InputError
-from nas.latency import block_keys, keys, read_table, write_table
-from nas.timing import COVERS, Device, covering, end_to_end, measure, setting
+from nas.latency import Timing, block_keys, keys, read_table, write_table
+from nas.timing import COVERS, Device, _at_once, _Job, _scaled, _timed, covering, measure, setting
 
 TINY = load_space("tiny")
 
@@ -78,13 +82,73 @@ def test_what_was_measured_is_remembered_and_measured_again_when_asked() -> None
     assert {key: device.table(TINY, checked=2).blocks[key] for key in heads} == heads
 
 
-def test_whole_networks_take_turns() -> None:
-    where = setting("pytorch", "cpu", 1)
-    networks = covering(TINY, set())[:2]
-    taken = end_to_end(networks, where, 5)
-    assert [len(runs) for runs in taken] == [5, 5]
-    assert all(value > 0 for runs in taken for value in runs)
-    assert Device().whole(networks[0], 3).repeats == 3
+@pytest.mark.parametrize("backend", ["pytorch", "onnxruntime"])
+def test_networks_take_turns(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = setting(backend, "cpu", 1)  # type: ignore[arg-type]
+    first, second = covering(TINY, set())[:2]
+    jobs = [_Job(first, 5), _Job(second, 4, 3)]
+    _timed(jobs, where, 0)
+    assert [len(job.ends) for job in jobs] == [5, 4]
+    assert [len(job.blocks) for job in jobs] == [0, 3]
+    assert all(len(run) == len(keys(second)) for run in jobs[1].blocks)
+    # Every run has a time, and no block has none: what a profile says is given to the right ones.
+    assert min(jobs[0].ends) > 1
+    assert all(
+        median(run[place] for run in jobs[1].blocks) > 1 for place in range(len(keys(second)))
+    )
+    assert Device().whole(first, 3).repeats == 3
+    # All at once, or as many as there is memory for.
+    assert _at_once(jobs, where) == 2
+    monkeypatch.setattr("nas.timing._MEMORY", 1e-9)
+    assert _at_once(jobs, where) == 1
+
+
+def test_blocks_are_scaled_so_that_sums_agree_with_whole_networks() -> None:
+    """Timing inside costs a fifth, and errs by up to 15 % a block: whole networks tell."""
+    rng = random.Random(0)
+    networks = [TINY.decode(TINY.sample(rng)) for _ in range(260)]
+    names = sorted({key for network in networks for key in keys(network)})
+    truth = {key: rng.randrange(50_000, 500_000) for key in names}
+    seen = {key: round(1.2 * truth[key] * rng.uniform(0.85, 1.15)) for key in names}
+
+    def job(network: nas.Architecture) -> _Job:
+        whole = sum(truth[key] for key in keys(network))
+        return _Job(network, 3, 3, [whole] * 3, [[seen[key] for key in keys(network)]] * 3)
+
+    jobs = [job(network) for network in networks]
+    learnt, others = jobs[:200], jobs[200:]
+    table = _scaled(learnt, learnt, {})
+
+    def error(blocks: Mapping[str, float]) -> float:
+        sums = [sum(blocks[key] for key in keys(job.network)) for job in others]
+        return sum(abs(s / job.whole - 1) for s, job in zip(sums, others, strict=True)) / len(sums)
+
+    assert error(seen) > 0.15
+    assert error({key: value / 1.2 for key, value in seen.items()}) > 0.02
+    assert error({key: timing.median for key, timing in table.items()}) < 0.005
+    # What is known stays as it is, and the rest is what it leaves.
+    known = {key: Timing(truth[key], truth[key], truth[key], 9) for key in names[::2]}
+    rest = _scaled(learnt, learnt, known)
+    assert set(rest) == set(names) - set(known)
+    both = {key: timing.median for key, timing in (known | rest).items()}
+    assert error(both) < 0.005
+
+    # What the machine is slower now than it was then is not what the new ones are slower.
+    def slower(job: _Job) -> _Job:
+        blocks = [[round(1.3 * value) for value in run] for run in job.blocks]
+        return replace(job, ends=[round(1.3 * value) for value in job.ends], blocks=blocks)
+
+    late = [slower(job) for job in learnt]
+    after = _scaled(late, late, known)
+    assert error({key: timing.median for key, timing in (known | after).items()}) < 0.01
+    # A block that no whole network has keeps what was measured inside, but for what that costs.
+    without = [job for job in learnt if not set(keys(job.network)[1:-1]) & set(names[1:9])]
+    kept = _scaled(learnt, without, {})
+    factor = kept[names[1]].median / seen[names[1]]
+    assert factor == pytest.approx(1 / 1.2, rel=0.05)
+    assert all(
+        kept[key].median / seen[key] == pytest.approx(factor, rel=1e-4) for key in names[1:9]
+    )
 
 
 def test_a_runtime_that_is_not_on_the_device_is_refused() -> None:
@@ -140,6 +204,8 @@ def test_a_run_measures_once_and_says_what_the_baseline_takes(
     assert "holds another run: latency backend, latency batch differ" in said
     assert (out / "latency.json").read_bytes() == before
     assert json.loads((out / "run.json").read_text()) == state
+    assert command([*words, "--resolution", "64"]) == 2
+    assert "holds another run: space differ" in capsys.readouterr().err
 
 
 def test_a_table_of_another_machine_is_not_held_against_this_ones_clock(
@@ -155,3 +221,28 @@ def test_a_table_of_another_machine_is_not_held_against_this_ones_clock(
     assert command([*words, "--latency-table", str(tmp_path / "there.json")]) == 0
     assert command(words) == 0
     assert json.loads((out / "run.json").read_text())["latency"]["whole"] is None
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "onnxruntime"])
+def test_a_block_of_much_work_takes_longer_than_one_of_little(backend: str) -> None:
+    """In one network: what takes long is told apart from what does not, by either backend."""
+    light = nas.Stage("mbconv", kernel=3, expansion=1, width=8, layers=1, stride=1, se_ratio=0.0)
+    heavy = replace(light, kernel=5, expansion=6, width=64)
+    some = TINY.decode(TINY.sample(random.Random(0)))
+    network = replace(some, resolution=96, stages=(light, heavy, light))
+    job = _Job(network, 1, 5)
+    _timed([job], setting(backend, "cpu", 1), 0)  # type: ignore[arg-type]
+    taken = [median(run[place] for run in job.blocks) for place in range(5)]
+    assert taken.index(max(taken)) == 2
+
+
+def test_drivers_of_one_storage_mean_the_same_milliseconds(tmp_path: Path) -> None:
+    words = ["--space", "tiny", "--budget", "60000ms-latency", "--proxy", "zero-cost:params"]
+    words += ["--no-scale", "--quiet", "--storage", f"sqlite:///{tmp_path / 'study.db'}"]
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert command([*words, "--trials", "3", "--out", str(one)]) == 0
+    assert command([*words, "--trials", "4", "--out", str(other)]) == 0
+    assert (one / "latency.json").read_bytes() == (other / "latency.json").read_bytes()
+    first, second = (json.loads((run / "run.json").read_text()) for run in (one, other))
+    assert first["identity"] == second["identity"]
+    assert (first["trials"]["finished"], second["trials"]["finished"]) == (3, 4)

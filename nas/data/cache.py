@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from nas.data.images import ImageData, fingerprint
+from nas.errors import one_line
 
 # Part of every key: raise it when decoding or splitting changes.
 FORMAT = "nas-search-images/1"
@@ -100,7 +101,7 @@ def write_cache(folder: Path, key: str, data: ImageData) -> str | None:
         finally:
             temporary.unlink(missing_ok=True)
     except Exception as error:  # OSError, and safetensors' own for a full disk
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or one_line(error)
         return f"prepared images could not be kept in {folder}: {reason}"
     return None
 

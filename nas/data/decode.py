@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from nas.errors import InputError
+from nas.errors import InputError, one_line
 from nas.files import file_size
 
 Pixels = NDArray[np.uint8]  # [H, W, C]
@@ -157,7 +157,7 @@ def decode(
     except MemoryError:
         raise InputError(f"{where}: the image is too large for the memory") from None
     except Exception as error:  # PIL's readers raise whatever the broken bytes lead them to
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise InputError(f"{where}: a broken image: {reason}") from None
 
 

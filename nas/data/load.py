@@ -26,7 +26,8 @@ from nas.data.fractals import fractals
 from nas.data.images import ImageData, Part
 from nas.data.sources import Source, find_source, quiet_readers
 from nas.data.split import stratified_split
-from nas.errors import InputError
+from nas.errors import InputError, one_line
+from nas.machine import memory
 
 # Where images differ in size and nothing else is asked for: enough for a proxy, and an eighth of
 # the work of 256 px.
@@ -311,10 +312,8 @@ def _batches(source: Source, split: str, size: int) -> Iterator[tuple[list[Any],
         except StopIteration:
             return
         except Exception as error:  # a file that breaks off in the middle
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{_where(source.name, split, first)}: cannot be read: {reason}"
-            ) from None
+            where = _where(source.name, split, first)
+            raise InputError(f"{where}: cannot be read: {one_line(error, 200)}") from None
         cells = batch.column(source.image_column).to_pylist()
         labels = batch.column(source.label_column).to_pylist()
         yield cells, labels, first
@@ -353,10 +352,10 @@ def _check_memory(source: Source, resolution: int, channels: int) -> None:
 
     Images lie there twice while they are put together, and while some are taken out to validate.
     """
-    if source.rows is None or not hasattr(os, "sysconf"):
+    available = memory()
+    if source.rows is None or available is None:
         return
     needed = 2 * source.rows * resolution**2 * channels
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > 0.8 * available:
         raise InputError(
             f"{source.name}: {source.rows:,} images of {resolution} px need "

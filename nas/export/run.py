@@ -17,7 +17,7 @@ from nas._version import __version__
 from nas.architecture import Architecture, Norm
 from nas.cost import count_module, measure_cost
 from nas.data import ImageData
-from nas.errors import InputError, NotProved
+from nas.errors import InputError, NotProved, one_line
 from nas.export.folder import export_folder, finish
 from nas.export.int8 import Quantised, quantise
 from nas.export.onnx import count, onnx_model, run, session
@@ -161,7 +161,7 @@ def export_network(
                 network,
                 architecture,
                 data,
-                (read and read.normalisation) or (data.mean, data.std),
+                (read and read.normalisation(data.channels)) or (data.mean, data.std),
                 place / "model-int8.onnx",
                 dynamic_resolution=dynamic_resolution,
                 float_bytes=(place / "model.onnx").stat().st_size,
@@ -239,7 +239,7 @@ def _python(source: _Source, tensors: Mapping[str, Tensor], place: Path) -> Proo
     try:
         built.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:_REASON]
+        reason = one_line(error, _REASON)
         raise NotProved(f"{source.architecture.name}: not the same tensors: {reason}") from None
     return _same(source, built)
 

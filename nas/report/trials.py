@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nas.accuracy import Accuracy
 from nas.cost import Cost
-from nas.errors import InputError
+from nas.errors import InputError, one_line
 from nas.objective import Objective
 from nas.space import SearchSpace, Value
 from nas.storage import Record
@@ -124,8 +124,9 @@ def trials_of(rows: Sequence[Record], space: SearchSpace | None, where: str) -> 
             if row.state == "finished" and (accuracy is None or row.value is None):
                 raise ValueError("finished without an accuracy")
         except (KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:100]
-            raise InputError(f"{where}: trial {row.number}: cannot be used: {reason}") from None
+            raise InputError(
+                f"{where}: trial {row.number}: cannot be used: {one_line(error, 100)}"
+            ) from None
     return Trials(
         numbers=tuple(row.number for row in rows),
         names=tuple(str(row.attrs.get("architecture") or "") for row in rows),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nas.errors import InputError
+from nas.errors import InputError, one_line
 from nas.files import decoded, parse_json, read_bytes, sha256, to_json
 from nas.folder import RUN_FILE, SEAL, sealed
 from nas.progress import Progress
@@ -171,7 +171,7 @@ def _computed(part: Part) -> list[Difference]:
         for difference in part.compute():
             found.append(difference)
     except Exception as error:  # whatever it trips over: what is written may be anything
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         if not isinstance(error, InputError):
             reason = f"{type(error).__name__}: {reason}"
         found.append(Difference(part.file, "", "cannot be used", reason))
