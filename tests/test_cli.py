@@ -401,7 +401,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
 
 
 def test_the_commands_defaults_are_the_librarys() -> None:
-    from nas.cli.app import main_job
+    from nas.cli.commands.main import main_job
     from nas.samplers import DEFAULT
 
     assert inspect.signature(main_job).parameters["sampler"].default == DEFAULT

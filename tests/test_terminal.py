@@ -226,7 +226,6 @@ def test_quiet_and_json_in_a_pipe() -> None:
 def test_a_terminal_without_unicode() -> None:
     done = in_a_pipe([*SEARCH, "--trials", "4"], PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
-    assert "+-" in done.stdout or "?" in done.stdout
     assert done.stdout.isascii()
 
 
@@ -327,7 +326,7 @@ def test_a_live_line_fits_any_width(name: str, total: int | None, ascii_only: bo
     if name == "search" and total:
         assert "best 0.4821 at 391M FLOPs" in shown
         assert " left" in shown
-    assert shown.isascii() or not ascii_only or "…" in shown
+    assert shown.isascii() or not ascii_only
 
 
 def test_a_pipe_is_told_of_what_is_new_and_not_more(

@@ -75,7 +75,7 @@ def make_table(
     feasible.check()
     drawn = draw_band(feasible, band, networks, seed)
     start = time.monotonic()
-    with Show(quiet=quiet, json=json) as show, kept(out), locked(out, FILE):
+    with Show(quiet=quiet) as show, kept(out), locked(out, FILE):
         before = read_own(out, FILE, TypeAdapter(_Begun))
         data = load_data(data_name, channels_for(space, data_name), show, show.note)
         jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)

@@ -111,7 +111,7 @@ def compare_networks(
     from nas.search import SearchFailed
     from nas.storage import JOURNAL, Study
 
-    with Show(quiet=quiet, json=json) as show, _folder(out) as folder:
+    with Show(quiet=quiet) as show, _folder(out) as folder:
         start, seconds = time.monotonic(), training.seconds
         before = read_own(folder, FILE, TypeAdapter(_Begun)) if out is not None else None
         space = replace(load_space("efficientnet"), resolution=resolution)

@@ -48,7 +48,7 @@ def show_export(
             break
     else:
         raise InputError(f"target {target!r} is not accepted: {', '.join(get_args(Target))}")
-    with Show(quiet=quiet, json=json) as show:
+    with Show(quiet=quiet) as show:
         made = export_network(
             architecture,
             known,

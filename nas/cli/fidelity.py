@@ -80,7 +80,7 @@ def show_fidelity(
     check_data(name, data_name)
     check_device(device)
     positive("jobs", jobs)
-    with Show(quiet=quiet, json=json) as show:
+    with Show(quiet=quiet) as show:
         show.phase("draw networks", None)
         draw = draw_networks(read_table(table_path), space, samples=samples, bands=bands, seed=seed)
         with _folder(out) as folder:

@@ -99,7 +99,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
         # run.json remembers the command, and no password.
         command=command | {"storage": None if storage is None else without_password(storage)},
     )
-    with Show(quiet=quiet, json=json) as show, kept(settings.folder):
+    with Show(quiet=quiet) as show, kept(settings.folder):
         result = run(settings, show)
     if json:
         print_json(

@@ -62,7 +62,7 @@ def show_latency(
         num_classes=positive("classes", classes) or space.num_classes,
     )
     source = _device(backend, device, batch, again=again)
-    with Show(quiet=quiet, json=json) as show:
+    with Show(quiet=quiet) as show:
         table = source.table(space, show)
     if out is not None:
         write_table(out, table)

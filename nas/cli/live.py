@@ -142,18 +142,18 @@ def live_line(phase: Phase, now: float, width: int, *, ascii_only: bool = False)
 
     What there is no room for is left out, the bar first, then the rate.
     """
-    frames = "-\\|/" if ascii_only else _SPINNER
+    frames, cut = ("-\\|/", "~") if ascii_only else (_SPINNER, "…")
     left = phase.left(now)
     time_ = clock(now - phase.began) if left is None else f"{clock(left)} left"
     rate, state = pace(phase.per_second) if phase.own else "", phase.state()
     count = phase.count()
     longest = max(12, width - 4 - len(count) - len(time_))
-    name = phase.name if len(phase.name) <= longest else f"{phase.name[: longest - 1]}…"
+    name = phase.name if len(phase.name) <= longest else f"{phase.name[: longest - 1]}{cut}"
     room = width - 2 - len(name) - _wide(count)
     shown = {}
     for key, part in (("time", time_), ("state", state), ("rate", rate)):
         if key == "state" and part and 16 <= room < _wide(part):
-            part = f"{part[: room - 3]}…"
+            part = f"{part[: room - 3]}{cut}"
         if part and _wide(part) <= room:
             shown[key] = part
             room -= _wide(part)

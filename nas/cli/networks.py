@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from nas.accuracy import Accuracy, pooled
 from nas.architecture import Architecture
 from nas.budget import Budget, parse_budget
-from nas.catalogue import load_architecture
+from nas.catalogue import load_architecture, load_space
 from nas.cli.options import Training
 from nas.cli.show import (
     Show,
@@ -207,14 +208,13 @@ def show_accuracy(
     quiet: bool,
 ) -> None:
     """Print the accuracy of a network by a proxy."""
-    from nas.catalogue import load_space
     from nas.proxies.catalogue import check_data, check_proxy, needs_images
 
     check_proxy(proxy_name)
     check_data(proxy_name, training.data)
     architecture, space = load_architecture(name), load_space(space_name)
     if needs_images(proxy_name):
-        with Show(quiet=quiet, json=json) as show:
+        with Show(quiet=quiet) as show:
             accuracy = _trained(architecture, space, proxy_name, training, show)
     else:
         accuracy = _known(architecture, space, proxy_name)
@@ -250,8 +250,6 @@ def _trained(
     training: Training,
     show: Show,
 ) -> Accuracy:
-    import tempfile
-
     from nas.loading import channels_for, load_data
     from nas.progress import shown_as
     from nas.proxies.catalogue import (

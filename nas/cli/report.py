@@ -11,7 +11,7 @@ from nas.report.write import PAGE, write_page, write_report
 
 def show_report(folders: Sequence[Path], out: Path | None, *, json: bool, quiet: bool) -> None:
     """Write a run's report into its folder, or one page elsewhere; print what was written."""
-    with Show(quiet=quiet, json=json) as show:
+    with Show(quiet=quiet) as show:
         show.phase("report", None)
         if len(folders) == 1 and out is None:
             written = write_report(folders[0])

@@ -51,7 +51,7 @@ def run_reproduce(
     settings = Settings(**options)
     command = {"target": target, **numbers, "samplers": samplers, "jobs": jobs}
     try:
-        with Show(quiet=quiet, json=json) as show:
+        with Show(quiet=quiet) as show:
             show.phase(f"reproduce {target}", settings.steps)
             data = reproduce(
                 settings,

@@ -126,7 +126,7 @@ def print_written(folder: Path) -> None:
 class Show:
     """Progress of a command: a live line on a terminal, plain lines in a pipe, nothing if quiet."""
 
-    def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         errors = Console(stderr=True, highlight=False, emoji=False)
         # Not what FORCE_COLOR says: colours may be forced upon a log, a cursor that moves may not.
         drawn = errors.file.isatty() and not errors.is_dumb_terminal
@@ -157,16 +157,16 @@ class Show:
         """Begin a phase of ``total`` steps, or as many as end in so many seconds."""
         if self._shown is None:
             return
-        now = time.monotonic()
+        now = began = time.monotonic()
         name = visible(name)
-        phase = Phase(name, total, now, None if seconds is None else now + seconds)
         again = not self._ended and self._phase is not None and self._phase.name == name
         if again and self._phase is not None:
-            phase.began = self._phase.began  # now the total is known
+            began = self._phase.began  # now the total is known
         else:
             self._end()
-        self._phase, self._ended = phase, False
-        self._shown.began(phase, again)
+        self._phase = Phase(name, total, began, None if seconds is None else now + seconds)
+        self._ended = False
+        self._shown.began(self._phase, again)
 
     def advance(self, done: int, text: str = "", *, best: str = "") -> None:
         """Say how many more steps are done."""

@@ -44,7 +44,7 @@ def show_fit(
     from nas.predictor import read_predictor, write_predictor
 
     table, space = read_table(path), load_space(space_name)
-    with Show(quiet=quiet, json=json) as show:
+    with Show(quiet=quiet) as show:
         predictor = fit_predictor(
             table, space, metric=metric, data=data, source=source, seed=seed, say=show.note
         )

@@ -99,7 +99,7 @@ def train_network(
         tensorboard=tensorboard,
         began=began,
     )
-    with Show(quiet=quiet, json=json) as show, kept(request.folder):
+    with Show(quiet=quiet) as show, kept(request.folder):
         trained = train(request, show)
     if json:
         print_json({"out": str(trained.folder), **trained.document})

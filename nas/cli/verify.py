@@ -23,7 +23,7 @@ LENGTH = 40
 
 def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
     """Print where a folder differs from what is computed; exit with 1 where it does."""
-    with Show(quiet=quiet, json=json) as show:
+    with Show(quiet=quiet) as show:
         show.phase("verify", None)
         from nas.verification.folder import verify
 

@@ -1,0 +1,1 @@
+"""The commands, as a shell sees them: their words, and what they stand for."""
