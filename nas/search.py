@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from pydantic import BaseModel, TypeAdapter
@@ -131,8 +132,6 @@ def search(
         InputError: the budget cannot be met, a start is outside the space or over the budget.
         SearchFailed: too many failures in a row, or nothing finished.
     """
-    from tempfile import TemporaryDirectory
-
     feasible = Feasible(space, budget)
     feasible.check()
     if trials < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +28,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _COUNTER = "num_batches_tracked"
 """Batch norm's counter of training steps: no result depends on it, and older files lack it."""
 
-_CLASSIFIER = ("head.4.weight", "head.4.bias")
+CLASSIFIER = ("head.4.weight", "head.4.bias")
+"""The parameters that depend on the number of classes."""
 _FIRST = "stem.0.weight"
 _NAMED = 3
 """So many wrong tensors a message names."""
@@ -77,15 +79,20 @@ class Weights:
     architecture: Architecture | None
     trained_on: TrainedOn | None = None
 
-    @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and deviation that images must be normalised by; None: nobody says.
+    def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Return the mean and deviation that images must be normalised by; None: nobody says.
 
         Of published weights, which say nothing themselves, ImageNet's.
+
+        Args:
+            channels: of the images; who trained on others says nothing of these.
         """
+        known: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         if self.trained_on is not None:
-            return self.trained_on.mean, self.trained_on.std
-        return IMAGENET if self.architecture is None and self.layout != "nas-search" else None
+            known = self.trained_on.mean, self.trained_on.std
+        elif self.architecture is None and self.layout != "nas-search":
+            known = IMAGENET
+        return known if known is not None and len(known[0]) == channels else None
 
 
 def read_weights(path: Path) -> Weights:
@@ -247,10 +254,10 @@ def _transferred(
 ) -> Mapping[str, Tensor]:
     """Return what replaces tensors that are of other classes or of other channels."""
     changed: dict[str, Tensor] = {}
-    classifier = tensors.get(_CLASSIFIER[0])
-    classes = len(fresh[_CLASSIFIER[0]])
+    classifier = tensors.get(CLASSIFIER[0])
+    classes = len(fresh[CLASSIFIER[0]])
     if classifier is not None and classifier.ndim == 2 and len(classifier) != classes:
-        changed |= {name: fresh[name] for name in _CLASSIFIER}
+        changed |= {name: fresh[name] for name in CLASSIFIER}
     first, channels = tensors.get(_FIRST), fresh[_FIRST].shape[1]
     if first is not None and first.ndim == 4 and first.shape[1] not in (0, channels):
         changed[_FIRST] = _of_channels(first, channels)
@@ -370,8 +377,6 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
 
 def _refuse_packed(path: Path) -> None:
     """Refuse an archive that unpacks to more than it is: PyTorch stores, it does not compress."""
-    import zipfile
-
     size = file_size(path, MAX_BYTES)
     try:
         with opened(path, MAX_BYTES) as stream:

@@ -254,9 +254,9 @@ def test_what_weights_were_trained_on_is_kept_and_checked(tmp_path: Path) -> Non
     assert (
         header.index(b'"architecture"') < header.index(b'"format"') < header.index(b'"trained_on"')
     )
-    assert read.normalisation == (known.mean, known.std)
+    assert read.normalisation(3) == (known.mean, known.std)
     save_weights(build(architecture), architecture, file)
-    assert read_weights(file).normalisation is None
+    assert read_weights(file).normalisation(3) is None
     tensors = build(architecture).state_dict()
     text = json.dumps(architecture.to_dict())
     for wrong, said in (
@@ -277,7 +277,8 @@ def test_published_weights_are_normalised_as_imagenet(tmp_path: Path) -> None:
     for layout, normalisation in (("timm", IMAGENET), ("torchvision", IMAGENET)):
         file = tmp_path / f"{layout}.safetensors"
         save_file(rename(build(architecture).state_dict(), architecture, layout), file)
-        assert read_weights(file).normalisation == normalisation
+        assert read_weights(file).normalisation(3) == normalisation
+        assert read_weights(file).normalisation(1) is None  # grey images
 
 
 # ── Transfer ─────────────────────────────────────────────────────────────────────────────────────

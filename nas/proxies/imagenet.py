@@ -1,6 +1,6 @@
 """Proxy ``imagenet``: predicts what a network reaches on ImageNet, from real trainings.
 
-The predictor was fitted by ``nas-search fit-predictor`` on the 5,138 networks of Accel-NASBench
+The predictor was fitted by ``nas-search fit-predictor`` on the 5,138 trainings of Accel-NASBench
 (arXiv 2404.08005, Apache-2.0); the files in ``nas/_models`` say how, and what it is worth.
 """
 

@@ -105,12 +105,13 @@ class ZeroCostProxy:
         small = scale(arch, resolution=round_resolution(arch.resolution, factor), name=arch.name)
         if self._images is not None:
             small = replace(small, in_channels=self._images.shape[1])
-        with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
+        device = "cpu" if self.device == "mps" else self.device  # sums are in double precision
+        with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
             torch.manual_seed(seed)
-            network = build(small).to(self.device)
+            network = build(small).to(device)
         if self._images is None:
             return synflow(network, small.in_channels, small.resolution)
-        return naswot(network, resize(self._images, small.resolution).to(self.device))
+        return naswot(network, resize(self._images, small.resolution).to(device))
 
 
 def synflow(network: Network, channels: int, resolution: int) -> float:

@@ -60,7 +60,7 @@ class _Epoch(BaseModel):
 
 
 class _Plan(BaseModel):
-    steps_per_epoch: int
+    steps_per_epoch: float
 
 
 class _Found(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -233,8 +234,6 @@ def _line(axes: Axes, names: list[str], values: list[float], label: str) -> None
 
 def _wrapped(text: str, width: int = 72) -> str:
     """Return a title in lines that fit the picture; what would start mathematics is a sign."""
-    from textwrap import fill
-
     return fill(text.replace("$", r"\$"), width)
 
 

@@ -145,7 +145,9 @@ class Training:
         """
         progress = self._restored(checkpoints)
         saved = told = began = time.monotonic()
-        losses = torch.tensor(progress.losses, dtype=torch.float64, device=self._device)
+        # MPS has no double precision.
+        exact = torch.float32 if self._device == "mps" else torch.float64
+        losses = torch.tensor(progress.losses, dtype=exact, device=self._device)
         before, words = progress.seconds, f"epoch {len(progress.epochs) + 1}"
         report(progress.step, "")
         with self._random():
@@ -167,7 +169,7 @@ class Training:
                     report(progress.step, words)
                     told = now
                 if due:
-                    progress = self._looked(progress, now)
+                    progress = self._looked(progress)
                     on_epoch(progress)
                     seen = progress.epochs[-1]
                     words = f"validation accuracy {seen.validation_accuracy:.4f}"
@@ -233,7 +235,7 @@ class Training:
     def _is_due(self, step: int) -> bool:
         return step % self._plan.validated_every == 0 or step == self._plan.steps
 
-    def _looked(self, progress: Progress, now: float) -> Progress:
+    def _looked(self, progress: Progress) -> Progress:
         """Return the progress with what the validation images say; the sums begin anew."""
         start = time.monotonic()
         found, _ = self.score(self._data.validation_images, self._data.validation_labels)

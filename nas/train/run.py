@@ -27,6 +27,7 @@ from nas.loading import load_data
 from nas.progress import Progress as Shown
 from nas.progress import shown_as
 from nas.record import save_architecture
+from nas.report.events import FOLDER as EVENTS
 from nas.report.events import write_events
 from nas.report.history import draw_history
 from nas.train.loop import Progress, Training
@@ -138,7 +139,8 @@ def train(request: Request, shown: Shown) -> Trained:
         try:
             return run.train(before)
         except Diverged:
-            shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+            for name in (CHECKPOINT, EVENTS):
+                shutil.rmtree(folder / name, ignore_errors=True)
             (folder / FILE).unlink(missing_ok=True)
             raise
 
@@ -171,7 +173,8 @@ class _Run:
         begun = self._start(weights, recipe)
         training = self._training(begun, recipe, plan)
         document = self._document(recipe, plan, begun)
-        write_json(request.folder / FILE, document)
+        if before is None:  # else it has the epochs that the checkpoint is from
+            write_json(request.folder / FILE, document)
         checkpoints = Checkpoints(
             request.folder / CHECKPOINT,
             {**self._identity, "steps": plan.steps},

@@ -15,7 +15,7 @@ from nas.errors import InputError
 from nas.model import Network, build
 from nas.train.teacher import Teacher
 from nas.trial import derived_seed
-from nas.weights import Weights, network_with, read_weights
+from nas.weights import CLASSIFIER, Weights, network_with, read_weights
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of each channel."""
@@ -97,17 +97,12 @@ def start(
         if weights is not None:
             theirs = network_with(weights, architecture, transfer=True).state_dict()
             if weights.trained_on is not None and weights.trained_on.classes != data.classes:
-                theirs |= {name: network.state_dict()[name] for name in _CLASSIFIER}
+                theirs |= {name: network.state_dict()[name] for name in CLASSIFIER}
             network.load_state_dict(theirs)
-            known = weights.normalisation
-            if known is not None and len(known[0]) == data.channels:
-                normalisation = known
+            normalisation = weights.normalisation(data.channels) or normalisation
     network.to(device)
     lay_out(network, device)
     return Start(network, normalisation)
-
-
-_CLASSIFIER = ("head.4.weight", "head.4.bias")
 
 
 def teacher(
@@ -151,7 +146,7 @@ def teacher(
     fold_norms(network)
     network.to(device)
     lay_out(network, device)
-    mean, std = weights.normalisation or (data.mean, data.std)
+    mean, std = weights.normalisation(data.channels) or (data.mean, data.std)
     pixels = wanted.resolution if trained_on is None else trained_on.resolution
     return Teacher(network, pixels, mean, std, temperature)
 

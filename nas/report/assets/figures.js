@@ -6,7 +6,8 @@ function plain(text) {
   return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-const lines = (parts) => parts.map(plain).join("<br>");
+// Joined first: thousands of texts are made before the page answers.
+const lines = (parts) => plain(parts.join("\n")).replaceAll("\n", "<br>");
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -299,6 +300,7 @@ function choicesFigure(colours, importance) {
     .reverse();
   const names = rows.map((choice) => plain(choice.name));
   const most = Math.max(2, ...rows.map((choice) => choice.values.length));
+  const narrow = innerWidth < 600;
   const data = [
     {
       type: "bar",
@@ -354,10 +356,10 @@ function choicesFigure(colours, importance) {
       barmode: "stack",
       bargap: 0.2,
       yaxis: axis(colours, "", { tickfont: { size: 12, color: colours.ink }, fixedrange: true }),
-      xaxis: axis(colours, "explained alone (%)", {
+      xaxis: axis(colours, narrow ? "explained (%)" : "explained alone (%)", {
         domain: [0, 0.44], rangemode: "tozero", fixedrange: true, nticks: 5,
       }),
-      xaxis2: axis(colours, "near the front (%)", {
+      xaxis2: axis(colours, narrow ? "at the front (%)" : "near the front (%)", {
         domain: [0.52, 1], range: [0, 100], fixedrange: true, dtick: 50,
       }),
       margin: { l: 56, r: 10, t: 6, b: 48 },
