@@ -76,17 +76,18 @@ def at_chance(accuracy: Accuracy | None, classes: int) -> bool:
 def pooled(accuracies: list[Accuracy]) -> Accuracy:
     """Return several measurements of one network as one: means, all seeds, the error of the mean.
 
-    The error is that of the single measurements and of their scatter, whichever is larger.
+    Seeds differ, and their scatter averages out over several; but all were scored on the same
+    images, and what is peculiar to those stays. The error has both parts.
     """
     first, n = accuracies[0], len(accuracies)
     if n == 1:
         return first
     means = [accuracy.mean for accuracy in accuracies]
-    within = math.sqrt(sum(accuracy.standard_error**2 for accuracy in accuracies)) / n
+    images = statistics.fmean(accuracy.standard_error**2 for accuracy in accuracies)
     losses = [accuracy.loss for accuracy in accuracies if accuracy.loss is not None]
     return Accuracy(
         mean=statistics.fmean(means),
-        standard_error=max(within, statistics.stdev(means) / math.sqrt(n)),
+        standard_error=math.sqrt(images + statistics.variance(means) / n),
         n=sum(accuracy.n for accuracy in accuracies),
         seeds=tuple(seed for accuracy in accuracies for seed in accuracy.seeds),
         loss=statistics.fmean(losses) if len(losses) == n else None,
