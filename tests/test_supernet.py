@@ -4,6 +4,8 @@ import json
 import math
 import pickle
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from nas.errors import Diverged
 from nas.proxies import supernet_training
 from nas.proxies.catalogue import supernet_settings
 from nas.proxies.protocol import Proxy, description
-from nas.proxies.shared import SharedWeights
+from nas.proxies.shared import NetworkPath, SharedWeights
 from nas.proxies.supernet import SupernetProxy, narrowed, translate
 from nas.proxies.supernet_training import Progress, SupernetSettings
 from nas.space import SearchSpace
@@ -118,7 +120,7 @@ def test_a_network_taken_out_computes_what_its_path_computes(tmp_path: Path) -> 
                 if isinstance(module, torch.nn.Dropout):
                     module.p = 0.0
             with torch.no_grad():
-                theirs = weights.forward(weights.path(choices), images)
+                theirs = weights.forward(weights.path(choices), images, weights.banks)
                 torch.testing.assert_close(network.train()(images), theirs, rtol=1e-4, atol=1e-4)
                 assert bool(torch.isfinite(network.eval()(images)).all())
             assert theirs.shape == (16, 5)
@@ -134,9 +136,47 @@ def test_networks_begin_as_nearly_the_same_function() -> None:
     fixed |= {f"stage{i}.expansion": 4 for i in range(1, 8)}
     more = {f"stage{i}.expansion": 6 for i in range(1, 8)}
     with torch.no_grad():
-        first = weights.forward(weights.path({**small.sample(rng), **fixed}), images)
-        second = weights.forward(weights.path({**small.sample(rng), **fixed, **more}), images)
+        one = weights.path({**small.sample(rng), **fixed})
+        larger = weights.path({**small.sample(rng), **fixed, **more})
+        first = weights.forward(one, images, weights.banks)
+        second = weights.forward(larger, images, weights.banks)
     torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)
+
+
+THREADS = """
+import random, threading, time
+import torch
+import nas
+from nas.convolution import depthwise
+from nas.proxies.shared import SharedWeights
+
+space = nas.load_space("tiny")
+weights = SharedWeights(space, 0)
+path = weights.path(space.sample(random.Random(0)))
+name = next(n for n, b in weights.banks.items() if b.shape[1:] == (1, 5, 5) and n in {leaves})
+images = torch.randn(0, len(weights.banks[name]), 4, 4)  # quick: the locks are what matters
+end = time.monotonic() + 2
+
+def slices():
+    while time.monotonic() < end:
+        {leaves}[name].narrow(0, 0, 1)
+
+def convolves():
+    while time.monotonic() < end:
+        depthwise(images, {leaves}[name])
+
+both = [threading.Thread(target=of, daemon=True) for of in (slices, convolves)]
+for one in both:
+    one.start()
+for one in both:
+    one.join()
+"""
+
+
+def test_threads_that_train_paths_never_wait_for_each_other_forever() -> None:
+    """On the banks themselves these two do, in PyTorch 2.13, within milliseconds."""
+    script = THREADS.replace("{leaves}", "weights.leaves(path)")
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_widths_that_are_choices_stay_apart(tmp_path: Path) -> None:
@@ -296,9 +336,9 @@ def test_only_networks_within_the_budget_are_trained(
     paths = []
     forward = SharedWeights.forward
 
-    def note(self: SharedWeights, path: object, images: torch.Tensor) -> torch.Tensor:
+    def note(self: SharedWeights, path: NetworkPath, *of: Any) -> torch.Tensor:
         paths.append(path)
-        return forward(self, path, images)  # type: ignore[arg-type]
+        return forward(self, path, *of)
 
     monkeypatch.setattr(SharedWeights, "forward", note)
     space, budget = nas.load_space("tiny"), nas.load_budget("900K-flops")

@@ -98,17 +98,28 @@ class SharedWeights:
             width = option.width
         return tuple(found)
 
-    def used(self, path: NetworkPath) -> tuple[str, ...]:
-        """Return the names of the banks that a path goes through, each once, in its order."""
-        return tuple(
-            dict.fromkeys(name for part in self._parts(path) for name in part.banks.values())
-        )
+    def leaves(self, path: NetworkPath) -> dict[str, Tensor]:
+        """Return the banks that a path goes through, each once: the same memory, new leaves.
 
-    def forward(self, path: NetworkPath, images: Tensor) -> Tensor:
-        """Map images (batch, in_channels, h, w) to logits, by batch statistics; thread-safe."""
+        Gradients are taken of these. Threads must not build graphs on the same leaf: PyTorch locks
+        it, in some operations while it holds the interpreter's lock and in others before it waits
+        for that, so that each thread may come to wait for the other forever.
+        """
+        names = (name for part in self._parts(path) for name in part.banks.values())
+        return {name: self.banks[name].detach().requires_grad_() for name in dict.fromkeys(names)}
+
+    def forward(self, path: NetworkPath, images: Tensor, banks: dict[str, Tensor]) -> Tensor:
+        """Map images (batch, in_channels, h, w) to logits, by batch statistics; thread-safe.
+
+        Args:
+            path: through which parts.
+            images: the batch.
+            banks: those it goes through, by name; of a thread alone if a gradient is wanted.
+        """
         x = images
         for part in self._parts(path):
-            x = functional_call(part.module, self._slices(part), (x,), tie_weights=False)
+            slices = _slices(part, banks)
+            x = functional_call(part.module, slices, (x,), tie_weights=False)
         return x
 
     def network(self, choices: Choices) -> Network:
@@ -122,7 +133,7 @@ class SharedWeights:
         own = dict(network.named_parameters())
         with torch.no_grad():
             for part in self._parts(self.path(choices)):
-                for name, values in self._slices(part).items():
+                for name, values in _slices(part, self.banks).items():
                     own[f"{part.prefix}.{name}"].copy_(values)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -139,12 +150,6 @@ class SharedWeights:
         self.__dict__.update(state)
         self._empty = self.space.architecture(())
         self._threads = threading.local()
-
-    def _slices(self, part: _Part) -> dict[str, Tensor]:
-        return {
-            name: _slice(self.banks[part.banks[name]], tensor.shape)
-            for name, tensor in part.module.named_parameters()
-        }
 
     def _parts(self, path: NetworkPath) -> Iterator[_Part]:
         yield self._stem()
@@ -234,6 +239,13 @@ def _branch(layer: Layer) -> list[str]:
         expand = ["expand"] if layer.expansion != 1 else []
         return [*expand, "depthwise", *gate, "project"]
     return ["fused", *gate, "project"] if layer.expansion != 1 else ["single"]
+
+
+def _slices(part: _Part, banks: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: _slice(banks[part.banks[name]], tensor.shape)
+        for name, tensor in part.module.named_parameters()
+    }
 
 
 def _slice(bank: Tensor, shape: torch.Size) -> Tensor:

@@ -217,13 +217,13 @@ class SharedTraining:
         generator = torch.Generator().manual_seed(derived_seed(self._seed, "augment", number))
         pixels = augment(data.train_images[where], generator, pad=self._pad, flip=settings.flip)
         pixels = normalise(resize(pixels.float(), settings.resolution), data.mean, data.std)
+        leaves = self._weights.leaves(path)
         with precision(self._device):
-            logits = self._weights.forward(path, pixels)
+            logits = self._weights.forward(path, pixels, leaves)
             loss = F.cross_entropy(logits, data.train_labels[where], weight=self._class_weights)
-        names = self._weights.used(path)
         loss = loss / settings.paths
-        gradients = torch.autograd.grad(loss, [self._weights.banks[name] for name in names])
-        return loss.detach(), dict(zip(names, gradients, strict=True))
+        gradients = torch.autograd.grad(loss, list(leaves.values()))
+        return loss.detach(), dict(zip(leaves, gradients, strict=True))
 
     def _indices(self, number: int) -> Tensor:
         """Return the images of a batch; every image comes once before any comes again."""

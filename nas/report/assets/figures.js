@@ -405,6 +405,8 @@ function gridFigure(colours, grid) {
       font: { size: 11, color: z[row][column] === null ? colours.ink : readableOn(shade) },
     });
   }
+  // By its standoff, above a colour bar, the title would stand between the ticks.
+  const across = axis(colours, "β width", { type: "category" });
   const scale = byLoss
     ? [[0, colours.high], [1, colours.low]]
     : [[0, colours.low], [1, colours.high]];
@@ -425,6 +427,7 @@ function gridFigure(colours, grid) {
           orientation: "h",
           y: 1.02,
           yanchor: "bottom",
+          ypad: 0,
           thickness: 10,
           len: 0.7,
           tickfont: { color: colours.soft, size: 11 },
@@ -438,10 +441,10 @@ function gridFigure(colours, grid) {
       },
     ],
     layout: layout(colours, Math.max(320, 130 + 34 * gammas.length), {
-      xaxis: axis(colours, "β width", { type: "category" }),
+      xaxis: { ...across, title: { ...across.title, standoff: undefined } },
       yaxis: axis(colours, "γ resolution", { type: "category" }),
       annotations,
-      margin: { l: 56, r: 16, t: 60, b: 48 },
+      margin: { l: 56, r: 16, t: 12, b: 48 },
     }),
   };
 }
