@@ -88,7 +88,7 @@ class Claims:
 
         table = self._table
 
-        def work(again: bool) -> Answer:
+        def work(_: bool) -> Answer:
             try:
                 with self._engine.begin() as connection:
                     self._say_finished(connection)
@@ -110,7 +110,9 @@ class Claims:
                     found = connection.execute(table.select().where(self._of(number))).one_or_none()
                 if found is None:
                     return "network"
-                ours = again and found.owner == self._owner and found.key == key
+                # Written before its answer was lost, or inherited, and then not asked for any more.
+                open_ = found.expires is not None and number not in self._finished
+                ours = open_ and found.owner == self._owner and found.key == key
                 return "ours" if ours else "number"
 
         answer = patiently(work)

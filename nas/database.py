@@ -27,8 +27,20 @@ _LOCK = 6_947_001
 
 _SECRETS = ("password", "passwd", "sslpassword")
 
-_PASSING = ("08", "40", "57P")
-"""PostgreSQL's classes of errors that pass: connections, conflicts, shutting down and starting."""
+_PASSING = ("08", "40", "57P", "55P03", "25P03")
+"""PostgreSQL's classes of errors that pass: connections, conflicts, shutting down and starting,
+locks that were not had in time, transactions that took too long."""
+
+
+_AWARE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Seconds (the last: milliseconds) after which a server is gone that says nothing at all: without,
+the system waits for minutes, or for hours."""
 
 
 def database_url(location: str) -> URL:
@@ -114,7 +126,14 @@ def options(url: URL) -> dict[str, Any]:
     """Return how SQLAlchemy is to connect: patient with locks, soon aware of a server that left."""
     if url.drivername.startswith("sqlite"):
         return {"connect_args": {"timeout": 10}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
+    return {"pool_pre_ping": True, "connect_args": {**_AWARE, "options": _bounded(url)}}
+
+
+def _bounded(url: URL) -> str:
+    """Return PostgreSQL's settings of a session, the URL's own last, which so prevail."""
+    own = url.query.get("options", ())
+    limits = ("-c lock_timeout=300s", "-c idle_in_transaction_session_timeout=120s")
+    return " ".join([*limits, *([own] if isinstance(own, str) else own)])
 
 
 def patiently(work: Callable[[bool], T], patience: float | None = None) -> T:

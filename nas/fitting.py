@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def fit_predictor(
             f"at least {LEAST_ROWS}"
         )
     blank = _blank(space)
-    scores = _held_out(blank, options, accuracy, seed, say)
+    scores = _scores(_splits(blank, options, accuracy, seed), say)
     say(f"fit on all {len(options):,} architectures")
     kernel = _learn(blank, options, accuracy, seed)
     fitted = _fit(blank, options, accuracy, kernel)
@@ -265,18 +265,47 @@ def _calibrate(mean: Floats, residual: Floats) -> tuple[Floats, Floats]:
 # -- what it is worth -----------------------------------------------------------------------------
 
 
-def _held_out(blank: Arrays, options: Options, accuracy: Floats, seed: int, say: Say) -> Scores:
-    taus, rmses, inside = [], [], []
+@dataclass(frozen=True)
+class Split:
+    """Networks that a predictor was not fitted on, (n,) each.
+
+    Attributes:
+        flops: of them.
+        accuracy: that was measured.
+        predicted: by a predictor of the other networks.
+        error: the standard error that it says.
+    """
+
+    flops: Floats
+    accuracy: Floats
+    predicted: Floats
+    error: Floats
+
+
+def held_out(table: Table, space: SearchSpace, seed: int = 0) -> Iterator[Split]:
+    """Yield the random splits by which a predictor is judged, each fitted anew."""
+    return _splits(_blank(space), *_unique(table, space), seed)
+
+
+def _splits(blank: Arrays, options: Options, accuracy: Floats, seed: int) -> Iterator[Split]:
     for split in range(SPLITS):
         order = np.random.default_rng([seed, split]).permutation(len(options))
         test, train = np.split(order, [round(HELD_OUT * len(order))])
         kernel = _learn(blank, options[train], accuracy[train], seed)
         arrays = _fit(blank, options[train], accuracy[train], kernel)
-        mean, truth = arrays.mean(options[test]), accuracy[test]
-        taus.append(round(kendall_tau(mean, truth), 4))
-        rmses.append(round(float(np.sqrt(np.mean((mean - truth) ** 2))), 6))
-        inside += list(np.abs(mean - truth) <= Z90 * arrays.error(mean))
-        say(f"split {split + 1} of {SPLITS}: Kendall τ {taus[-1]:.4f}, RMSE {100 * rmses[-1]:.3f}")
+        mean = arrays.mean(options[test])
+        flops = arrays.totals(options[test])[:, 0]
+        yield Split(flops, accuracy[test], mean, arrays.error(mean))
+
+
+def _scores(splits: Iterator[Split], say: Say) -> Scores:
+    taus, rmses, inside = [], [], []
+    for number, split in enumerate(splits, 1):
+        gaps = split.predicted - split.accuracy
+        taus.append(round(kendall_tau(split.predicted, split.accuracy), 4))
+        rmses.append(round(float(np.sqrt(np.mean(gaps**2))), 6))
+        inside += list(np.abs(gaps) <= Z90 * split.error)
+        say(f"split {number} of {SPLITS}: Kendall τ {taus[-1]:.4f}, RMSE {100 * rmses[-1]:.3f}")
     return Scores(
         kendall_tau=round(float(np.mean(taus)), 4),
         kendall_tau_splits=taus,

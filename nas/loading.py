@@ -10,6 +10,7 @@ from nas.data.load import DEFAULT_RESOLUTION
 from nas.engines.local import fits_shared_memory
 from nas.machine import cache_folder
 from nas.progress import Progress
+from nas.proxies.supernet import SupernetProxy
 from nas.space import SearchSpace
 
 
@@ -54,13 +55,20 @@ def channels_for(space: SearchSpace, name: str | None) -> int:
     return space.in_channels if name is None else 3
 
 
-def jobs_that_fit(data: ImageData, jobs: int, note: Callable[[str], None]) -> int:
-    """Return how many parallel processes can share the images: as many as asked for, or one."""
-    if jobs == 1 or fits_shared_memory(data.nbytes):
+def jobs_that_fit(
+    data: ImageData, jobs: int, note: Callable[[str], None], supernet: SupernetProxy | None = None
+) -> int:
+    """Return how many parallel processes can share the images: as many as asked for, or one.
+
+    With a supernet, the images and what it has beside them.
+    """
+    size = data.nbytes + (0 if supernet is None else supernet.nbytes)
+    if jobs == 1 or fits_shared_memory(size):
         return jobs
+    what = "the images" if supernet is None else "the images and the supernet"
     note(
-        f"one job instead of {jobs}: the images ({data.nbytes >> 20} MiB) do not fit "
-        "into shared memory (/dev/shm)"
+        f"one job instead of {jobs}: {what} ({-(-size >> 20)} MiB) do not fit into shared memory "
+        "(/dev/shm)"
     )
     return 1
 

@@ -352,6 +352,8 @@ class _Run:
 
     def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
         proxy.prepare(space, self.settings.budget, self.folder)
+        if self.cluster is None:
+            self.jobs = jobs_that_fit(proxy.data, self.jobs, self._note, proxy)
         assert proxy.progress is not None
         if proxy.progress.mendings:
             self._note(

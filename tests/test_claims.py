@@ -126,6 +126,28 @@ def test_what_is_let_go_of_is_inherited_at_once_and_was_nobodys_death(url: str) 
     two.close()
 
 
+def test_what_was_inherited_and_not_asked_for_then_can_be_claimed_later(url: str) -> None:
+    """As in rounds: a claim may be of the next one, which has not begun here."""
+    one, two = claims(url, "one"), claims(url, "two")
+    one.take(7, "g", {})
+    one.close()
+    [found] = two.inherit(1, {})
+    assert found.number == 7
+    assert two.take(7, "another", {}) == "number"
+    assert two.take(7, "g", {}) == "ours"
+    two.finish(7)
+    assert two.take(7, "g", {}) == "number"
+    two.close()
+
+
+def test_a_server_that_says_nothing_is_gone_in_time() -> None:
+    url = database_url("postgresql://ann@db/nas?options=-c%20statement_timeout%3D5min")
+    given = nas.database.options(url)["connect_args"]
+    assert given["tcp_user_timeout"] == 30_000
+    assert given["options"].startswith("-c lock_timeout=")
+    assert given["options"].endswith(" -c statement_timeout=5min")  # the user's come last
+
+
 def test_claims_of_the_dead_expire_and_those_of_the_living_do_not(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,11 +67,11 @@ class Way:
 WHOLE = "--trials 3 --finalists 1 --no-check --jobs 1"
 SMALL = f"{WHOLE} --no-scale"
 MINE = "nas-search --budget 400M-flops --data my-images/ --out results/mine"
-TRAIN = "nas-search train results/mine/baseline.json --data my-images/ --out trained"
+TRAIN = "nas-search train results/mine/baseline.json --data my-images/ --time 1h --out trained"
 ONE_EPOCH = "--epochs 1 --resolution 64"
 JOINT = "nas-search table --space joint-block"
 IMPORT = "nas-search import accel-nasbench"
-PHONE = "nas-search latency --space efficientnet"
+BOARD = "nas-search latency --space efficientnet"
 PUBLISHED = "efficientnet_b0_rwightman-7f5810bc.pth"
 
 WAYS: dict[str, Way] = {
@@ -83,15 +83,14 @@ WAYS: dict[str, Way] = {
     "nas-search --budget 400M-flops+15ms-latency --data my-images/": Way(
         f"{SMALL} --space tiny", slow=True
     ),
-    f"{MINE} --device cuda": Way(SMALL, after=(MINE,), instead=(("cuda", "cpu"),)),
-    f"{MINE} --engine ray": Way(WHOLE, instead=(("results/mine", "results/ray"),), slow=True),
-    f"{MINE} --engine ray --ray-address head:6379": Way(
+    f"{MINE}-gpu --device cuda --time 2h": Way(SMALL, instead=(("cuda", "cpu"),)),
+    f"{MINE}-ray --engine ray --ray-address head:6379": Way(
         SMALL,
-        instead=(("results/mine", "results/head"), ("head:6379", "{head}")),
+        instead=(("results/mine-ray", "results/head"), ("head:6379", "{head}")),
         slow=True,
     ),
     "nas-search reproduce b0": Way("--random 200 --trials 4 --seeds 1 --samplers random --jobs 1"),
-    TRAIN: Way(ONE_EPOCH, after=(MINE,)),
+    TRAIN: Way("--time 3s --resolution 64", after=(MINE,)),
     "nas-search export trained/architecture.json --weights trained/weights.safetensors --to timm "
     "--out my-timm": Way(after=(TRAIN,)),
     "nas-search compare results/mine/baseline.json efficientnet-b0 --data my-images/ "
@@ -109,9 +108,9 @@ WAYS: dict[str, Way] = {
     "nas-search --budget 15ms-latency --latency-backend onnxruntime --latency-batch 8": Way(
         f"{SMALL} --space tiny", slow=True
     ),
-    f"{PHONE} --backend onnxruntime --out phone.json": Way(slow=True),
-    # The folder has a phone.json, made up; so this need not wait for the measuring.
-    "nas-search --budget 9ms-latency --latency-table phone.json": Way("--trials 12 --no-scale"),
+    f"{BOARD} --backend onnxruntime --out board.json": Way(slow=True),
+    # The folder has a board.json, made up; so this need not wait for the measuring.
+    "nas-search --budget 9ms-latency --latency-table board.json": Way("--trials 12 --no-scale"),
     # docs/export.md
     "nas-search export efficientnet-b0 --to timm --out b0-timm": Way(),
     "nas-search export efficientnet-b0 --to torchvision --out b0-torchvision": Way(),
@@ -131,9 +130,10 @@ WAYS: dict[str, Way] = {
     "--tensorboard": Way(ONE_EPOCH, after=(MINE,)),
     # docs/running.md
     "nas-search resume results/mine --trials 400": Way("--trials 4", after=(MINE,)),
-    f"{MINE} --engine ray --ray-address head:6379 --device cuda --gpus-per-trial 0.25": Way(
+    f"{MINE}-ray --engine ray": Way(WHOLE, slow=True),
+    f"{MINE}-ray --engine ray --ray-address head:6379 --device cuda --gpus-per-trial 0.25": Way(
         f"{SMALL} --gpus-per-trial 0",
-        instead=(("results/mine", "results/gpus"), ("head:6379", "{head}"), ("cuda", "cpu")),
+        instead=(("results/mine-ray", "results/gpus"), ("head:6379", "{head}"), ("cuda", "cpu")),
         slow=True,
     ),
     "nas-search --budget 400M-flops --data my-images/ --out results/mine-db --storage "
@@ -267,7 +267,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         [table] = [block.body for block in blocks("toml") if block.page == "docs/spaces.md"]
         Path("my-space.toml").write_text(table, encoding="utf-8")
         whole_table(nas.load_space("my-space.toml"), Path("my-table.jsonl"))
-        latencies(nas.load_space("efficientnet"), Path("phone.json"))
+        latencies(nas.load_space("efficientnet"), Path("board.json"))
         published(Path(PUBLISHED))
         # The command knows the released archive by its hash.
         checksum = archive(Path("anb_dataset_jsons.tar.gz"))

@@ -319,6 +319,34 @@ def test_a_proxy_that_workers_cannot_read_is_wrong_input(
     assert "cannot be made here" in capfd.readouterr().err
 
 
+UNGUARDED = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.test_engines import Plain, task
+from nas.engines.local import local_engine
+
+class Large(Plain):
+    content = None
+
+proxy = Large()
+proxy.content = bytes(1_000_000)
+engine = local_engine(proxy, 2)
+engine.submit(task())
+engine.next()
+"""
+
+
+def test_a_large_proxy_in_a_script_that_starts_itself_anew_is_wrong_input(tmp_path: Path) -> None:
+    """A process that died before it read what it was started with would be waited for forever."""
+    path = tmp_path / "script.py"
+    path.write_text(UNGUARDED.format(root=str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "proxy Large: a worker process ended with status 1 before it had begun" in done.stderr
+
+
 def gone_within(seconds: float, pids: list[int]) -> bool:
     deadline = time.monotonic() + seconds
     while any(map(alive, pids)):

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,22 @@ def test_what_a_task_raises_is_raised(kind: type[Exception], tmp_path: Path) -> 
 def test_a_worker_that_dies_is_an_error() -> None:
     with pytest.raises(WorkerDied, match="SIGKILL"):
         in_parallel([Square(1), Suicide()], 2, nothing)
+    assert multiprocessing.active_children() == []
+
+
+@dataclass(frozen=True)
+class Large:
+    content: bytes
+
+    def compute(self, tell: Tell) -> None: ...
+
+
+def test_a_worker_that_dies_before_it_has_its_task_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nas.engines.parallel._work", sys.exit)
+    with pytest.raises(WorkerDied, match="status 1"):
+        in_parallel([Large(bytes(1_000_000))], 1, nothing)
     assert multiprocessing.active_children() == []
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import nas.engines.ray
+import nas.engines.tune
 from nas.accuracy import Accuracy
 from nas.architecture import Architecture
 from nas.data import ImageData
@@ -102,6 +103,21 @@ def test_closing_does_not_wait(two: Cluster, tmp_path: Path) -> None:
     while Path(f"/proc/{pid}").exists() and time.monotonic() - begin < 60:
         time.sleep(0.1)
     assert time.monotonic() - begin < 60
+
+
+def test_a_cluster_that_has_lost_its_room_is_not_waited_for_forever(
+    two: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.engines.tune, "LOOK", 0.1)
+    monkeypatch.setattr(nas.engines.tune, "NO_ROOM", 1.0)
+    monkeypatch.setattr(nas.engines.tune.TuneRun, "rooms", lambda self: 0)
+    engine = two.engine(Toy(pause=30.0), 1)
+    try:
+        engine.submit(task(0))
+        with pytest.raises(RuntimeError, match="no node has had the 1 CPUs and 0 GPUs"):
+            engine.next()
+    finally:
+        engine.close()
 
 
 class Unsendable(Toy):

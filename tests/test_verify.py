@@ -336,6 +336,17 @@ def test_files_that_are_gone_and_files_of_others(copy: Path) -> None:
     }
 
 
+def test_the_report_and_its_pictures_need_not_be_taken_along(copy: Path) -> None:
+    before = verified(copy)
+    (copy / "report.html").unlink()
+    for path in copy.glob("*.svg"):
+        path.unlink()
+    after = verified(copy)
+    assert after.differences == ()
+    assert after.files < before.files
+    assert [note for note in after.notes if "nas-search report makes them" in note]
+
+
 def test_a_folder_without_a_seal_differs(copy: Path) -> None:
     run = load(copy / "run.json")
     del run["sha256"]

@@ -118,6 +118,7 @@ def _measure(
         training_settings,
     )
     from nas.proxies.protocol import description
+    from nas.proxies.supernet import SupernetProxy
     from nas.storage import JOURNAL
 
     before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
@@ -141,6 +142,8 @@ def _measure(
     proxy = make_proxy(
         name, data, supernet or training, device, draw.seed, shown_as(show, "supernet")
     )
+    if isinstance(proxy, SupernetProxy):
+        count = jobs_that_fit(proxy.data, count, show.note, proxy)
     identity = {
         "space": digest(asdict(draw.space)),
         "table": draw.table.sha256,

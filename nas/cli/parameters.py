@@ -34,7 +34,7 @@ Data = Annotated[
 ]
 Resolution = Annotated[
     int | None,
-    typer.Option("--resolution", metavar="PX", help="Count FLOPs at this resolution."),
+    typer.Option("--resolution", metavar="PX", help="Count FLOPs at this resolution; default: the space's."),
 ]
 Time = Annotated[
     str | None, typer.Option("--time", metavar="10m", help="For the whole run: 90s, 10m, 2h.")
@@ -42,7 +42,7 @@ Time = Annotated[
 Trials = Annotated[
     int | None,
     typer.Option(
-        "--trials", metavar="N", help="In all. Default 30, or 300 where nothing is trained."
+        "--trials", metavar="N", help="In all. Default 300; with --proxy training 30."
     ),
 ]
 Jobs = Annotated[

@@ -144,20 +144,22 @@ class Processes:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_work, args=(self._proxy, theirs, self._threads), daemon=True
-        )
+        process = self._context.Process(target=_work, args=(theirs, self._threads), daemon=True)
+        start_worker(process)
+        theirs.close()
+        worker = _Worker(process, ours)
         try:
-            start_worker(process)
-        except Exception as error:
-            if isinstance(error, OSError):
+            worker.take(self._proxy)  # if it is dead already, next() sees that and reports it
+        except BaseException as error:
+            process.kill()
+            worker.end()
+            if not isinstance(error, Exception):
                 raise
             raise InputError(
                 f"proxy {type(self._proxy).__name__}: cannot be sent to parallel processes "
                 f"({type(error).__name__}: {error}); accepted with jobs > 1: a picklable proxy"
             ) from None
-        theirs.close()
-        return _Worker(process, ours)
+        return worker
 
 
 class _Worker:
@@ -166,10 +168,13 @@ class _Worker:
         self.connection = connection
         self.started = False
 
-    def take(self, task: Task) -> bool:
-        """Send a task; False: the process is dead."""
+    def take(self, what: Proxy | Task) -> bool:
+        """Send the proxy or a task; False: the process is dead.
+
+        Not with the process as it starts: that waits forever for one that died before it read all.
+        """
         try:
-            self.connection.send(task)
+            self.connection.send(what)
         except OSError:
             return False
         return True
@@ -184,11 +189,12 @@ class _Worker:
         return self.process.exitcode
 
 
-def _work(proxy: Proxy, connection: Connection, threads: int) -> None:
+def _work(connection: Connection, threads: int) -> None:
     import torch
 
     begin_worker()
     torch.set_num_threads(threads)
+    proxy: Proxy = connection.recv()
     connection.send(None)  # started
     while True:
         try:

@@ -60,7 +60,7 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
             workers.append((process, ours))
             number, task = waiting.popleft()
             busy[ours] = (process, number)
-            ours.send(task)
+            _send(ours, task, process)
         while busy:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
@@ -80,7 +80,7 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
                     if waiting:
                         number, task = waiting.popleft()
                         busy[connection] = (process, number)
-                        connection.send(task)
+                        _send(connection, task, process)
     finally:
         for process, _ in workers:
             process.kill()
@@ -88,6 +88,14 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
             process.join()
             connection.close()
     return [results[number] for number in range(len(tasks))]
+
+
+def _send(connection: Connection, task: Computation[object], process: BaseProcess) -> None:
+    try:
+        connection.send(task)
+    except OSError:
+        process.join(5)
+        raise WorkerDied(how_died(process.exitcode)) from None
 
 
 def _work(connection: Connection) -> None:

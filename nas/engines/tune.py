@@ -39,6 +39,9 @@ from nas.proxies.protocol import Proxy
 FALSE_STARTS = 3
 """So many new workers, one after the other, may die before they are ready."""
 
+LOOK, NO_ROOM = 30.0, 900.0
+"""Seconds between looks at whether any node has room, and after which none has ends the run."""
+
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the other one cannot be kept from saying where it begins
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a proxy's relative paths stay what they are
@@ -148,7 +151,13 @@ class TuneRun:
             self._thread.start()
 
     def next(self, client: _Client) -> Outcome:
-        """Wait for the first outcome."""
+        """Wait for the first outcome.
+
+        Raises:
+            InputError: the proxy cannot be made on a node.
+            RuntimeError: Tune's run has ended, or no node has had room for long.
+        """
+        full, looked = None, time.monotonic()  # since when there is no room; when that was asked
         with self._changed:
             while not client.over:
                 if client.problem:
@@ -159,6 +168,16 @@ class TuneRun:
                 if self._problem is not None:
                     raise RuntimeError(f"ray: the run of Ray Tune has ended: {self._problem}")
                 self._changed.wait(1.0)  # in short waits, for the sake of signals
+                now = time.monotonic()
+                if now - looked >= LOOK:
+                    looked = now
+                    full = None if self.rooms() else full or now
+                if full is not None and now - full > NO_ROOM:
+                    raise RuntimeError(
+                        f"ray: for {NO_ROOM / 60:.0f} minutes no node has had the {self._cpus:g} "
+                        f"CPUs and {self._gpus:g} GPUs of one evaluation; with such nodes the same "
+                        "command goes on"
+                    )
             return client.over.popleft()
 
     def close(self, client: _Client) -> None:

@@ -87,6 +87,12 @@ class SupernetProxy:
         )
         self._labels = data.validation_labels[_order(count, self.settings.validation_images)].cpu()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it has beside the images: a few of them as networks take them, and weights."""
+        own = self._recalibration.nbytes + self._validation.nbytes
+        return own + (0 if self._weights is None else self._weights.nbytes)
+
     def describe(self) -> dict[str, Any]:
         """Return the settings as plain data."""
         return asdict(self.settings)

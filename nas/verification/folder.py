@@ -13,6 +13,7 @@ from nas.files import decoded, parse_json, read_bytes, sha256, to_json
 from nas.folder import RUN_FILE, SEAL, sealed
 from nas.progress import Progress
 from nas.report.events import FOLDER as EVENTS
+from nas.report.write import FILES as REPORT
 from nas.storage import JOURNAL
 from nas.verification.compared import NOTHING, Difference, differing, text
 from nas.verification.contests import comparison_parts
@@ -97,7 +98,7 @@ def verify(folder: Path, progress: Progress) -> Verification:
     kind, document, content = _opened(folder)
     listed = _listed(folder / kind.file, document)
     written = Written(folder, kind.file, document)
-    parts = [Part("hashes", kind.file, lambda: _hashes(folder, kind, document, content, listed))]
+    parts = [Part("hashes", kind.file, lambda: _hashes(written, content, listed))]
     parts += kind.parts(written)
     differences: list[Difference] = []
     progress.phase("verify", len(parts))
@@ -107,7 +108,8 @@ def verify(folder: Path, progress: Progress) -> Verification:
     unlisted = _unlisted(folder, {kind.file, *listed})
     notes = (*written.notes, *(f"{name}: not listed in {kind.file}" for name in unlisted))
     # What differs in one way is told once, however many parts come to it.
-    return Verification(kind.name, 1 + len(listed), tuple(dict.fromkeys(differences)), notes)
+    held = 1 + sum(written.has(name) for name in listed)
+    return Verification(kind.name, held, tuple(dict.fromkeys(differences)), notes)
 
 
 def _opened(folder: Path) -> tuple[Kind, dict[str, Any], bytes]:
@@ -144,24 +146,25 @@ def _listed(path: Path, document: Mapping[str, Any]) -> dict[str, str]:
     return listed
 
 
-def _hashes(
-    folder: Path, kind: Kind, document: dict[str, Any], content: bytes, listed: Mapping[str, str]
-) -> Iterator[Difference]:
+def _hashes(written: Written, content: bytes, listed: Mapping[str, str]) -> Iterator[Difference]:
     """Yield the files that are not what they were when they were written."""
+    file, document = written.file, written.document
     computed = sealed(document)[SEAL]
-    yield from differing(kind.file, document.get(SEAL, NOTHING), computed, SEAL)
+    yield from differing(file, document.get(SEAL, NOTHING), computed, SEAL)
     if content != to_json(document).encode():
         # Its content may be the same, but a byte is not: a space, the form of a number.
-        yield Difference(kind.file, "", "written otherwise", "as this program writes it")
-    for name, written in listed.items():
-        path = folder / name
-        if os.path.isfile(path):
+        yield Difference(file, "", "written otherwise", "as this program writes it")
+    for name, known in listed.items():
+        if written.has(name):
             try:
-                yield from differing(name, written, sha256(path, MAX_RESULT_BYTES), SEAL)
+                found = sha256(written.folder / name, MAX_RESULT_BYTES)
+                yield from differing(name, known, found, SEAL)
             except InputError as error:
-                yield Difference(name, SEAL, written, str(error))
+                yield Difference(name, SEAL, known, str(error))
+        elif name in REPORT and file == RUN_FILE:
+            written.note("the report or pictures are not all here: nas-search report makes them")
         elif name != JOURNAL:  # which need not be taken along: a note says what that means
-            yield Difference(name, SEAL, written, "no such file")
+            yield Difference(name, SEAL, known, "no such file")
 
 
 def _computed(part: Part) -> list[Difference]:
