@@ -34,16 +34,16 @@ Data = Annotated[
 ]
 Resolution = Annotated[
     int | None,
-    typer.Option("--resolution", metavar="PX", help="Count FLOPs at this resolution; default: the space's."),
+    typer.Option(
+        "--resolution", metavar="PX", help="Count FLOPs at this resolution; default: the space's."
+    ),
 ]
 Time = Annotated[
     str | None, typer.Option("--time", metavar="10m", help="For the whole run: 90s, 10m, 2h.")
 ]
 Trials = Annotated[
     int | None,
-    typer.Option(
-        "--trials", metavar="N", help="In all. Default 300; with --proxy training 30."
-    ),
+    typer.Option("--trials", metavar="N", help="In all. Default 300; with --proxy training 30."),
 ]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", metavar="N", help="At once. Default: one a core, at most 8.")
