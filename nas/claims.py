@@ -153,7 +153,11 @@ class Claims:
             if row.number in finished:
                 self.finish(row.number)
             elif row.owner == self._owner:
-                mine.append(Claim(row.number, json.loads(row.content), row.takeovers))
+                if self._change(
+                    self._of(row.number) & (table.c.owner == self._owner),
+                    expires=self._now + LEASE,
+                ):
+                    mine.append(Claim(row.number, json.loads(row.content), row.takeovers))
             elif taken < most:
                 # One that was let go of (0) was nobody's death.
                 takeovers = row.takeovers + (row.expires > 0)

@@ -27,9 +27,8 @@ _LOCK = 6_947_001
 
 _SECRETS = ("password", "passwd", "sslpassword")
 
-_PASSING = ("08", "40", "57P", "55P03", "25P03")
-"""PostgreSQL's classes of errors that pass: connections, conflicts, shutting down and starting,
-locks that were not had in time, transactions that took too long."""
+_PASSING = ("08", "40", "57P")
+"""PostgreSQL's classes of errors that pass: connections, conflicts, shutting down and starting."""
 
 
 _AWARE = {
@@ -126,14 +125,8 @@ def options(url: URL) -> dict[str, Any]:
     """Return how SQLAlchemy is to connect: patient with locks, soon aware of a server that left."""
     if url.drivername.startswith("sqlite"):
         return {"connect_args": {"timeout": 10}}
-    return {"pool_pre_ping": True, "connect_args": {**_AWARE, "options": _bounded(url)}}
-
-
-def _bounded(url: URL) -> str:
-    """Return PostgreSQL's settings of a session, the URL's own last, which so prevail."""
-    own = url.query.get("options", ())
-    limits = ("-c lock_timeout=300s", "-c idle_in_transaction_session_timeout=120s")
-    return " ".join([*limits, *([own] if isinstance(own, str) else own)])
+    aware = {name: value for name, value in _AWARE.items() if name not in url.query}
+    return {"pool_pre_ping": True, "connect_args": aware}
 
 
 def patiently(work: Callable[[bool], T], patience: float | None = None) -> T:

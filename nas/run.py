@@ -350,10 +350,14 @@ class _Run:
         where = "" if storage is None else f"storage {printable(database_url(storage))}: "
         return f"{where}the drivers' {what}"
 
+    def _jobs_for(self, proxy: Proxy) -> int:
+        """Return how many evaluations there may be at once: a supernet shares more than images."""
+        if self.cluster is None and isinstance(proxy, SupernetProxy):
+            return jobs_that_fit(proxy.data, self.jobs, self._note, proxy)
+        return self.jobs
+
     def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
         proxy.prepare(space, self.settings.budget, self.folder)
-        if self.cluster is None:
-            self.jobs = jobs_that_fit(proxy.data, self.jobs, self._note, proxy)
         assert proxy.progress is not None
         if proxy.progress.mendings:
             self._note(
@@ -378,6 +382,7 @@ class _Run:
         if self.cluster is not None and trained:
             proxy.prepare(space, settings.budget, self.folder)
             engine = self.cluster.engine(proxy, self.jobs)
+        jobs = self._jobs_for(proxy) if trained else 1
         result = search(
             space,
             settings.budget,
@@ -388,7 +393,7 @@ class _Run:
             study_name=study_name,
             sampler=settings.sampler,
             objective=settings.objective,
-            jobs=self.jobs if trained else 1,
+            jobs=jobs,
             engine=engine,
             start=starts,
             seconds=seconds,
@@ -549,7 +554,7 @@ class _Run:
         if already:
             self.progress.advance(already, ALREADY)
         # Where all is done no processes need to start.
-        with study, self._engine(proxy, 1 if already >= total else self.jobs) as engine:
+        with study, self._engine(proxy, 1 if already >= total else self._jobs_for(proxy)) as engine:
             yield Rounds(
                 networks,
                 study,
@@ -617,8 +622,9 @@ class _Run:
         return None if seconds is None else time.monotonic() + seconds
 
     def _note(self, text: str) -> None:
-        self.notes.append(text)
-        self.progress.note(text)
+        if text not in self.notes:
+            self.notes.append(text)
+            self.progress.note(text)
 
     def _study_name(self, phase: str, *more: str) -> str:
         return study_name(self.state["study"], phase, self.identity, *more)

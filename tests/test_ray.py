@@ -21,7 +21,7 @@ from nas.data import ImageData
 from nas.engines.local import local_engine
 from nas.engines.ray import Cluster, cluster
 from nas.engines.task import RETRIES
-from nas.errors import InputError
+from nas.errors import InputError, Lost
 from tests.ray_toys import (
     QUIET,
     STORE,
@@ -114,7 +114,7 @@ def test_a_cluster_that_has_lost_its_room_is_not_waited_for_forever(
     engine = two.engine(Toy(pause=30.0), 1)
     try:
         engine.submit(task(0))
-        with pytest.raises(RuntimeError, match="no node has had the 1 CPUs and 0 GPUs"):
+        with pytest.raises(Lost, match="no node has had the 1 CPUs and 0 GPUs"):
             engine.next()
     finally:
         engine.close()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pickle
 import random
 import subprocess
@@ -386,6 +387,58 @@ def test_evaluates_in_parallel_processes(tmp_path: Path) -> None:
     for number in range(2):
         assert outcomes[number].error == ""
         assert outcomes[number].accuracy == proxy.evaluate(networks[number], seed=0, report=never)
+
+
+FEW_FILES = """
+import random, resource
+import nas
+from nas.engines.local import local_engine
+from nas.engines.task import Task
+from nas.proxies.supernet import SupernetProxy
+from nas.proxies.supernet_training import SupernetSettings
+from tests.test_training import made_up
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+    space = nas.load_space("efficientnet")
+    proxy = SupernetProxy(made_up(), SupernetSettings(resolution=32, passes=32, batch_size=8))
+    proxy.prepare(space, nas.load_budget("400M-flops"), __import__("pathlib").Path({folder!r}))
+    engine = local_engine(proxy, 3)
+    for number in range(3):
+        engine.submit(Task(number, space.decode(space.sample(random.Random(number))), 0))
+    for _ in range(3):
+        outcome = engine.next()
+        assert outcome.accuracy is not None, outcome
+    engine.close()
+"""
+
+
+def test_hundreds_of_weights_need_few_open_files(tmp_path: Path) -> None:
+    """What processes share has a file descriptor a tensor; 1024 are all that many systems give."""
+    script = tmp_path / "script.py"
+    script.write_text(FEW_FILES.format(folder=str(tmp_path)))
+    root = Path(__file__).resolve().parent.parent
+    subprocess.run(
+        [sys.executable, script],
+        check=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+
+
+def test_weights_are_the_same_in_another_process() -> None:
+    weights = SharedWeights(nas.load_space("tiny"), 0)
+    pickled = pickle.dumps(weights)
+    again = pickle.loads(pickled)
+    assert list(again.banks) == list(weights.banks)
+    for name, bank in weights.banks.items():
+        assert torch.equal(again.banks[name], bank)
+        assert again.banks[name].stride() == bank.stride()
+    first = weights.__getstate__()["packed"]
+    assert weights.__getstate__()["packed"] is first  # shared once, however many take it
+    with torch.no_grad():
+        next(iter(weights.banks.values())).add_(1)
+    assert weights.__getstate__()["packed"] is not first
 
 
 def test_is_a_proxy_that_ranks_by_loss() -> None:

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from nas.engines.task import Engine, Outcome, Task, run_task
@@ -153,7 +154,7 @@ class Processes:
         except BaseException as error:
             process.kill()
             worker.end()
-            if not isinstance(error, Exception):
+            if isinstance(error, OSError) or not isinstance(error, Exception):
                 raise
             raise InputError(
                 f"proxy {type(self._proxy).__name__}: cannot be sent to parallel processes "
@@ -173,8 +174,9 @@ class _Worker:
 
         Not with the process as it starts: that waits forever for one that died before it read all.
         """
+        content = ForkingPickler.dumps(what)  # an OSError of its own is no dead process
         try:
-            self.connection.send(what)
+            self.connection.send_bytes(content)
         except OSError:
             return False
         return True

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Protocol, TypeVar
 
 from nas.engines.worker import begin_worker, environment, how_died, start_worker
@@ -91,8 +92,9 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
 
 
 def _send(connection: Connection, task: Computation[object], process: BaseProcess) -> None:
+    content = ForkingPickler.dumps(task)
     try:
-        connection.send(task)
+        connection.send_bytes(content)
     except OSError:
         process.join(5)
         raise WorkerDied(how_died(process.exitcode)) from None

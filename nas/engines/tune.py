@@ -33,7 +33,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from nas.engines.task import RETRIES, Outcome, Task, reason, run_task
-from nas.errors import InputError
+from nas.errors import InputError, Lost
 from nas.proxies.protocol import Proxy
 
 FALSE_STARTS = 3
@@ -155,7 +155,8 @@ class TuneRun:
 
         Raises:
             InputError: the proxy cannot be made on a node.
-            RuntimeError: Tune's run has ended, or no node has had room for long.
+            RuntimeError: Tune's run has ended.
+            Lost: for long no node has been large enough.
         """
         full, looked = None, time.monotonic()  # since when there is no room; when that was asked
         with self._changed:
@@ -173,7 +174,7 @@ class TuneRun:
                     looked = now
                     full = None if self.rooms() else full or now
                 if full is not None and now - full > NO_ROOM:
-                    raise RuntimeError(
+                    raise Lost(
                         f"ray: for {NO_ROOM / 60:.0f} minutes no node has had the {self._cpus:g} "
                         f"CPUs and {self._gpus:g} GPUs of one evaluation; with such nodes the same "
                         "command goes on"

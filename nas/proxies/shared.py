@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,7 @@ class SharedWeights:
         self._empty = space.architecture(())
         self._threads = threading.local()
         self._device = device
+        self._packed: tuple[list[int], Tensor] | None = None
         self.banks = {
             name: bank.to(device).requires_grad_() for name, bank in self._initial(seed).items()
         }
@@ -141,13 +143,30 @@ class SharedWeights:
                 module.momentum = None
         return network
 
-    def __getstate__(self) -> dict[str, object]:
-        """Return what another process needs: the banks, without the modules made for threads."""
-        return {"space": self.space, "banks": self.banks, "_device": self._device}
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: the banks, without the modules made for threads.
 
-    def __setstate__(self, state: dict[str, object]) -> None:
+        They come as one tensor, the same as long as they do not change: what processes share costs
+        each of them a file descriptor a tensor, and there are hundreds of banks.
+        """
+        banks = self.banks.values()
+        versions = [bank._version for bank in banks]
+        if self._packed is None or self._packed[0] != versions:
+            self._packed = versions, torch.cat([bank.detach().flatten() for bank in banks])
+        layout = {name: (bank.shape, bank.stride()) for name, bank in self.banks.items()}
+        state = {"space": self.space, "_device": self._device}
+        return {**state, "packed": self._packed[1], "layout": layout}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Take it over there."""
+        layout = state.pop("layout")
+        parts = state.pop("packed").split([math.prod(shape) for shape, _ in layout.values()])
         self.__dict__.update(state)
+        self.banks = {}
+        for (name, (shape, stride)), part in zip(layout.items(), parts, strict=True):
+            bank = torch.empty_strided(shape, stride, dtype=part.dtype, device=part.device)
+            self.banks[name] = bank.copy_(part.view(shape)).requires_grad_()
+        self._packed = None
         self._empty = self.space.architecture(())
         self._threads = threading.local()
 
