@@ -36,7 +36,7 @@ from nas.engines.task import RETRIES, Outcome, Task, reason, run_task
 from nas.errors import InputError, Lost
 from nas.proxies.protocol import Proxy
 
-FALSE_STARTS = 3
+FALSE_STARTS = 6
 """So many new workers, one after the other, may die before they are ready."""
 
 LOOK, NO_ROOM = 30.0, 900.0
