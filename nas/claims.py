@@ -88,7 +88,7 @@ class Claims:
 
         table = self._table
 
-        def work(_: bool) -> Answer:
+        def work(again: bool) -> Answer:
             try:
                 with self._engine.begin() as connection:
                     self._say_finished(connection)

@@ -7,11 +7,10 @@ import os
 from collections import deque
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from nas.engines.task import Engine, Outcome, Task, run_task
-from nas.engines.worker import begin_worker, how_died, start_worker
+from nas.engines.worker import begin_worker, how_died, sent, start_worker
 from nas.errors import InputError
 from nas.proxies.protocol import Proxy
 
@@ -94,12 +93,12 @@ class Processes:
         """Hand a task to an idle worker, or to a new one."""
         while self._idle:
             worker = self._idle.pop()
-            if worker.take(task):
+            if sent(worker.connection, task):
                 break
             worker.end()  # it died idle, which is not the task's fault
         else:
             worker = self._start()
-            worker.take(task)  # if it is dead already, next() sees that and reports it
+            sent(worker.connection, task)  # if it is dead already, next() sees that and reports it
         self._busy[worker.connection] = (worker, task)
 
     def next(self) -> Outcome:
@@ -150,7 +149,7 @@ class Processes:
         theirs.close()
         worker = _Worker(process, ours)
         try:
-            worker.take(self._proxy)  # if it is dead already, next() sees that and reports it
+            sent(ours, self._proxy)  # if it is dead already, next() sees that and reports it
         except BaseException as error:
             process.kill()
             worker.end()
@@ -168,18 +167,6 @@ class _Worker:
         self.process = process
         self.connection = connection
         self.started = False
-
-    def take(self, what: Proxy | Task) -> bool:
-        """Send the proxy or a task; False: the process is dead.
-
-        Not with the process as it starts: that waits forever for one that died before it read all.
-        """
-        content = ForkingPickler.dumps(what)  # an OSError of its own is no dead process
-        try:
-            self.connection.send_bytes(content)
-        except OSError:
-            return False
-        return True
 
     def end(self) -> int | None:
         """Wait for a dying process; return its exit status."""

@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
 from typing import Protocol, TypeVar
 
-from nas.engines.worker import begin_worker, environment, how_died, start_worker
+from nas.engines.worker import begin_worker, environment, how_died, sent, start_worker
 
 Tell = Callable[[int], None]
 """Says that so many more steps of a computation are done."""
@@ -92,12 +91,9 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
 
 
 def _send(connection: Connection, task: Computation[object], process: BaseProcess) -> None:
-    content = ForkingPickler.dumps(task)
-    try:
-        connection.send_bytes(content)
-    except OSError:
+    if not sent(connection, task):
         process.join(5)
-        raise WorkerDied(how_died(process.exitcode)) from None
+        raise WorkerDied(how_died(process.exitcode))
 
 
 def _work(connection: Connection) -> None:

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 
 
 def start_worker(process: BaseProcess) -> None:
@@ -61,6 +62,19 @@ def begin_worker() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def sent(connection: Connection, what: object) -> bool:
+    """Send something to a worker; False: its process is dead.
+
+    Not with the process as it starts: that waits forever for one that died before it read all.
+    """
+    content = ForkingPickler.dumps(what)  # an OSError of its own is no dead process
+    try:
+        connection.send_bytes(content)
+    except OSError:
+        return False
+    return True
 
 
 def how_died(exitcode: int | None) -> str:
