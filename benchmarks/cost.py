@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 COLD = """
 import sys
 from pathlib import Path
-from nas.cost import head_cost, stage_cost, stem_cost
-from nas.space import read_space
+from nas.networks.cost import head_cost, stage_cost, stem_cost
+from nas.spaces.search_space import read_space
 
 space = read_space(Path(sys.argv[1]))
 empty = space.architecture(())
@@ -43,8 +43,8 @@ for width in widths:
 
 def warm_seconds() -> float:
     """Return the time of one `measure_cost` of B0 whose blocks are known."""
-    from nas.architecture import efficientnet_b0
-    from nas.cost import measure_cost
+    from nas.networks.architecture import efficientnet_b0
+    from nas.networks.cost import measure_cost
 
     b0 = efficientnet_b0()
     measure_cost(b0)
@@ -55,8 +55,8 @@ def changing_seconds(count: int = 1000) -> float:
     """Return the time of one `measure_cost` of a network never seen, of known blocks."""
     import random
 
-    from nas.cost import measure_cost
-    from nas.space import read_space
+    from nas.networks.cost import measure_cost
+    from nas.spaces.search_space import read_space
 
     space = read_space(ROOT / "search_spaces/efficientnet.toml")
     rng = random.Random(0)
@@ -71,8 +71,8 @@ def fvcore_seconds() -> float:
     import torch
     from fvcore.nn import FlopCountAnalysis
 
-    from nas.architecture import efficientnet_b0
-    from nas.model import build
+    from nas.networks.architecture import efficientnet_b0
+    from nas.networks.modules import build
 
     network, images = build(efficientnet_b0()).eval(), torch.zeros(1, 3, 224, 224)
 

@@ -26,16 +26,16 @@ from statistics import fmean
 import optuna
 
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture
-from nas.budget import Budget
-from nas.catalogue import load_budget, load_space
-from nas.cost import measure_cost
-from nas.feasibility import Feasible
+from nas.evaluation.trial import Trial
+from nas.networks.architecture import Architecture
+from nas.networks.cost import measure_cost
 from nas.proxies.protocol import Report
-from nas.samplers import SAMPLERS, Sampler, make_sampler
-from nas.search import search
-from nas.space import SearchSpace, Value
-from nas.trial import Trial
+from nas.spaces.budget import Budget
+from nas.spaces.feasible import Feasible
+from nas.spaces.registry import load_budget, load_space
+from nas.spaces.search_space import SearchSpace, Value
+from nas.strategies.samplers import SAMPLERS, Sampler, make_sampler
+from nas.strategies.search import search
 
 PLAIN = ("tpe", "nsga2", "random")
 

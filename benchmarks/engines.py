@@ -26,10 +26,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture, efficientnet_b0
-from nas.engines.local import local_engine
-from nas.engines.ray import cluster
-from nas.engines.task import Engine, Outcome, Task, run_task
+from nas.evaluation.executor import Engine, Outcome, Task, run_task
+from nas.evaluation.local import local_engine
+from nas.evaluation.ray_cluster import cluster
+from nas.networks.architecture import Architecture, efficientnet_b0
 
 
 class Nothing:

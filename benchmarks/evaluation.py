@@ -27,16 +27,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.architecture import Architecture
-from nas.budget import Budget
-from nas.catalogue import load_space
 from nas.data import ImageData, load_images, normalise, resize
-from nas.feasibility import Feasible
-from nas.model import Network, build
-from nas.proxies.catalogue import supernet_settings
+from nas.networks.architecture import Architecture
+from nas.networks.modules import Network, build
+from nas.proxies.presets import supernet_settings
 from nas.proxies.supernet import SupernetProxy, narrowed, translate
-from nas.proxies.supernet_training import SupernetSettings
-from nas.space import SearchSpace
+from nas.spaces.budget import Budget
+from nas.spaces.feasible import Feasible
+from nas.spaces.registry import load_space
+from nas.spaces.search_space import SearchSpace
+from nas.training.supernet_trainer import SupernetSettings
 
 BATCH = 64
 BUDGET = "400M-flops"

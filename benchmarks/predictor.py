@@ -14,10 +14,10 @@ from __future__ import annotations
 import sys
 from statistics import fmean
 
-from nas.catalogue import load_space
-from nas.fitting import held_out
-from nas.ranking import kendall_tau
-from nas.table import read_table
+from nas.proxies.benchmark_table import read_table
+from nas.proxies.surrogate_fit import held_out
+from nas.spaces.registry import load_space
+from nas.statistics import kendall_tau
 
 BANDS = ((0, 1e12), (240e6, 260e6), (305e6, 335e6))
 

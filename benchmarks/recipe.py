@@ -29,13 +29,13 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from training import Plain
 
-from nas.architecture import Architecture, Stem, efficientnet_b0
+from nas.cli.console import Show
 from nas.cli.options import duration
-from nas.cli.show import Show
 from nas.data import ImageData, load_images
-from nas.model import build
-from nas.optimisation import schedule
-from nas.train.run import Request, train
+from nas.networks.architecture import Architecture, Stem, efficientnet_b0
+from nas.networks.modules import build
+from nas.runs.training import Request, train
+from nas.training.optim import schedule
 
 RESOLUTION = 32
 BATCH = 128

@@ -65,7 +65,7 @@ def plain(folder: Path, out: Path) -> None:
     import plotly.graph_objects as go
 
     from nas.report.document import run_document
-    from nas.report.reading import read_run
+    from nas.report.run_folder import read_run
 
     run = run_document(read_run(folder))
     trials: dict[str, Any] = run["trials"]

@@ -45,17 +45,17 @@ from statistics import fmean, median
 import numpy as np
 
 from nas.accuracy import Accuracy
-from nas.architecture import efficientnet_b0
-from nas.budget import Budget, parse_budget
-from nas.catalogue import load_space
-from nas.cost import measure_cost
-from nas.feasibility import Feasible
-from nas.proxies.imagenet import shipped_predictor
-from nas.samplers import SAMPLERS, make_sampler
-from nas.search import Proposer
-from nas.simulation import simulate
-from nas.space import Choices, SearchSpace
-from nas.trial import derived_rng
+from nas.networks.architecture import efficientnet_b0
+from nas.networks.cost import measure_cost
+from nas.proxies.imagenet_surrogate import shipped_predictor
+from nas.seeding import derived_rng
+from nas.spaces.budget import Budget, parse_budget
+from nas.spaces.feasible import Feasible
+from nas.spaces.registry import load_space
+from nas.spaces.search_space import Choices, SearchSpace
+from nas.strategies.proposer import Proposer
+from nas.strategies.samplers import SAMPLERS, make_sampler
+from nas.strategies.simulate import simulate
 
 ROOT = Path(__file__).resolve().parent.parent
 

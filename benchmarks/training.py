@@ -6,7 +6,7 @@ Both train EfficientNet-B0 at 32 px from the same initialisation recipe, on the 
 the same optimiser, learning rates, batch size and number of images. The plain loop reads PIL images
 through a `DataLoader` with two workers (crop, flip, to tensor, normalise), in the default memory
 format. Ours is shown with one network on all cores, with and without its own convolutions
-(`nas/convolution.py`), and with one network a core, which is how a search lays trainings out.
+(`nas/networks/fast_convolution.py`), and with one network a core, as a search lays trainings out.
 Printed: images a second over all networks, the ratio, the validation accuracies (the same within
 their errors: nothing is bought with accuracy), and how much of what the machine's matrix product
 reaches the network's own multiply-adds are.
@@ -31,16 +31,16 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture, efficientnet_b0
-from nas.budget import Budget
-from nas.catalogue import load_space
-from nas.cost import measure_cost
 from nas.data import ImageData, load_images
-from nas.engines.local import local_engine
-from nas.engines.task import Task
-from nas.model import build
-from nas.optimisation import schedule
-from nas.proxies.training import TrainingProxy, TrainingSettings
+from nas.evaluation.executor import Task
+from nas.evaluation.local import local_engine
+from nas.networks.architecture import Architecture, efficientnet_b0
+from nas.networks.cost import measure_cost
+from nas.networks.modules import build
+from nas.proxies.short_training import TrainingProxy, TrainingSettings
+from nas.spaces.budget import Budget
+from nas.spaces.registry import load_space
+from nas.training.optim import schedule
 
 BATCH = 128
 
@@ -191,7 +191,9 @@ def main() -> None:
         print(f"{name:44}{own:10.0f}{own / speed:8.2f}{share:9.1%}   {values}", flush=True)
 
     line("plain loop, all cores, two workers", speed, [one for _, one in plain])
-    with patch("nas.proxies.training.lay_out", lambda network, device: channels_last(network)):
+    with patch(
+        "nas.proxies.short_training.lay_out", lambda network, device: channels_last(network)
+    ):
         own, accuracies = ours(proxy, 1)
     line("ours, the library's convolutions", own, [accuracy.mean for accuracy in accuracies])
     for name, jobs in (("ours, one network on all cores", 1), ("ours, a network a core", cores)):

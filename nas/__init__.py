@@ -9,29 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 from nas._version import __version__
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture, Head, Norm, Stage, Stem
-from nas.budget import Budget, parse_budget
-from nas.catalogue import load_architecture, load_budget, load_space
-from nas.cost import Cost, measure_cost
 from nas.errors import InputError
-from nas.feasibility import Feasible
+from nas.evaluation.trial import Trial
+from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
+from nas.networks.architecture_file import save_architecture
+from nas.networks.compound_scaling import Coefficients, compound, family, scale
+from nas.networks.cost import Cost, measure_cost
+from nas.proxies.benchmark_table import read_table
 from nas.proxies.protocol import Proxy
-from nas.record import save_architecture
-from nas.scaling import Coefficients, compound, family, scale
-from nas.search import SearchFailed, SearchResult, search
-from nas.space import SearchSpace
-from nas.table import read_table
-from nas.trial import Trial
+from nas.spaces.budget import Budget, parse_budget
+from nas.spaces.feasible import Feasible
+from nas.spaces.registry import load_architecture, load_budget, load_space
+from nas.spaces.search_space import SearchSpace
+from nas.strategies.loop import SearchFailed, SearchResult
+from nas.strategies.search import search
 
 if TYPE_CHECKING:
     from nas.data import ImageData, load_images
-    from nas.draw import draw_networks
-    from nas.fidelity import Fidelity, measure_fidelity
-    from nas.model import Backbone, Network, build
+    from nas.networks.modules import Backbone, Network, build
+    from nas.networks.weights import load_weights, save_weights
+    from nas.proxies.short_training import TrainingProxy, TrainingSettings
     from nas.proxies.supernet import SupernetProxy
-    from nas.proxies.supernet_training import SupernetSettings
-    from nas.proxies.training import TrainingProxy, TrainingSettings
-    from nas.weights import load_weights, save_weights
+    from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
+    from nas.runs.fidelity.table_sample import draw_networks
+    from nas.training.supernet_trainer import SupernetSettings
 
 __all__ = [
     "Accuracy",
@@ -79,20 +80,20 @@ __all__ = [
 ]
 
 _LATE = {
-    "Backbone": "nas.model",
-    "Fidelity": "nas.fidelity",
+    "Backbone": "nas.networks.modules",
+    "Fidelity": "nas.runs.fidelity.rank_agreement",
     "ImageData": "nas.data",
-    "Network": "nas.model",
+    "Network": "nas.networks.modules",
     "SupernetProxy": "nas.proxies.supernet",
-    "SupernetSettings": "nas.proxies.supernet_training",
-    "TrainingProxy": "nas.proxies.training",
-    "TrainingSettings": "nas.proxies.training",
-    "build": "nas.model",
-    "draw_networks": "nas.draw",
+    "SupernetSettings": "nas.training.supernet_trainer",
+    "TrainingProxy": "nas.proxies.short_training",
+    "TrainingSettings": "nas.proxies.short_training",
+    "build": "nas.networks.modules",
+    "draw_networks": "nas.runs.fidelity.table_sample",
     "load_images": "nas.data",
-    "load_weights": "nas.weights",
-    "measure_fidelity": "nas.fidelity",
-    "save_weights": "nas.weights",
+    "load_weights": "nas.networks.weights",
+    "measure_fidelity": "nas.runs.fidelity.rank_agreement",
+    "save_weights": "nas.networks.weights",
 }
 
 

@@ -96,3 +96,8 @@ def pooled(accuracies: list[Accuracy]) -> Accuracy:
         data=first.data,
         predicted=first.predicted,
     )
+
+
+def percent(accuracy: float) -> str:
+    """Return an accuracy in [0, 1] as a percentage: 65.64 %."""
+    return f"{100 * accuracy:.2f} %"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.paths import ROOT
 
 # Before any test imports torch, ray or datasets, since they read these when they are imported.
 # One thread: the networks of the tests are too small for two, and results do not depend on the
@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # What is remembered between runs (measured costs, prepared data) is kept apart from the user's.
 _cache = tempfile.TemporaryDirectory(prefix="nas-search-tests-", ignore_cleanup_errors=True)
 os.environ["XDG_CACHE_HOME"] = _cache.name
-atexit.register(_cache.cleanup)  # last of all: nas.cost saves what it measured at the end
+atexit.register(_cache.cleanup)  # last of all: nas.networks.cost saves what it measured at the end
 
 try:
     from hypothesis import settings

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import nas
-from tests.documents import GENERATED
+from tests.support.documents import GENERATED
 
 
 @pytest.fixture(scope="module")

@@ -31,18 +31,18 @@ from PIL import Image
 
 import nas
 import nas.data.load
-import nas.plan
-import nas.proxies.catalogue
+import nas.proxies.presets
+import nas.runs.schedule
 from nas.cli import _run as command
 from nas.cli.app import app
 from nas.data import ImageData, fractals
-from nas.importing import import_accel_nasbench
-from nas.latency import Check, LatencyTable, Setting, Timing, block_keys, write_table
-from nas.proxies.supernet_training import SupernetSettings
-from nas.proxies.training import TrainingSettings
-from tests import postgres
-from tests.documents import COMMANDS, ROOT, blocks
-from tests.ray_toys import QUIET, STORE
+from nas.proxies.accel_nasbench import import_accel_nasbench
+from nas.proxies.short_training import TrainingSettings
+from nas.spaces.latency_table import Check, LatencyTable, Setting, Timing, block_keys, write_table
+from nas.training.supernet_trainer import SupernetSettings
+from tests.support import postgres
+from tests.support.documents import COMMANDS, ROOT, blocks
+from tests.support.ray_toys import QUIET, STORE
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
 
@@ -281,12 +281,12 @@ def _brief(patch: pytest.MonkeyPatch) -> None:
     supernet = SupernetSettings(
         width=0.25, passes=256, batch_size=16, recalibration_images=16, validation_images=16
     )
-    for module in (nas.plan, nas.proxies.catalogue):
+    for module in (nas.runs.schedule, nas.proxies.presets):
         patch.setattr(module, "default_settings", lambda *of: training)
         patch.setattr(module, "grid_settings", lambda settings, *of: settings)
         patch.setattr(module, "final_settings", lambda settings: settings)
         patch.setattr(module, "supernet_settings", lambda *of: supernet)
-    patch.setattr(nas.proxies.catalogue, "training_settings", lambda *of: training)
+    patch.setattr(nas.proxies.presets, "training_settings", lambda *of: training)
 
     def few(**options: Any) -> ImageData:
         return fractals(classes=4, images_per_class=24, **options)

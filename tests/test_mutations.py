@@ -18,10 +18,10 @@ from PIL import Image
 
 import nas
 from nas.data.decode import bombs_are_errors, decode
-from nas.importing import import_accel_nasbench
-from nas.latency import read_table as read_latencies
-from nas.space_file import space_from_dict
-from nas.table import read_table
+from nas.proxies.accel_nasbench import import_accel_nasbench
+from nas.proxies.benchmark_table import read_table
+from nas.spaces.latency_table import read_table as read_latencies
+from nas.spaces.toml import space_from_dict
 from tests.corpus.box import SECONDS, Act, Box, Outcome, tally
 from tests.corpus.box import meet as meet_once
 from tests.corpus.faults import CONTROLS
@@ -128,7 +128,7 @@ def _run(path: Path, data: Any) -> object:
 
 
 def _status(file: Path) -> object:
-    from nas.status import read_status
+    from nas.runs.status import read_status
 
     return read_status(file.parent / "run").to_dict()
 
@@ -171,8 +171,8 @@ def check_document(reader: str, changes: list[Edit]) -> None:
 
 def check_toml(reader: str, changes: list[Edit]) -> None:
     """Spaces and budgets, as the parser gives them: it writes no TOML."""
-    from nas.budget import _ADAPTER
     from nas.files import validate
+    from nas.spaces.budget import _ADAPTER
 
     base = tomllib.loads((valid() / f"{reader}.toml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import typer
 
-from nas.budget import parse_budget
-from nas.catalogue import load_budget, load_space, shipped
 from nas.cli.app import app
-from nas.feasibility import Feasible
-from nas.settings import Settings
-from nas.space_file import space_from_dict
-from tests.documents import COMMANDS, GENERATED, ROOT, TEXTS, USERS, blocks, commands
+from nas.runs.settings import Settings
+from nas.spaces.budget import parse_budget
+from nas.spaces.feasible import Feasible
+from nas.spaces.registry import load_budget, load_space, shipped
+from nas.spaces.toml import space_from_dict
+from tests.support.documents import COMMANDS, GENERATED, ROOT, TEXTS, USERS, blocks, commands
 
 README = TEXTS["README.md"]
 

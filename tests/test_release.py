@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 import nas
-from tests.documents import blocks
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.documents import blocks
+from tests.support.paths import ROOT
 
 
 def run(*words: str | Path, cwd: Path | None = None, **more: str) -> str:
@@ -136,4 +135,4 @@ def test_the_two_commands_of_the_readme(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
     run("bash", "-c", f"{first} --trials 20 --no-scale --quiet", cwd=clone)
     assert (clone / "results" / "efficientnet-400M-flops" / "baseline.json").exists()
-    run("bash", "-c", f"{second} -q tests/test_budget.py", cwd=clone)
+    run("bash", "-c", f"{second} -q tests/spaces/test_budget.py", cwd=clone)

@@ -13,7 +13,7 @@ from typing import cast
 import typer
 
 from nas.errors import Diverged, InputError, Interrupted, Lost, NotProved, one_line
-from nas.search import SearchFailed
+from nas.strategies.loop import SearchFailed
 
 __all__ = ["main"]
 

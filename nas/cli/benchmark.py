@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from nas.budget import Budget, parse_range
-from nas.catalogue import load_space
+from nas.cli.console import Show, print_json, print_lines, print_written
 from nas.cli.options import check_device, kept, positive
-from nas.cli.show import Show, print_json, print_lines, print_written
 from nas.errors import InputError
 from nas.files import digest, write_json, write_text
+from nas.spaces.budget import Budget, parse_range
+from nas.spaces.registry import load_space
 
 FILE = "table.json"
 ROWS = "table.jsonl"
@@ -49,18 +49,21 @@ def make_table(
     quiet: bool,
 ) -> None:
     """Train random networks within a band of FLOPs, and write a line for each training."""
-    from nas.benchmark import draw_band, rows, to_lines
-    from nas.engines.local import default_jobs, local_engine
-    from nas.feasibility import Feasible
-    from nas.folder import check_identity, environment, hashes, locked, read_own, sealed
-    from nas.loading import channels_for, jobs_that_fit, load_data
-    from nas.objective import Objective
+    from nas.data.dataset import channels_for, load_data
+    from nas.environment import environment
+    from nas.evaluation.journal import JOURNAL
+    from nas.evaluation.local import default_jobs, jobs_that_fit, local_engine
+    from nas.evaluation.objective import Objective
+    from nas.evaluation.seeded_runs import Rounds
+    from nas.evaluation.study import Study
     from nas.progress import ALREADY
-    from nas.proxies.catalogue import default_settings, final_settings
-    from nas.proxies.training import TrainingProxy
-    from nas.rounds import Rounds
-    from nas.search import SearchFailed
-    from nas.storage import JOURNAL, Study
+    from nas.proxies.presets import default_settings, final_settings
+    from nas.proxies.short_training import TrainingProxy
+    from nas.records.lock import locked
+    from nas.records.workspace import check_identity, hashes, read_own, sealed
+    from nas.runs.benchmark_table.rows import draw_band, rows, to_lines
+    from nas.spaces.feasible import Feasible
+    from nas.strategies.loop import SearchFailed
 
     for what, value, highest in (("networks", networks, 10_000), ("seeds", seeds, 100)):
         if not 1 <= value <= highest:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from nas.architecture import Architecture
-from nas.budget import Budget
-from nas.catalogue import load_architecture, load_space
+from nas.cli.console import Show, contest_table, print_json, print_table, print_written
 from nas.cli.options import Training, kept
-from nas.cli.show import Show, contest_table, print_json, print_table, print_written
 from nas.errors import InputError
 from nas.files import write_bytes, write_json
-from nas.proxies.training import TrainingSettings
-from nas.space import SearchSpace
+from nas.networks.architecture import Architecture
+from nas.proxies.short_training import TrainingSettings
+from nas.spaces.budget import Budget
+from nas.spaces.registry import load_architecture, load_space
+from nas.spaces.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from nas.data import ImageData
@@ -98,18 +98,19 @@ def compare_networks(
         json: print one JSON document.
         quiet: print neither progress nor a table.
     """
-    from nas.contest import contest
+    from nas.data.dataset import channels_for, load_data
     from nas.data.load import DEFAULT_RESOLUTION
-    from nas.engines.local import default_jobs, local_engine
-    from nas.folder import check_identity, hashes, read_own, sealed
-    from nas.loading import channels_for, jobs_that_fit, load_data
-    from nas.objective import Objective
+    from nas.evaluation.journal import JOURNAL
+    from nas.evaluation.local import default_jobs, jobs_that_fit, local_engine
+    from nas.evaluation.objective import Objective
+    from nas.evaluation.seeded_runs import Rounds
+    from nas.evaluation.study import Study
     from nas.progress import ALREADY
-    from nas.proxies.training import TrainingProxy
-    from nas.report.contest import draw
-    from nas.rounds import Rounds
-    from nas.search import SearchFailed
-    from nas.storage import JOURNAL, Study
+    from nas.proxies.short_training import TrainingProxy
+    from nas.records.workspace import check_identity, hashes, read_own, sealed
+    from nas.report.comparison_plot import draw
+    from nas.strategies.comparison import contest
+    from nas.strategies.loop import SearchFailed
 
     with Show(quiet=quiet) as show, _folder(out) as folder:
         start, seconds = time.monotonic(), training.seconds
@@ -178,7 +179,7 @@ def compare_networks(
 
 def _pixels(networks: Sequence[Architecture], resolution: int, scaled: bool) -> int:
     """Return the highest number of pixels a side that one of the networks is trained at."""
-    from nas.proxies.catalogue import GRID_RESOLUTION
+    from nas.proxies.presets import GRID_RESOLUTION
 
     base = GRID_RESOLUTION if scaled else TrainingSettings.resolution
     highest = max(network.resolution for network in networks)
@@ -189,7 +190,7 @@ def _settings(
     data: ImageData, space: SearchSpace, seconds: float | None, device: str, scaled: bool
 ) -> TrainingSettings:
     """Return how a network is trained, in about so many seconds or with no limit on time."""
-    from nas.proxies.catalogue import grid_settings, training_settings
+    from nas.proxies.presets import grid_settings, training_settings
 
     settings = replace(training_settings(data, space, seconds, device), checks=())
     # At more pixels an image takes about as much longer as grid_work says.
@@ -200,7 +201,7 @@ def _settings(
 @contextmanager
 def _folder(out: Path | None) -> Iterator[Path]:
     """Yield a folder that is ours alone: the user's, or a temporary one."""
-    from nas.folder import locked
+    from nas.records.lock import locked
 
     with TemporaryDirectory() as temporary:
         folder = out or Path(temporary)

@@ -18,10 +18,10 @@ PROXIES = {
     "zero-cost:": "synflow, naswot, flops, params",
     "table:": "a benchmark table",
 }
-"""The proxies as ``nas.proxies.catalogue`` has them, which would load torch."""
+"""The proxies as ``nas.proxies.registry`` has them, which would load torch."""
 
 TARGETS = ("timm", "torchvision", "onnx", "torch", "json")
-"""Of exports, as ``nas.export.run`` has them, which would load torch too."""
+"""Of exports, as ``nas.export.export`` has them, which would load torch too."""
 
 
 def one_of(*names: str) -> Complete:
@@ -35,7 +35,7 @@ def one_of(*names: str) -> Complete:
 
 def architectures(incomplete: str) -> list[tuple[str, str]]:
     """Complete the networks that are known, and JSON files."""
-    from nas.catalogue import KNOWN_ARCHITECTURES
+    from nas.spaces.registry import KNOWN_ARCHITECTURES
 
     known = ((name, "as published") for name in KNOWN_ARCHITECTURES)
     return _fitting(known, incomplete) + _files("*.json", incomplete)
@@ -58,7 +58,7 @@ def proxies(incomplete: str) -> list[tuple[str, str]]:
 
 def samplers(incomplete: str) -> list[tuple[str, str]]:
     """Complete the samplers; after a comma, one more."""
-    from nas.samplers import SAMPLERS
+    from nas.strategies.samplers import SAMPLERS
 
     before, comma, last = incomplete.rpartition(",")
     return [(before + comma + name, what) for name, what in _fitting(SAMPLERS.items(), last)]
@@ -71,7 +71,7 @@ def folders(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _shipped(kind: str, incomplete: str) -> list[tuple[str, str]]:
-    from nas.catalogue import shipped
+    from nas.spaces.registry import shipped
 
     return _fitting(((name, "shipped") for name in shipped(kind)), incomplete)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from nas.cli.show import print_json, print_lines
+from nas.cli.console import print_json, print_lines
 from nas.errors import InputError
 
 
@@ -13,7 +13,7 @@ def show_events(folder: Path, storage: str | None, top: int, *, json: bool, quie
     """Write the event files of a folder, and print where they are."""
     if not 0 <= top <= 10_000:
         raise InputError(f"top: {top} is not accepted: 0 to 10000")
-    from nas.report.events import FOLDER, write_events
+    from nas.report.tensorboard import FOLDER, write_events
 
     written = write_events(folder, storage=storage, top=top)
     place = folder / FOLDER

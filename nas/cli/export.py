@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from nas.architecture import Architecture
-from nas.catalogue import load_architecture
-from nas.cli.show import Show, print_json, print_lines
+from nas.cli.console import Show, print_json, print_lines
 from nas.errors import InputError
+from nas.networks.architecture import Architecture
+from nas.spaces.registry import load_architecture
 
 if TYPE_CHECKING:
     from nas.data import ImageData
+    from nas.export.export import Calibration, Export
     from nas.export.int8 import Quantised
-    from nas.export.run import Calibration, Export
 
 _NAMED = 8
 """So many layers left in float are named; ``export.json`` names them all."""
@@ -41,7 +41,7 @@ def show_export(
         raise InputError("--int8 goes with --weights: what random ones lose says nothing")
     if data is not None and not int8:
         raise InputError("--data goes with --int8: images to calibrate with")
-    from nas.export.run import Target, export_network
+    from nas.export.export import Target, export_network
 
     for known in get_args(Target):
         if target == known:
@@ -67,10 +67,10 @@ def show_export(
 
 def _calibration(architecture: Architecture, data: str | None, show: Show) -> Calibration:
     from nas.data import BUILT_IN
-    from nas.export.run import Calibration
+    from nas.export.export import Calibration
 
     def load() -> ImageData:
-        from nas.loading import load_data
+        from nas.data.dataset import load_data
 
         if data is None:
             show.note("no --data: calibrated on the built-in fractals")

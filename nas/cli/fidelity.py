@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from rich.table import Table
 
-from nas.catalogue import load_space
-from nas.cli.options import check_device, kept, positive
-from nas.cli.show import (
+from nas.cli.console import (
     Show,
     escape,
     plain_table,
@@ -23,16 +21,18 @@ from nas.cli.show import (
     print_table,
     print_written,
 )
+from nas.cli.options import check_device, kept, positive
 from nas.errors import InputError
 from nas.files import digest, write_json
-from nas.proxies.supernet_training import SupernetSettings
-from nas.proxies.training import TrainingSettings
-from nas.table import read_table
+from nas.proxies.benchmark_table import read_table
+from nas.proxies.short_training import TrainingSettings
+from nas.spaces.registry import load_space
+from nas.training.supernet_trainer import SupernetSettings
 
 if TYPE_CHECKING:
-    from nas.draw import Draw
-    from nas.fidelity import Fidelity, Measured
-    from nas.ranking import Agreement
+    from nas.runs.fidelity.rank_agreement import Fidelity, Measured
+    from nas.runs.fidelity.table_sample import Draw
+    from nas.statistics import Agreement
 
 FILE = "fidelity.json"
 SCHEMA = "nas-search-fidelity/1"
@@ -71,8 +71,8 @@ def show_fidelity(
     quiet: bool,
 ) -> None:
     """Print how far a proxy can be trusted."""
-    from nas.draw import draw_networks
-    from nas.proxies.catalogue import check_data, check_proxy, default_proxy
+    from nas.proxies.registry import check_data, check_proxy, default_proxy
+    from nas.runs.fidelity.table_sample import draw_networks
 
     space = load_space(space_name)
     name = proxy_name or default_proxy(space, data_name)
@@ -105,21 +105,16 @@ def _measure(
     show: Show,
 ) -> Fidelity:
     """Make the proxy, let it be judged, and keep in the folder what the same command goes by."""
-    from nas.engines.local import default_jobs
-    from nas.fidelity import budget_of, measure_fidelity
-    from nas.folder import check_identity, hashes, read_own, sealed
-    from nas.loading import channels_for, jobs_that_fit, load_data
+    from nas.data.dataset import channels_for, load_data
+    from nas.evaluation.journal import JOURNAL
+    from nas.evaluation.local import default_jobs, jobs_that_fit
     from nas.progress import ALREADY, shown_as
-    from nas.proxies.catalogue import (
-        SUPERNET,
-        make_proxy,
-        needs_images,
-        supernet_settings,
-        training_settings,
-    )
+    from nas.proxies.presets import supernet_settings, training_settings
     from nas.proxies.protocol import description
+    from nas.proxies.registry import SUPERNET, make_proxy, needs_images
     from nas.proxies.supernet import SupernetProxy
-    from nas.storage import JOURNAL
+    from nas.records.workspace import check_identity, hashes, read_own, sealed
+    from nas.runs.fidelity.rank_agreement import budget_of, measure_fidelity
 
     before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
     space, count, data, training, supernet = draw.space, jobs or 1, None, None, None
@@ -200,7 +195,7 @@ def _measure(
 
 @contextmanager
 def _folder(out: Path | None) -> Iterator[Path | None]:
-    from nas.folder import locked
+    from nas.records.lock import locked
 
     if out is None:
         yield None

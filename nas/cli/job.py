@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from nas.catalogue import load_architecture, load_budget, load_space
+from nas.cli.console import Show, print_json
 from nas.cli.latency import latency_source
 from nas.cli.options import check_device, duration, kept, positive
-from nas.cli.show import Show, print_json
-from nas.database import resolved, without_password
 from nas.errors import InputError
+from nas.evaluation.database import resolved, without_password
 from nas.files import parse_json, read_text, validate
+from nas.spaces.registry import load_architecture, load_budget, load_space
 
 RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
@@ -53,8 +53,8 @@ class _Command(BaseModel):
 
 def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: bool) -> None:
     """Run the pipeline that the command's words describe, and print what it found."""
-    from nas.run import run
-    from nas.settings import Settings
+    from nas.runs.pipeline import run
+    from nas.runs.settings import Settings
 
     if command["engine"] not in ("local", "ray"):
         raise InputError(f"engine {command['engine']!r} is not accepted: local or ray")
@@ -130,7 +130,7 @@ def run_job(command: dict[str, Any], out: Path | None, *, json: bool, quiet: boo
             }
         )
     elif not quiet:
-        from nas.cli.ending import print_ending
+        from nas.cli.summary import print_ending
 
         print_ending(result, settings.budget, settings.data)
 

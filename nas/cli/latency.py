@@ -6,16 +6,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from nas.budget import Budget
-from nas.catalogue import load_space
+from nas.cli.console import Show, print_facts, print_json, print_lines
 from nas.cli.options import check_device, positive
-from nas.cli.show import Show, print_facts, print_json, print_lines
 from nas.errors import InputError
-from nas.latency import Backend, TableFile, write_table
-from nas.settings import LatencySource
+from nas.runs.settings import LatencySource
+from nas.spaces.budget import Budget
+from nas.spaces.latency_table import Backend, TableFile, write_table
+from nas.spaces.registry import load_space
 
 if TYPE_CHECKING:
-    from nas.timing import Device
+    from nas.export.latency_benchmark import Device
 
 
 def latency_source(command: dict[str, Any], budget: Budget) -> LatencySource | None:
@@ -90,7 +90,7 @@ def show_latency(
 def _device(
     backend: str | None, device: str | None, batch: int | None, *, again: bool = False
 ) -> Device:
-    from nas.timing import Device
+    from nas.export.latency_benchmark import Device
 
     chosen = backend or "pytorch"
     for known in get_args(Backend):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from nas.budget import read_budget
-from nas.catalogue import load_space, shipped
-from nas.cli.show import escape, print_json, print_table
+from nas.cli.console import escape, print_json, print_table
+from nas.spaces.budget import read_budget
+from nas.spaces.registry import load_space, shipped
 
 
 def spaces(json: bool) -> None:
@@ -41,7 +41,7 @@ def budgets(json: bool) -> None:
 
 def proxies(json: bool) -> None:
     """Print the proxies."""
-    from nas.proxies.catalogue import PROXIES
+    from nas.proxies.registry import PROXIES
 
     if json:
         print_json([{"name": name, "description": text} for name, text in PROXIES.items()])

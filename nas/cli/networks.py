@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.accuracy import Accuracy, pooled
-from nas.architecture import Architecture
-from nas.budget import Budget, parse_budget
-from nas.catalogue import load_architecture, load_space
-from nas.cli.options import Training
-from nas.cli.show import (
+from nas.cli.console import (
     Show,
     family_table,
     print_facts,
@@ -21,11 +17,12 @@ from nas.cli.show import (
     print_lines,
     print_table,
 )
-from nas.cost import CONVENTION, measure_cost
+from nas.cli.options import Training
 from nas.errors import InputError
 from nas.files import slug, write_json
-from nas.record import Record
-from nas.scaling import (
+from nas.networks.architecture import Architecture
+from nas.networks.architecture_file import Record
+from nas.networks.compound_scaling import (
     OFFICIAL,
     PAPER,
     Coefficients,
@@ -36,8 +33,11 @@ from nas.scaling import (
     official,
     scale_to_flops,
 )
-from nas.space import SearchSpace
-from nas.trial import derived_seed
+from nas.networks.cost import CONVENTION, measure_cost
+from nas.seeding import derived_seed
+from nas.spaces.budget import Budget, parse_budget
+from nas.spaces.registry import load_architecture, load_space
+from nas.spaces.search_space import SearchSpace
 
 Row = tuple[Architecture, dict[str, Any]]
 
@@ -208,7 +208,7 @@ def show_accuracy(
     quiet: bool,
 ) -> None:
     """Print the accuracy of a network by a proxy."""
-    from nas.proxies.catalogue import check_data, check_proxy, needs_images
+    from nas.proxies.registry import check_data, check_proxy, needs_images
 
     check_proxy(proxy_name)
     check_data(proxy_name, training.data)
@@ -233,7 +233,7 @@ def show_accuracy(
 
 def _known(architecture: Architecture, space: SearchSpace, proxy_name: str) -> Accuracy:
     """Ask a proxy that needs no images; once, since it would say the same again."""
-    from nas.proxies.catalogue import known_proxy
+    from nas.proxies.registry import known_proxy
 
     try:
         return known_proxy(proxy_name, space).evaluate(
@@ -250,14 +250,10 @@ def _trained(
     training: Training,
     show: Show,
 ) -> Accuracy:
-    from nas.loading import channels_for, load_data
+    from nas.data.dataset import channels_for, load_data
     from nas.progress import shown_as
-    from nas.proxies.catalogue import (
-        SUPERNET,
-        make_proxy,
-        supernet_settings,
-        training_settings,
-    )
+    from nas.proxies.presets import supernet_settings, training_settings
+    from nas.proxies.registry import SUPERNET, make_proxy
 
     shares = proxy_name == SUPERNET
     if shares:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nas.cli.show import Show, print_json
+from nas.cli.console import Show, print_json
 from nas.report.write import PAGE, write_page, write_report
 
 

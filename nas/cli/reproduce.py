@@ -8,9 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from nas.budget import amount
-from nas.cli.options import positive
-from nas.cli.show import (
+from nas.cli.console import (
     Show,
     escape,
     plain_table,
@@ -20,7 +18,9 @@ from nas.cli.show import (
     print_table,
     print_written,
 )
+from nas.cli.options import positive
 from nas.errors import InputError, Interrupted
+from nas.spaces.budget import amount
 
 TARGETS = ("b0",)
 NEAREST = 3
@@ -38,9 +38,9 @@ def run_reproduce(
     quiet: bool,
 ) -> None:
     """Gather the evidence, write the folder, print what it says."""
-    from nas.discovery.evidence import Settings
-    from nas.discovery.reproduce import reproduce
-    from nas.engines.local import default_jobs
+    from nas.evaluation.local import default_jobs
+    from nas.runs.reproduction.evidence import Settings
+    from nas.runs.reproduction.reproduce import reproduce
 
     if target not in TARGETS:
         raise InputError(f"reproduce {target!r} is not accepted: {', '.join(TARGETS)}")
@@ -191,7 +191,7 @@ def dominating_table(data: dict[str, Any]) -> Table | None:
 
 def samplers_table(data: dict[str, Any]) -> Table:
     """Return how soon each sampler has matched B0."""
-    from nas.discovery.words import median_text
+    from nas.runs.reproduction.conclusions import median_text
 
     matching = data["matching"]
     table = _table(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from nas.budget import amount
-from nas.cli.show import escape, plain_table, print_facts, print_json, print_lines, print_table
-from nas.status import PhaseStatus, Status, read_status
+from nas.cli.console import escape, plain_table, print_facts, print_json, print_lines, print_table
+from nas.runs.status import PhaseStatus, Status, read_status
+from nas.spaces.budget import amount
 
 
 def show_status(folder: Path, storage: str | None, *, json: bool) -> None:

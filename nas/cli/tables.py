@@ -6,17 +6,17 @@ import random
 import time
 from pathlib import Path
 
-from nas.catalogue import load_space
-from nas.cli.show import Show, print_json, print_lines
+from nas.cli.console import Show, print_json, print_lines
 from nas.errors import InputError
-from nas.table import read_table
+from nas.proxies.benchmark_table import read_table
+from nas.spaces.registry import load_space
 
 SPEED_SAMPLES = 20_000
 
 
 def import_table(source: str, archive: Path, out: Path, json: bool) -> None:
     """Write a table from a released archive."""
-    from nas.importing import import_accel_nasbench
+    from nas.proxies.accel_nasbench import import_accel_nasbench
 
     if source != "accel-nasbench":
         raise InputError(f"source {source!r} is not accepted: accel-nasbench")
@@ -40,8 +40,8 @@ def show_fit(
     quiet: bool,
 ) -> None:
     """Fit a predictor, write it, and print what it is worth."""
-    from nas.fitting import fit_predictor
-    from nas.predictor import read_predictor, write_predictor
+    from nas.proxies.surrogate import read_predictor, write_predictor
+    from nas.proxies.surrogate_fit import fit_predictor
 
     table, space = read_table(path), load_space(space_name)
     with Show(quiet=quiet) as show:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from nas.budget import amount
-from nas.catalogue import load_architecture
-from nas.cli.options import check_device, duration, kept, positive
-from nas.cli.show import (
+from nas.cli.console import (
     Show,
     escape,
     plain_table,
@@ -21,10 +18,13 @@ from nas.cli.show import (
     print_table,
     print_written,
 )
+from nas.cli.options import check_device, duration, kept, positive
 from nas.errors import InputError
+from nas.spaces.budget import amount
+from nas.spaces.registry import load_architecture
 
 if TYPE_CHECKING:
-    from nas.train.run import Trained
+    from nas.runs.training import Trained
 
 SHOWN = 30
 """So many classes the table has, the weakest; ``history.json`` has all."""
@@ -74,10 +74,10 @@ def train_network(
     seconds = duration(time)
     check_device(device)
     if tensorboard:
-        from nas.report.events import check_installed
+        from nas.report.tensorboard import check_installed
 
         check_installed()
-    from nas.train.run import Request, train
+    from nas.runs.training import Request, train
 
     request = Request(
         architecture=architecture,

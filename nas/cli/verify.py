@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import typer
 from rich.table import Table
 
-from nas.cli.show import Show, escape, plain_table, print_json, print_lines, print_table
+from nas.cli.console import Show, escape, plain_table, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
-    from nas.verification.compared import Difference
+    from nas.runs.verify.json_diff import Difference
 
 SHOWN = 40
 """So many differences the terminal shows."""
@@ -25,7 +25,7 @@ def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
     """Print where a folder differs from what is computed; exit with 1 where it does."""
     with Show(quiet=quiet) as show:
         show.phase("verify", None)
-        from nas.verification.folder import verify
+        from nas.runs.verify.verify import verify
 
         result = verify(folder, show)
     if json:

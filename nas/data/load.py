@@ -23,11 +23,10 @@ from nas.data.decode import (
     opened_image,
 )
 from nas.data.fractals import fractals
-from nas.data.images import ImageData, Part
+from nas.data.images import ImageData, Part, stratified_split
 from nas.data.sources import Source, find_source, quiet_readers
-from nas.data.split import stratified_split
+from nas.environment import memory
 from nas.errors import InputError, one_line
-from nas.machine import memory
 
 # Where images differ in size and nothing else is asked for: enough for a proxy, and an eighth of
 # the work of 256 px.

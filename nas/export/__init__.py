@@ -1,1 +1,4 @@
-"""Networks as others build them: one file a target, each proved to be the same network."""
+"""Networks as other libraries build them, a file a target; equivalence checks; latency.
+
+Nothing here searches or trains.
+"""

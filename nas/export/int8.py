@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture
 from nas.data import ImageData, normalise, resize
 from nas.errors import InputError
 from nas.export.onnx import INPUT, onnx_model, run, session
-from nas.export.packages import package
+from nas.export.optional_packages import package
 from nas.files import write_bytes
-from nas.model import Network
+from nas.networks.architecture import Architecture
+from nas.networks.modules import Network
 from nas.progress import Progress
-from nas.trial import derived_seed
+from nas.seeding import derived_seed
 
 CALIBRATE, CHOOSE, HOLD_OUT = 64, 128, 2_000
 """At most so many images measure ranges, choose the layers, and say what it is worth."""

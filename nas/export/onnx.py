@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from nas._version import __version__
-from nas.architecture import Architecture
-from nas.export.packages import package
-from nas.model import Block, Network, SqueezeExcite
+from nas.export.optional_packages import package
+from nas.networks.architecture import Architecture
+from nas.networks.modules import Block, Network, SqueezeExcite
 
 OPSET = 17
 _IR_VERSION = 8  # of that opset: what older runtimes read too

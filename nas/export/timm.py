@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from nas.architecture import Activation, Architecture, Layer, stage_layers
 from nas.errors import InputError
+from nas.networks.architecture import Activation, Architecture, Layer, stage_layers
 
 _ACTIVATIONS: dict[Activation, str] = {
     "relu": "relu",

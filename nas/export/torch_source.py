@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nas.architecture import Activation, Architecture
-from nas.cost import measure_cost
 from nas.export.timm import plain
+from nas.networks.architecture import Activation, Architecture
+from nas.networks.cost import measure_cost
 
 _ACTIVATIONS: dict[Activation, str] = {
     "relu": "nn.ReLU",
@@ -164,7 +164,7 @@ if __name__ == "__main__":
 
 
 def torch_source(architecture: Architecture) -> str:
-    """Return the Python file; its state dict has the names that :func:`nas.model.build` gives.
+    """Return the Python file; its state dict has the names of :func:`nas.build`.
 
     Only the blocks that the network has are in it, in stages as in the architecture.
     """

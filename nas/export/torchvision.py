@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.architecture import Architecture, Layer, stage_layers
 from nas.errors import InputError
 from nas.export.timm import plain
+from nas.networks.architecture import Architecture, Layer, stage_layers
 
 _DIVISOR = 8
 """torchvision makes widths, and the inner channels of a block, multiples of it."""

@@ -1,1 +1,4 @@
-"""Ways of measuring accuracy: the protocol, and one module each."""
+"""Ways of measuring accuracy that cost less than full training, a file each.
+
+They implement ``nas.proxies.protocol.Proxy`` and know nothing of studies or search strategies.
+"""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture
-from nas.budget import Budget
-from nas.space import SearchSpace
+from nas.networks.architecture import Architecture
+from nas.spaces.budget import Budget
+from nas.spaces.search_space import SearchSpace
 
 Report = Callable[[int, float], bool]
 """``report(step, value)``, higher values better: True says that it is time to stop early."""

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture
-from nas.budget import Budget
-from nas.checkpoint import Checkpoints
-from nas.convolution import fold_norms, lay_out
 from nas.data import ImageData, normalise, resize
 from nas.errors import InputError
-from nas.feasibility import Feasible
 from nas.files import digest
-from nas.model import Network
-from nas.optimisation import precision
+from nas.networks.architecture import Architecture
+from nas.networks.compound_scaling import round_filters
+from nas.networks.fast_convolution import fold_norms, lay_out
+from nas.networks.modules import Network
 from nas.proxies.protocol import Report
-from nas.proxies.scoring import score
-from nas.proxies.shared import NetworkPath, SharedWeights
-from nas.proxies.supernet_training import Progress, SharedTraining, SupernetSettings
-from nas.scaling import round_filters
-from nas.space import Choices, SearchSpace
+from nas.spaces.budget import Budget
+from nas.spaces.feasible import Feasible
+from nas.spaces.search_space import Choices, SearchSpace
+from nas.training.checkpoint import Checkpoints
+from nas.training.optim import precision
+from nas.training.scoring import score
+from nas.training.supernet_trainer import Progress, SharedTraining, SupernetSettings
+from nas.training.weight_sharing import NetworkPath, SharedWeights
 
 FOLDER = "supernet"
 SCHEMA = "nas-search-supernet/1"

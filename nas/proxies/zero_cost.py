@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from nas.accuracy import Accuracy
-from nas.architecture import Architecture
-from nas.budget import Budget
-from nas.cost import measure_cost
 from nas.data import ImageData, normalise, resize
 from nas.errors import Diverged
-from nas.model import Network, build
+from nas.networks.architecture import Architecture
+from nas.networks.compound_scaling import round_resolution, scale
+from nas.networks.cost import measure_cost
+from nas.networks.modules import Network, build
 from nas.proxies.protocol import Report
-from nas.scaling import round_resolution, scale
-from nas.space import SearchSpace
+from nas.spaces.budget import Budget
+from nas.spaces.search_space import SearchSpace
 
 MEASURES: dict[str, str] = {
     "synflow": "flow of synapses through the linearised network (Tanaka et al. 2020)",

@@ -1,1 +1,4 @@
-"""Pictures of results."""
+"""What people look at: the page, plots, TensorBoard events.
+
+Takes records and computes nothing new.
+"""

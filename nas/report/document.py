@@ -7,16 +7,16 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
-from nas.architecture import Architecture, efficientnet_b0
-from nas.budget import amount
-from nas.cost import CONVENTION, measure_cost
+from nas.evaluation.journal import JOURNAL
+from nas.evaluation.objective import Objective, make_objective
 from nas.files import parse_json, to_json
-from nas.objective import Objective, make_objective
-from nas.record import Record
+from nas.networks.architecture import Architecture, efficientnet_b0
+from nas.networks.architecture_file import Record
+from nas.networks.cost import CONVENTION, measure_cost
 from nas.report.importance import importance
-from nas.report.reading import Finals, Grid, Point, RunFolder
-from nas.report.trials import Trials, document, trials_of
-from nas.storage import JOURNAL
+from nas.report.run_folder import Finals, Grid, Point, RunFolder
+from nas.report.trial_columns import Trials, document, trials_of
+from nas.spaces.budget import amount
 
 
 def run_document(run: RunFolder) -> dict[str, Any]:

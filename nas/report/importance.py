@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.objective import Objective
-from nas.report.trials import Floats, Trials
+from nas.evaluation.objective import Objective
+from nas.report.trial_columns import Floats, Trials
 
 NEAR = 0.1
 """Near the front: of the finished trials, the tenth that lacks least to it at its own FLOPs."""

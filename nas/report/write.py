@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from nas.files import parse_json, read_text, write_bytes, write_text
-from nas.folder import RUN_FILE, hashes, save_state
+from nas.records.workspace import RUN_FILE, hashes, save_state
 from nas.report.document import published, run_document
 from nas.report.page import make_page
-from nas.report.pictures import PICTURES, draw_pictures
-from nas.report.reading import read_run
+from nas.report.plots import PICTURES, draw_pictures
+from nas.report.run_folder import read_run
 
 PAGE = "report.html"
 

@@ -138,7 +138,7 @@ def _imported(content: Callable[[], bytes], command: bool) -> Callable[[Box], Ac
         file.write_bytes(content())
         if command:
             return ["import", "accel-nasbench", str(file), "--out", str(box.out / "t.jsonl")]
-        from nas.importing import import_accel_nasbench
+        from nas.proxies.accel_nasbench import import_accel_nasbench
 
         expected = checksum(file.read_bytes())
         return lambda: import_accel_nasbench(file, box.out / "t.jsonl", expected)

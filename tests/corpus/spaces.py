@@ -115,8 +115,8 @@ def _profiled_space(box: Box) -> Act:
     from dataclasses import replace
 
     def act() -> object:
-        from nas.latency import Setting
-        from nas.timing import _Job, _timed
+        from nas.export.latency_benchmark import _Job, _timed
+        from nas.spaces.latency_table import Setting
 
         network = tiny().decode({n: v[0] for n, v in tiny().choices.items()})
         where = Setting("onnxruntime", "cpu", "a processor", 1, 1, {})

@@ -19,12 +19,11 @@ import torch
 from PIL import Image
 
 import nas
-from nas.catalogue import shipped
 from nas.cli import _run as command
-from nas.latency import LatencyTable, Setting, Timing, block_keys, write_table
-from nas.space import SearchSpace
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from nas.spaces.latency_table import LatencyTable, Setting, Timing, block_keys, write_table
+from nas.spaces.registry import shipped
+from nas.spaces.search_space import SearchSpace
+from tests.support.paths import ROOT
 
 BUDGET = """schema = "nas-search-budget/1"
 description = "small"

@@ -167,8 +167,8 @@ def main_job(
 
 
 def _print_versions(json: bool) -> None:
+    from nas.environment import versions
     from nas.files import to_json
-    from nas.versions import versions
 
     found = versions()
     lines = "".join(f"{name} {number}\n" for name, number in found.items())

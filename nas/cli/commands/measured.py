@@ -10,7 +10,7 @@ import typer
 from nas.cli import completion
 from nas.cli.options import duration
 from nas.cli.parameters import Data, Device, Jobs, Json, Quiet, Resolution, Space
-from nas.draw import SAMPLES
+from nas.runs.fidelity.table_sample import SAMPLES
 
 
 def latency(

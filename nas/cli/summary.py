@@ -1,0 +1,203 @@
+"""The end of the main job on the terminal: what was found, where it is, what to do with it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from nas.cli.console import (
+    contest_table,
+    escape,
+    family_table,
+    plain_table,
+    print_facts,
+    print_lines,
+    print_table,
+    print_written,
+)
+from nas.spaces.budget import Budget, amount
+from nas.spaces.latency_table import milliseconds
+
+if TYPE_CHECKING:
+    from nas.accuracy import Accuracy
+    from nas.networks.architecture_file import Record
+    from nas.runs.pipeline import RunResult
+    from nas.statistics import Difference
+    from nas.strategies.comparison import Contest
+    from nas.strategies.scaling_grid import GridResult
+
+FRONT = 6
+"""So many networks of the front are shown; ``front.json`` has all."""
+
+
+def print_ending(result: RunResult, budget: Budget, data: str | None) -> None:
+    """Print what a run found on one screen, the paths of what it wrote, and what comes next.
+
+    Args:
+        result: of the run.
+        budget: that it kept.
+        data: the images as the command names them; None: there were none.
+    """
+    finals = result.finals
+    if finals is None:
+        print_table(front_table(result))
+    else:
+        print_table(
+            contest_table(finals.contest, "Finalists", finals.reference, finals.chosen, finals.tied)
+        )
+    if result.family:
+        print_lines("")
+        print_table(family_table(result.family))
+    print_lines("")
+    print_facts(_facts(result, budget))
+    print_written(result.folder)
+    print_lines("", "Next", *(f"  {command}" for command in next_commands(result.folder, data)))
+
+
+def next_commands(folder: Path, data: str | None) -> list[str]:
+    """Return what one may want to do with a finished run, as commands."""
+    place, baseline = shlex.quote(str(folder)), shlex.quote(str(folder / "baseline.json"))
+    images = "my-images/" if data is None else shlex.quote(data)
+    return [
+        f"nas-search train {baseline} --data {images} --time 1h",
+        f"nas-search export {baseline} --to onnx --out exported",
+        f"nas-search verify {place}",
+    ]
+
+
+def front_table(result: RunResult) -> Table:
+    """Return the Pareto front, accuracy against FLOPs; of many networks a few, evenly spread."""
+    front = result.front
+    names = [record.architecture.name for record in front]
+    name = result.baseline.architecture.name
+    best = names.index(name) if name in names else None
+    few = {round(i * (len(front) - 1) / (FRONT - 1)) for i in range(FRONT)}
+    shown = sorted(few if best is None else few | {best})
+    timed = any("latency" in record.provenance for record in front)
+    lossy = any(record.accuracy is not None and record.accuracy.loss for record in front)
+    caption = "* the baseline"
+    if len(shown) < len(front):
+        caption += f"   {len(shown)} of {len(front)} networks, the others are in front.json"
+    table = plain_table(
+        "Front, accuracy against FLOPs",
+        (
+            *("", "architecture", "FLOPs", "params"),
+            *(["latency"] if timed else []),
+            *("accuracy", *(["loss"] if lossy else [])),
+        ),
+        left=("", "architecture"),
+        caption=caption,
+    )
+    for index in shown:
+        record = front[index]
+        accuracy = record.accuracy
+        assert accuracy is not None
+        table.add_row(
+            "*" if index == best else "",
+            escape(record.architecture.name),
+            amount(record.cost.flops),
+            amount(record.cost.params),
+            *([milliseconds(record.provenance["latency"]["nanoseconds"])] if timed else []),
+            f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}",
+            *(["" if accuracy.loss is None else f"{accuracy.loss:.4f}"] if lossy else []),
+            style="bold" if index == best else "",
+        )
+    return table
+
+
+def _facts(result: RunResult, budget: Budget) -> Iterator[tuple[str, str]]:
+    best = result.baseline
+    yield "baseline", best.architecture.name
+    yield "budget", ", ".join(_used(best, budget))
+    if best.accuracy is not None:
+        yield "accuracy", accuracy_words(best.accuracy)
+    corrected = best.provenance.get("corrected")
+    if corrected is not None:
+        words = f"{corrected['mean']:.4f} ± {corrected['standard_error']:.4f}"
+        yield "corrected", f"{words} (for being the best of many)"
+    if result.test is not None:
+        yield from _tested(result.test)
+    if result.check is not None:
+        yield "proxy", str(result.check).removeprefix("the proxy ")
+    if result.grid is not None:
+        yield "chosen", _coefficients(result.grid)
+    states = {"finished": "finished", "stopped": "stopped early", "failed": "failed"}
+    counts = {words: result.search.count(state) for state, words in states.items()}
+    yield "trials", ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    seconds = result.phase_seconds
+    phases = ", ".join(f"{name} {value:,.0f} s" for name, value in seconds.items())
+    yield "time", f"{sum(seconds.values()) / 60:.1f} min ({phases})"
+
+
+def _used(best: Record, budget: Budget) -> Iterator[str]:
+    """Say of each limit how much of it the baseline uses; the parameters always."""
+    costs = best.cost.to_dict()
+    limits = budget.limits
+    for metric, limit in limits.items():
+        if metric in costs:
+            yield (
+                f"{amount(costs[metric])} of {amount(limit)} {_NAMES.get(metric, metric)} "
+                f"({_share(costs[metric] / limit)})"
+            )
+        elif "latency" in best.provenance:
+            taken = best.provenance["latency"]["nanoseconds"]
+            yield f"{milliseconds(taken)} of {limit:g} ms latency ({_share(taken / limit / 1e6)})"
+    for metric in ("flops", "params"):
+        if metric not in limits:
+            yield f"{amount(costs[metric])} {_NAMES[metric]}"
+
+
+def _share(of_limit: float) -> str:
+    return f"{100 * of_limit:.0f} %"
+
+
+_NAMES = {"flops": "FLOPs", "params": "parameters"}
+
+
+def accuracy_words(accuracy: Accuracy) -> str:
+    """Return an accuracy with its error, and what it is."""
+    loss = "" if accuracy.loss is None else f", loss {accuracy.loss:.3f}"
+    return (
+        f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}{loss} ({accuracy.metric}; "
+        f"{accuracy.data or accuracy.proxy})"
+    )
+
+
+def _tested(test: Contest) -> Iterator[tuple[str, str]]:
+    """Return the baseline's test accuracy, and what the reference has if there is one."""
+    if test.entries[0].accuracy is None:
+        return
+    yield "test", accuracy_words(test.entries[0].accuracy)
+    reference = test.entries[-1]
+    if len(test.entries) > 1 and reference.accuracy is not None:
+        yield (
+            "",
+            f"{reference.architecture.name}, trained alike: {reference.accuracy.mean:.4f} ± "
+            f"{reference.accuracy.standard_error:.4f}; the baseline is at "
+            f"{_difference(test.difference(0, len(test.entries) - 1))}",
+        )
+
+
+def _difference(difference: Difference | None) -> str:
+    """Return a difference with its interval, and whether it is real."""
+    if difference is None:
+        return "–"
+    if difference.half_width is None:
+        return f"{difference.mean:+.4f} (its error is not known)"
+    verdict = "" if difference.real else ", not told apart (95 %)"
+    return f"{difference.mean:+.4f} ± {difference.half_width:.4f}{verdict}"
+
+
+def _coefficients(grid: GridResult) -> str:
+    """Say which coefficients were chosen, how surely, and what the paper's would cost."""
+    chosen, paper = grid.chosen.point, grid.reference.point
+    words = f"(α, β, γ) = {chosen.coefficients}, really {chosen.ratio:.2f}×"
+    if grid.tied:
+        words += f"; {len(grid.tied)} of the others cannot be told from the best"
+    if chosen.coefficients != paper.coefficients:
+        words += f"; the paper's {paper.coefficients} are really {paper.ratio:.2f}×"
+    return words

@@ -1,0 +1,102 @@
+"""This machine: how much memory it has, and where what may be lost is kept."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+from threadpoolctl import ThreadpoolController
+
+from nas._version import __version__
+
+_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""A container's, in the second and the first version of control groups."""
+
+
+def cache_folder() -> Path:
+    """Return where caches lie: ``NAS_SEARCH_CACHE``, or the user's own place for such."""
+    return Path(os.environ.get("NAS_SEARCH_CACHE") or user_cache_path("nas-search"))
+
+
+def memory() -> int | None:
+    """Return the bytes of memory of this machine, or of this container; None: not known."""
+    if not hasattr(os, "sysconf"):
+        return None
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _LIMITS:
+        try:
+            found = min(found, int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):  # there is no such file, or it says "max"
+            continue
+    return found
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Return a context in which numpy's linear algebra takes one thread."""
+    limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
+    return limited
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    import numpy as np  # noqa: F401  (its library must be loaded to be found)
+
+    return ThreadpoolController()
+
+
+PACKAGES = ("torch", "optuna", "ray", "fvcore", "numpy", "datasets")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package, of Python and of the packages below it, by name.
+
+    They are read from what is installed; nothing is imported.
+    """
+    return {
+        "nas-search": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, machine and commit: what else a run's numbers depend on."""
+    return {
+        "versions": versions(),
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+        },
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that this code runs from, or None in an installation.
+
+    An installation may lie inside the checkout of something else: then the package is not its nas/.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--show-prefix", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    prefix, _, commit = done.stdout.strip().partition("\n")
+    return commit if prefix == "nas/" else None

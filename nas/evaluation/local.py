@@ -1,0 +1,216 @@
+"""Evaluations on this machine: in this process, or in parallel ones with the cores shared out."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import InputError
+from nas.evaluation.executor import Engine, Outcome, Task, run_task
+from nas.evaluation.worker import begin_worker, how_died, sent, start_worker
+from nas.proxies.protocol import Proxy
+
+if TYPE_CHECKING:
+    from nas.data import ImageData
+    from nas.proxies.supernet import SupernetProxy
+
+
+def local_engine(proxy: Proxy, jobs: int) -> Engine:
+    """Return an engine of ``jobs`` parallel processes; with one job, this very process.
+
+    Raises:
+        InputError: jobs is not positive, or the proxy cannot be sent to another process.
+    """
+    if jobs < 1:
+        raise InputError(f"jobs: {jobs} is not accepted: at least 1")
+    return InProcess(proxy) if jobs == 1 else Processes(proxy, jobs)
+
+
+def default_jobs(device: str) -> int:
+    """Return how many evaluations to run at once: one a core on the CPU, else one."""
+    return max(1, min(8, available_cores())) if device == "cpu" else 1
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fits_shared_memory(size: int) -> bool:
+    """Say whether tensors of ``size`` bytes can be shared with parallel processes.
+
+    Containers often have 64 MiB of it, and a process that writes past the end is killed.
+    """
+    try:
+        place = os.statvfs("/dev/shm")
+    except OSError:
+        return True  # a system that shares memory in another way
+    return size * 1.2 < place.f_bavail * place.f_frsize
+
+
+class InProcess:
+    """One evaluation at a time, in this process."""
+
+    slots = 1
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxy = proxy
+        self._waiting: deque[Task] = deque()
+
+    def submit(self, task: Task) -> None:
+        """Take a task."""
+        self._waiting.append(task)
+
+    def next(self) -> Outcome:
+        """Evaluate the oldest task."""
+        return run_task(self._proxy, self._waiting.popleft())
+
+    def close(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+
+
+class Processes:
+    """Evaluations in worker processes, each with its share of the cores.
+
+    A worker that dies takes one evaluation with it, which is reported as failed, and is replaced.
+    """
+
+    def __init__(self, proxy: Proxy, jobs: int) -> None:
+        import torch.multiprocessing as multiprocessing  # shares tensors instead of copying them
+
+        self.slots = jobs
+        self._proxy = proxy
+        self._threads = max(1, available_cores() // jobs)
+        self._context: Any = multiprocessing.get_context("spawn")
+        self._idle: list[_Worker] = []
+        self._busy: dict[Connection, tuple[_Worker, Task]] = {}
+        # Who forgets to: at exit Python ends its processes by SIGTERM, and waits.
+        atexit.register(self.close)
+        self._idle.append(self._start())  # a proxy that cannot be sent fails here, not later
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to an idle worker, or to a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if sent(worker.connection, task):
+                break
+            worker.end()  # it died idle, which is not the task's fault
+        else:
+            worker = self._start()
+            sent(worker.connection, task)  # if it is dead already, next() sees that and reports it
+        self._busy[worker.connection] = (worker, task)
+
+    def next(self) -> Outcome:
+        """Wait for the first worker to answer or to die.
+
+        Raises:
+            InputError: a worker process cannot even start with this proxy.
+        """
+        while True:
+            connection = wait(list(self._busy))[0]
+            assert isinstance(connection, Connection)
+            worker, task = self._busy[connection]
+            try:
+                outcome: Outcome | None = connection.recv()
+            except (EOFError, OSError):
+                del self._busy[connection]
+                status = worker.end()
+                if not worker.started and status is not None and status > 0:
+                    raise InputError(
+                        f"proxy {type(self._proxy).__name__}: a worker process ended with status "
+                        f"{status} before it had begun, with the message above; accepted with "
+                        "jobs > 1: a proxy that other processes can import, and in a script "
+                        "'if __name__ == \"__main__\":' around what starts the search"
+                    ) from None
+                return Outcome(task.number, None, (), False, how_died(status), 0.0)
+            if outcome is None:
+                worker.started = True
+                continue
+            del self._busy[connection]
+            self._idle.append(worker)
+            return outcome
+
+    def close(self) -> None:
+        """End all workers, at once."""
+        atexit.unregister(self.close)
+        workers = [*self._idle, *(worker for worker, _ in self._busy.values())]
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            worker.end()
+        self._idle.clear()
+        self._busy.clear()
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, self._threads), daemon=True)
+        start_worker(process)
+        theirs.close()
+        worker = _Worker(process, ours)
+        try:
+            sent(ours, self._proxy)  # if it is dead already, next() sees that and reports it
+        except BaseException as error:
+            process.kill()
+            worker.end()
+            if isinstance(error, OSError) or not isinstance(error, Exception):
+                raise
+            raise InputError(
+                f"proxy {type(self._proxy).__name__}: cannot be sent to parallel processes "
+                f"({type(error).__name__}: {error}); accepted with jobs > 1: a picklable proxy"
+            ) from None
+        return worker
+
+
+class _Worker:
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
+        self.process = process
+        self.connection = connection
+        self.started = False
+
+    def end(self) -> int | None:
+        """Wait for a dying process; return its exit status."""
+        self.process.join(5)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+        self.connection.close()
+        return self.process.exitcode
+
+
+def _work(connection: Connection, threads: int) -> None:
+    import torch
+
+    begin_worker()
+    torch.set_num_threads(threads)
+    proxy: Proxy = connection.recv()
+    connection.send(None)  # started
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return
+        connection.send(run_task(proxy, task))
+
+
+def jobs_that_fit(
+    data: ImageData, jobs: int, note: Callable[[str], None], supernet: SupernetProxy | None = None
+) -> int:
+    """Return how many parallel processes can share the images: as many as asked for, or one.
+
+    With a supernet, the images and what it has beside them.
+    """
+    size = data.nbytes + (0 if supernet is None else supernet.nbytes)
+    if jobs == 1 or fits_shared_memory(size):
+        return jobs
+    what = "the images" if supernet is None else "the images and the supernet"
+    note(
+        f"one job instead of {jobs}: {what} ({-(-size >> 20)} MiB) do not fit into shared memory "
+        "(/dev/shm)"
+    )
+    return 1

@@ -1,0 +1,398 @@
+"""Studies on disk, as Optuna's: an evaluated trial is written once, whole, when it is done.
+
+A study in a database may have several drivers, on several machines; see
+:mod:`nas.evaluation.leases`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from nas.errors import InputError, Lost
+from nas.evaluation.database import (
+    database_url,
+    made_meanwhile,
+    making_tables,
+    masked,
+    passes,
+    patiently,
+    printable,
+)
+from nas.evaluation.journal import JOURNAL, _storage
+from nas.evaluation.leases import Answer, Claim, Claims
+from nas.files import FAULTS, validate
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+Param = int | float | str
+
+
+POLL = 0.5
+"""Seconds between two looks at what other drivers do, where nothing else is to be done."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a study.
+
+    Attributes:
+        number: its place in the order of proposals; the key of a row.
+        params: what was chosen, by name.
+        state: ``finished``, ``stopped`` or ``failed``.
+        value: what the study maximises; None unless finished.
+        steps: intermediate values by step.
+        attrs: anything else, JSON values only.
+    """
+
+    number: int
+    params: Mapping[str, Param]
+    state: Literal["finished", "stopped", "failed"]
+    value: float | None
+    steps: tuple[tuple[int, float], ...]
+    attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class News:
+    """What other drivers of a study have done since it was last asked, and what has become ours.
+
+    Attributes:
+        rows: what they have written.
+        elsewhere: what they have claimed and not written yet: networks' keys by number.
+        inherited: what this driver is to evaluate as it stands: it left that when it was killed,
+            or a dead driver did.
+    """
+
+    rows: tuple[Record, ...] = ()
+    elsewhere: Mapping[int, str] = field(default_factory=dict)
+    inherited: tuple[Claim, ...] = ()
+
+
+class Study:
+    """An Optuna study of finished rows only: nothing in it can go stale.
+
+    It opens with ``optuna.load_study`` and optuna-dashboard. Close it, or use it in a ``with``,
+    where it has an owner.
+
+    Args:
+        location: a folder (the study is ``study.log`` in it) or a storage URL.
+        name: the study's name; one location holds any number of studies.
+        choices: the values that each parameter may take; a parameter with none listed is a
+            number between the given (low, high).
+        owner: this driver's name, where there may be others: what it evaluates it must claim
+            first. A journal has one driver, and no claims.
+        metric: what a row's value is, for who looks at the study; said when the study is made.
+
+    Raises:
+        InputError: the storage cannot be opened.
+    """
+
+    def __init__(
+        self,
+        location: Path | str,
+        name: str,
+        choices: Mapping[str, Sequence[Param]],
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        owner: str | None = None,
+        metric: str | None = None,
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(logging.WARNING)
+        if isinstance(location, Path):
+            self._url, self._where = None, str(location / JOURNAL)
+        else:
+            self._url = database_url(location)
+            self._where = printable(self._url)
+        self._claims: Claims | None = None
+        self._metric = metric
+        self._storage: Any = None
+        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
+            key: optuna.distributions.CategoricalDistribution(tuple(values))
+            for key, values in choices.items()
+        }
+        for key, (low, high) in (ranges or {}).items():
+            self._distributions[key] = optuna.distributions.FloatDistribution(low, high)
+        try:
+            with nullcontext() if self._url is None else making_tables(self._url):
+                self._study, trials = self._opened(location, name)
+                if self._url is not None and owner is not None:
+                    self._claims = Claims(self._url, name, owner)
+        except Exception as error:
+            raise self._unusable("opened", error) from error
+        self._rows: dict[int, Record] = {}
+        self._source = _foreign(self._where, name)
+        self._learn(trials)
+        if self._claims is not None:
+            self._forget(self._claims)
+
+    def rows(self) -> dict[int, Record]:
+        """Return all rows by number."""
+        return dict(self._rows)
+
+    def claim(self, number: int, key: str, params: Mapping[str, Param]) -> Answer:
+        """Claim what is about to be evaluated; a study of one driver grants everything.
+
+        Args:
+            number: of the row to be.
+            key: of the network, or whatever else must not be evaluated twice.
+            params: what was chosen, for whoever may have to take it over.
+        """
+        if self._claims is None:
+            return "ours"
+        try:
+            return self._claims.take(number, key, params)
+        except Exception as error:
+            raise self._unusable("written", error) from error
+
+    def hear(self, most: int) -> News:
+        """Return what is new by other drivers; of dead ones ``most`` claims at most are inherited.
+
+        Nothing where there is one driver.
+        """
+        if self._claims is None:
+            return News()
+        try:
+            # First the claims: what is finished in between is then among the rows.
+            elsewhere = self._claims.elsewhere()
+            new = self._learn(patiently(lambda again: self._study.get_trials(deepcopy=False)))
+            inherited = self._claims.inherit(most, self._rows)
+        except Exception as error:
+            raise self._unusable("read", error) from error
+        ours = {claim.number for claim in inherited}
+        return News(
+            rows=tuple(new),
+            elsewhere={
+                number: key
+                for number, key in elsewhere.items()
+                if number not in self._rows and number not in ours
+            },
+            inherited=tuple(inherited),
+        )
+
+    def add(self, row: Record) -> bool:
+        """Write one row, durably, before this returns.
+
+        Returns:
+            Whether it was written; False where the claim on it had expired, this process having
+            slept perhaps, and another driver has taken it over.
+
+        Raises:
+            Lost: the storage cannot be written any more; what it held is still there.
+        """
+        import optuna
+
+        states = {
+            "finished": optuna.trial.TrialState.COMPLETE,
+            "stopped": optuna.trial.TrialState.PRUNED,
+            "failed": optuna.trial.TrialState.FAIL,
+        }
+        trial = optuna.trial.create_trial(
+            state=states[row.state],
+            value=row.value,
+            params=dict(row.params),
+            distributions={key: self._distributions[key] for key in row.params},
+            user_attrs={"number": row.number, **row.attrs},
+            intermediate_values=dict(row.steps),
+        )
+
+        def write(again: bool) -> None:
+            if again and any(new.number == row.number for new in self._fresh()):
+                return  # it was written, and only the answer was lost
+            self._study.add_trial(trial)
+
+        try:
+            if self._claims is not None and not self._claims.confirm(row.number):
+                return False
+            patiently(write)
+            self._rows[row.number] = row
+            if self._claims is not None:
+                self._claims.finish(row.number)
+        except Exception as error:
+            raise self._unusable("written", error) from error
+        return True
+
+    def close(self) -> None:
+        """Let go of what is claimed and not written, and of the database."""
+        if self._claims is not None:
+            self._claims.close()
+        _disconnect(self._storage)
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _opened(self, location: Path | str, name: str) -> tuple[Any, list[Any]]:
+        """Return the study and its trials; several drivers may be making it at the same time."""
+        import optuna
+
+        for attempt in range(3):
+            try:
+                self._storage = _storage(location, self._url)
+                try:  # a journal grows by each attempt to create what is there
+                    study = optuna.load_study(study_name=name, storage=self._storage)
+                except KeyError:
+                    study = optuna.create_study(
+                        storage=self._storage,
+                        study_name=name,
+                        direction="maximize",
+                        load_if_exists=True,
+                    )
+                    if self._metric is not None:
+                        with warnings.catch_warnings():  # experimental since 3.2, and read anyway
+                            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                            study.set_metric_names([self._metric])
+                return study, study.get_trials(deepcopy=False)
+            except Exception as error:
+                _disconnect(self._storage)
+                if attempt == 2 or not (passes(error) or made_meanwhile(error)):
+                    raise
+                time.sleep(0.3)
+        raise AssertionError
+
+    def _forget(self, claims: Claims) -> None:
+        """Drop claims of rows that are gone, since somebody has deleted the study."""
+        closed = claims.closed()
+        self._learn(self._study.get_trials(deepcopy=False))  # only now: they may be new
+        claims.forget(closed - self._rows.keys())
+
+    def _fresh(self) -> list[Record]:
+        return [_record(trial, self._source) for trial in self._study.get_trials(deepcopy=False)]
+
+    def _learn(self, trials: Sequence[Any]) -> list[Record]:
+        """Take in trials that are new, and return them.
+
+        Of a number that stands twice the first counts. (That takes a driver that sleeps longer
+        than its claim is good for, between confirming it and writing.)
+        """
+        new = []
+        for trial in trials:
+            number = trial.user_attrs.get("number")
+            if isinstance(number, int) and number in self._rows:
+                continue  # known, and so looked at before
+            row = _record(trial, self._source)
+            self._rows[row.number] = row
+            new.append(row)
+        return new
+
+    def _unusable(self, verb: str, error: Exception) -> InputError:
+        return _unusable(self._where, self._url, verb, error, opened=verb != "opened")
+
+
+def _disconnect(storage: Any) -> None:
+    """Close the connections that Optuna keeps to a database."""
+    engine = getattr(storage, "engine", None)
+    if engine is not None:
+        storage.remove_session()
+        engine.dispose()
+
+
+def agreed(location: str, name: str, content: Any) -> Any:
+    """Return what the first of the drivers that share a database has decided, as plain data.
+
+    Args:
+        location: the storage's URL.
+        name: of the decision; the same for all drivers.
+        content: what this driver would decide; JSON values only.
+
+    Raises:
+        InputError: the storage cannot be used.
+    """
+    url = database_url(location)
+    try:
+        with making_tables(url):
+            claims = Claims(url, name, "agreed")
+        try:
+            return claims.agree(content)
+        finally:
+            claims.close()
+    except Exception as error:
+        raise _unusable(printable(url), url, "written", error) from error
+
+
+def _unusable(
+    where: str, url: URL | None, verb: str, error: Exception, *, opened: bool = False
+) -> InputError:
+    if isinstance(error, InputError):
+        return error
+    cause = error.__cause__ if getattr(error.__cause__, "orig", None) is not None else error
+    reason = getattr(error, "strerror", None) or str(getattr(cause, "orig", None) or cause)
+    line = " ".join(masked(reason, url).split())[:200]
+    # What could be opened was no wrong input.
+    lost = opened or getattr(error, "errno", None) in FAULTS
+    kind = Lost if lost else InputError
+    return kind(f"storage {where}: cannot be {verb}: {line or type(error).__name__}")
+
+
+_Count = Annotated[int, Field(strict=True, ge=0, lt=10**9)]
+_Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class _Row(BaseModel):
+    """What of a row's attributes is gone by, whatever else it has."""
+
+    number: _Count
+    state: Literal["COMPLETE", "PRUNED", "FAIL"]
+    value: _Finite | None
+    steps: dict[int, _Finite]
+    architecture: str = ""
+    cost: dict[str, Any] | None = None
+    accuracy: dict[str, Any] | None = None
+    reason: str | None = None
+    seconds: Annotated[_Finite, Field(ge=0)] = 0.0
+    retries: _Count = 0
+
+
+_ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
+
+_STATES: Mapping[str, Literal["finished", "stopped", "failed"]] = {
+    "COMPLETE": "finished",
+    "PRUNED": "stopped",
+    "FAIL": "failed",
+}
+
+
+def _foreign(where: str, name: str) -> str:
+    return f"storage {where}: study {name!r} was not written by this program"
+
+
+def _record(trial: Any, source: str) -> Record:
+    """Return a trial of Optuna's as a row; raise :class:`InputError` where it is none of ours."""
+    attrs = dict(trial.user_attrs)
+    state = trial.state.name
+    value = trial.value if state == "COMPLETE" else None
+    own = {"state": state, "value": value, "steps": trial.intermediate_values}
+    row = validate(
+        _ROW,
+        attrs | own,
+        f"{source}: trial {trial.number}",
+    )
+    del attrs["number"]
+    return Record(
+        number=row.number,
+        params=trial.params,
+        state=_STATES[state],
+        value=value,
+        steps=tuple(sorted(trial.intermediate_values.items())),
+        attrs=attrs,
+    )

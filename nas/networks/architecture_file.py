@@ -1,0 +1,96 @@
+"""Architecture files: a network with its cost, its accuracy and where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from nas.accuracy import Accuracy
+from nas.files import parse_json, read_text, validate, write_json
+from nas.networks.architecture import Architecture, within_reach
+from nas.networks.cost import Cost, measure_cost
+
+SCHEMA = "nas-search-architecture/1"
+
+_INTRO = "An architecture of nas-search: complete, so that the network can be built from it alone."
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, title=SCHEMA))
+class _File(Architecture):
+    """What stands in the file beside the architecture; only checked here, then taken apart."""
+
+    schema: Annotated[Literal["nas-search-architecture/1"], Field()] = Field(...)
+    cost: Cost = Field(...)
+    accuracy: Accuracy | None = Field(...)
+    provenance: dict[str, Any] = Field(...)
+
+
+_ADAPTER: TypeAdapter[_File] = TypeAdapter(_File)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an architecture file holds."""
+
+    architecture: Architecture
+    cost: Cost
+    accuracy: Accuracy | None
+    provenance: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the file, in its order; the same record, the same bytes."""
+        return {
+            "schema": SCHEMA,
+            **self.architecture.to_dict(),
+            "cost": self.cost.to_dict(),
+            "accuracy": None if self.accuracy is None else self.accuracy.to_dict(),
+            "provenance": self.provenance,
+        }
+
+
+def record_from_dict(data: Any, source: str) -> Record:
+    """Return a validated record; raise :class:`nas.errors.InputError` that names the fault."""
+    file = validate(_ADAPTER, data, source)
+    values = {field.name: getattr(file, field.name) for field in fields(Architecture)}
+    architecture = within_reach(Architecture(**values), source)
+    return Record(architecture, file.cost, file.accuracy, file.provenance)
+
+
+def read_record(path: Path) -> Record:
+    """Return the record of an architecture file.
+
+    Raises:
+        InputError: the file cannot be read, or a key is missing, unknown or has a wrong value.
+    """
+    return record_from_dict(parse_json(read_text(path), str(path)), str(path))
+
+
+def save_architecture(
+    architecture: Architecture,
+    path: Path | str,
+    *,
+    accuracy: Accuracy | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Write an architecture file, whole or not at all; its cost is measured.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    record = Record(architecture, measure_cost(architecture), accuracy, provenance or {})
+    write_json(Path(path), record.to_dict())
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of architecture files: ``architecture.schema.json`` beside this."""
+    schema = _ADAPTER.json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": SCHEMA,
+        "description": _INTRO,
+    }

@@ -1,0 +1,78 @@
+"""Proxy ``table:FILE``: looks accuracies up that somebody measured."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from nas.accuracy import Accuracy
+from nas.networks.architecture import Architecture
+from nas.proxies.benchmark_table import Identity, Table, identity, spread_of_repeats
+from nas.proxies.protocol import Report
+from nas.spaces.budget import Budget
+from nas.spaces.search_space import SearchSpace
+
+
+class TableProxy:
+    """Looks each architecture up in a benchmark table, exactly; what the table lacks fails.
+
+    An architecture that stands in the table several times has the mean of its accuracies. The
+    standard error is by the spread of such repeats, that of all of them pooled; in a table without
+    any repeat nothing is known of it, and it is 0.
+
+    Args:
+        table: the table; :meth:`prepare` says of which space.
+    """
+
+    name = "table"
+    rank_by = "accuracy"
+    partial = True
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._space: SearchSpace | None = None
+        self._found: dict[Identity, list[float]] = {}
+        self._spread: float | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return the file's name, hash and number of rows."""
+        return {
+            "file": self._table.path.name,
+            "sha256": self._table.sha256,
+            "rows": len(self._table.rows),
+        }
+
+    def in_sample(self, table_sha256: str, arch: Architecture) -> bool:
+        """Say whether that table is this one."""
+        return table_sha256 == self._table.sha256
+
+    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
+        """Read the rows as choices of ``space``.
+
+        Raises:
+            InputError: a row is not of this space; names the line.
+        """
+        if space != self._space:
+            self._found = self._table.measurements(space)
+            self._spread = spread_of_repeats(self._found)
+            self._space = space
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        """Return what the table has.
+
+        Raises:
+            LookupError: the table lacks this architecture.
+        """
+        values = self._found.get(identity(arch))
+        if values is None:
+            raise LookupError(f"table {self._table.path.name!r} has no row of {arch.name!r}")
+        spread = self._spread or 0.0
+        return Accuracy(
+            mean=math.fsum(values) / len(values),
+            standard_error=spread / math.sqrt(len(values)),
+            n=len(values),
+            metric=f"accuracy in the table {self._table.path.name}",
+            proxy=self.name,
+            data=self._table.path.name,
+        )

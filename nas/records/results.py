@@ -1,0 +1,110 @@
+"""What a run leaves: the front, the baseline, the coefficients and the family, as files."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nas.accuracy import Accuracy
+from nas.evaluation.trial import Trial
+from nas.files import write_json
+from nas.networks.architecture import Architecture
+from nas.networks.architecture_file import Record
+from nas.networks.compound_scaling import Coefficients, family
+from nas.networks.cost import CONVENTION, measure_cost
+from nas.records.workspace import FAMILY
+from nas.spaces.latency_table import LatencyTable
+from nas.strategies.comparison import Contest
+from nas.strategies.finalists import Finals
+from nas.strategies.loop import SearchResult
+from nas.strategies.scaling_grid import GridResult
+
+
+def write_found(
+    folder: Path,
+    found: SearchResult,
+    provenance: dict[str, Any],
+    test: Accuracy | None,
+    more: dict[str, Any],
+    latencies: LatencyTable | None = None,
+) -> tuple[Record, tuple[Record, ...]]:
+    """Write ``front.json`` and ``baseline.json``; return the baseline and the front.
+
+    The baseline's provenance has ``test`` and whatever ``more`` says of it. With ``latencies`` all
+    say what theirs is.
+    """
+    front = tuple(record_of(trial, provenance, latencies) for trial in found.front)
+    tested = {"test": None if test is None else test.to_dict()}
+    baseline = record_of(found.baseline, {**provenance, **tested, **more}, latencies)
+    write_json(folder / "front.json", {"points": [record.to_dict() for record in front]})
+    write_json(folder / "baseline.json", baseline.to_dict())
+    return baseline, front
+
+
+def write_family(folder: Path, baseline: Record, grid: GridResult | None) -> tuple[Record, ...]:
+    """Write ``coefficients.json`` and the family; return b0 … b7.
+
+    Without a grid, what was scaled earlier, perhaps from another baseline, is removed.
+    """
+    if grid is None:
+        for path in (*(folder / FAMILY).glob("b*.json"), folder / "coefficients.json"):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / FAMILY).rmdir()
+        return ()
+    members = family_of(baseline, grid.chosen.point.coefficients)
+    write_json(folder / "coefficients.json", grid.to_dict())
+    for member in members:
+        write_json(folder / FAMILY / f"{member.architecture.name}.json", member.to_dict())
+    return members
+
+
+def family_of(baseline: Record, coefficients: Coefficients) -> tuple[Record, ...]:
+    """Return b0 … b7 as their files hold them."""
+    b0 = replace(baseline, architecture=replace(baseline.architecture, name="b0"))
+
+    def scaled(phi: int, network: Architecture) -> Record:
+        provenance = {
+            "made_by": baseline.provenance["made_by"],
+            "convention": CONVENTION,
+            "baseline": baseline.architecture.name,
+            "coefficients": asdict(coefficients),
+            "phi": phi,
+        }
+        return Record(network, measure_cost(network), None, provenance)
+
+    networks = family(b0.architecture, coefficients)
+    return (b0, *(scaled(phi, network) for phi, network in enumerate(networks) if phi > 0))
+
+
+def write_finals(folder: Path, finals: Finals | None, test: Contest | None) -> None:
+    """Write ``finalists.json``; without finals, what earlier ones left is removed.
+
+    ``test``: the baseline, then the reference if it is another, on images that chose nothing.
+    """
+    path = folder / "finalists.json"
+    if finals is None:
+        path.unlink(missing_ok=True)
+        return
+    write_json(path, {**finals.to_dict(), "test": tested(test)})
+
+
+def tested(test: Contest | None) -> dict[str, Any] | None:
+    """Return the test as ``finalists.json`` holds it; differences are to the last entry."""
+    return None if test is None else test.to_dict(against=len(test.entries) - 1)
+
+
+def record_of(
+    trial: Trial, provenance: dict[str, Any], latencies: LatencyTable | None = None
+) -> Record:
+    """Return a trial as an architecture file holds it."""
+    origin = {"trial": trial.number, "choices": dict(trial.choices), **provenance}
+    if latencies is not None:
+        origin["latency"] = {
+            "nanoseconds": latencies.of(trial.architecture),
+            "setting": asdict(latencies.setting),
+            "table": latencies.fingerprint(),
+        }
+    return Record(trial.architecture, trial.cost, trial.accuracy, origin)

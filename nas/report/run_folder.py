@@ -1,0 +1,300 @@
+"""A run's folder as a report needs it: finished, half finished, or without its study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from nas.accuracy import Accuracy
+from nas.errors import InputError
+from nas.evaluation.journal import JOURNAL
+from nas.evaluation.objective import RankBy
+from nas.evaluation.study import Record as Row
+from nas.evaluation.study_reader import read_study
+from nas.files import parse_json, read_text, validate
+from nas.networks.architecture_file import Record, read_record, record_from_dict
+from nas.proxies.registry import SUPERNET
+from nas.records.run_state import known_space
+from nas.records.workspace import FAMILY, RUN_FILE, study_name
+from nas.spaces.budget import Budget
+from nas.spaces.search_space import SearchSpace
+
+T = TypeVar("T")
+
+Count = Annotated[int, Field(ge=0)]
+Interval = tuple[float, float]
+CONFIG = ConfigDict(allow_inf_nan=False)
+
+
+class _Part(BaseModel):
+    model_config = CONFIG
+
+
+class _Identity(_Part):
+    space: str
+    budget: dict[str, int | float]
+    data: str | None
+    proxy: dict[str, Any] | str
+    objective: Literal["accuracy", "reward"]
+    sampler: str
+    seed: int
+
+
+class _Images(_Part):
+    name: str
+    classes: Annotated[int, Field(ge=1)]
+    images: list[Count]
+    image_resolution: int
+    mean: list[float]
+
+
+class Check(_Part):
+    """How the proxy ranked networks that were then trained longer."""
+
+    samples: Count
+    kendall_tau: float
+    kendall_tau_ci95: Interval
+    spearman: float
+    kendall_tau_flops: float
+    kendall_tau_flops_ci95: Interval
+    kendall_tau_minus_flops_ci95: Interval
+
+
+class RunState(_Part):
+    """What of ``run.json`` a report shows."""
+
+    schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
+    status: Literal["running", "finished"]
+    command: dict[str, Any]
+    identity: _Identity
+    data: _Images | None = None
+    study: str
+    seconds: dict[str, float]
+    sessions: int = 1
+    jobs: int | None = None
+    device: str | None = None
+    versions: dict[str, str]
+    machine: dict[str, str | int | None] = {}
+    git_commit: str | None = None
+    check: Check | None = None
+    notes: list[str] = []
+    files: dict[str, str] = {}
+
+
+class Point(_Part):
+    """A row of ``coefficients.json``."""
+
+    alpha: Annotated[float, Field(gt=0)]
+    beta: Annotated[float, Field(gt=0)]
+    gamma: Annotated[float, Field(gt=0)]
+    product: float
+    realised_flops: Count
+    ratio: float
+    only_enlarges: bool = False
+    eligible: bool
+    accuracy: Accuracy | None
+
+    @property
+    def triple(self) -> tuple[float, float, float]:
+        """What tells it from the others."""
+        return self.alpha, self.beta, self.gamma
+
+
+class Grid(_Part):
+    """``coefficients.json``."""
+
+    points: list[Point]
+    chosen: Point
+    tied: list[Point]
+    reference: Point
+    seed_to_seed_deviation: float | None = None
+
+
+class _Gap(_Part):
+    mean: float
+    ci95: Interval | None
+    real: bool
+
+
+class _Entry(_Part):
+    name: str
+    flops: Count
+    accuracy: Accuracy | None
+    difference: _Gap | None
+
+
+class _Test(_Part):
+    entries: list[_Entry]
+    against: str
+
+
+class Finals(_Part):
+    """``finalists.json``."""
+
+    entries: list[_Entry]
+    reference: str
+    chosen: str | None
+    tied: list[str]
+    test: _Test | None = None
+
+
+class _Front(_Part):
+    points: list[dict[str, Any]]
+
+
+_STATE: TypeAdapter[RunState] = TypeAdapter(RunState)
+_GRID: TypeAdapter[Grid] = TypeAdapter(Grid)
+_FINALS: TypeAdapter[Finals] = TypeAdapter(Finals)
+_FRONT: TypeAdapter[_Front] = TypeAdapter(_Front)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run's folder holds.
+
+    Attributes:
+        name: of the folder.
+        state: ``run.json``.
+        budget: its limits.
+        space: what was searched, or None: it is not known here as the run had it.
+        rank_by: what stands for accuracy in the ranking.
+        rows: of the search's study, by number; None: it is not here.
+        front: ``front.json``; None: not there yet. Likewise the rest.
+        family: b0, b1, … as far as they are there.
+        missing: what is not there, a sentence each.
+    """
+
+    name: str
+    state: RunState
+    budget: Budget
+    space: SearchSpace | None
+    rank_by: RankBy
+    rows: tuple[Row, ...] | None
+    baseline: Record | None
+    front: tuple[Record, ...] | None
+    finals: Finals | None
+    grid: Grid | None
+    family: tuple[Record, ...]
+    missing: tuple[str, ...]
+
+
+def read_run(folder: Path, storage: str | None = None) -> RunFolder:
+    """Return what a run's folder holds; changes nothing in it.
+
+    Args:
+        folder: of a run, finished or not, with its study or without.
+        storage: the study's URL with a password, where ``run.json`` has it without.
+
+    Raises:
+        InputError: no run's folder, or a file that cannot be read or is not what it should be.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    path = folder / RUN_FILE
+    document = parse_json(read_text(path), str(path))
+    state = validate(_STATE, document, str(path))
+    limits = state.identity.budget
+    try:
+        budget = Budget.of(str(state.command.get("budget") or "the run's"), limits)
+    except TypeError:
+        raise InputError(f"{path}: identity.budget: {list(limits)} is not accepted") from None
+    missing: list[str] = []
+    space = known_space(
+        state.command, state.identity.space, _input(state) if state.identity.data else None
+    )
+    if space is None:
+        missing.append(
+            f"The search space {state.command.get('space')!r} is not known here as the run had it: "
+            "only networks that have a file are drawn."
+        )
+    rows = _rows(folder, state, document["identity"], storage, missing)
+    baseline = _optional(folder / "baseline.json", read_record)
+    if baseline is None:
+        missing.append("There is no baseline yet: the best network so far is shown.")
+    front = _optional(folder / "front.json", _read_front)
+    finals = _optional(folder / "finalists.json", lambda at: _read(_FINALS, at))
+    grid = _optional(folder / "coefficients.json", lambda at: _read(_GRID, at))
+    members = (folder / FAMILY / f"b{index}.json" for index in range(8))
+    family = tuple(read_record(path) for path in members if path.is_file())
+    if grid is None and state.command.get("scale", True):
+        missing.append("There are no coefficients yet, and so no family.")
+    if state.status != "finished":
+        missing.insert(0, "The run is not finished: the same command goes on.")
+    return RunFolder(
+        name=folder.resolve().name,
+        state=state,
+        budget=budget,
+        space=space,
+        rank_by=_rank_by(state, baseline),
+        rows=rows,
+        baseline=baseline,
+        front=front,
+        finals=finals,
+        grid=grid,
+        family=family,
+        missing=tuple(missing),
+    )
+
+
+def _input(state: RunState) -> tuple[int, int] | None:
+    """Return the channels and classes of the images that were searched on."""
+    return None if state.data is None else (len(state.data.mean), state.data.classes)
+
+
+def _rank_by(state: RunState, baseline: Record | None) -> RankBy:
+    said = None if baseline is None else baseline.provenance.get("rank_by")
+    proxy = state.identity.proxy
+    name = proxy.get("name") if isinstance(proxy, dict) else proxy
+    trained = name in ("training", SUPERNET)
+    return "loss" if said == "loss" or (said is None and trained) else "accuracy"
+
+
+def _rows(
+    folder: Path,
+    state: RunState,
+    identity: Mapping[str, Any],
+    storage: str | None,
+    missing: list[str],
+) -> tuple[Row, ...] | None:
+    """Return the rows of the search's study, or None, saying why."""
+    url = storage or state.command.get("storage")
+    name = study_name(state.study, "search", dict(identity))
+    if url is None and not (folder / JOURNAL).is_file():
+        missing.append(
+            f"{JOURNAL} is not here: of the trials only those on the front are known, and what "
+            "all of them would tell (progress, importance of choices) is left out."
+        )
+        return None
+    try:
+        written = read_study(folder if url is None else str(url), name)
+    except InputError as error:
+        if url is None:
+            raise
+        missing.append(f"The study cannot be read, its trials are left out: {error}.")
+        return None
+    rows: dict[int, Row] = {}
+    for one in written:  # of a number that stands twice the first counts
+        rows.setdefault(one.record.number, one.record)
+    if not rows:
+        missing.append("The study has no trials of this run yet.")
+        return None
+    return tuple(rows[number] for number in sorted(rows))
+
+
+def _optional(path: Path, read: Any) -> Any:
+    return read(path) if path.is_file() else None
+
+
+def _read(adapter: TypeAdapter[T], path: Path) -> T:
+    return validate(adapter, parse_json(read_text(path), str(path)), str(path))
+
+
+def _read_front(path: Path) -> tuple[Record, ...]:
+    return tuple(
+        record_from_dict(point, f"{path}: points{index}")
+        for index, point in enumerate(_read(_FRONT, path).points, 1)
+    )

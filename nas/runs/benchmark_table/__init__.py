@@ -1,0 +1,1 @@
+"""``nas-search table``: random networks of a space, each trained alone."""

@@ -1,0 +1,1 @@
+"""``nas-search fidelity``: how well a proxy ranks the networks of a benchmark table."""

@@ -1,0 +1,1 @@
+"""``nas-search reproduce``: the evidence on EfficientNet-B0, as documents."""

@@ -1,0 +1,117 @@
+"""How networks are trained in a run, and how its phases share the time."""
+
+from __future__ import annotations
+
+from nas.data import ImageData
+from nas.proxies.presets import (
+    default_settings,
+    final_settings,
+    grid_settings,
+    grid_work,
+    settings_for_work,
+    supernet_settings,
+    training_speed,
+)
+from nas.proxies.registry import SUPERNET, needs_images, trains
+from nas.proxies.short_training import TrainingSettings
+from nas.records.plan import Plan
+from nas.runs.settings import Settings
+from nas.spaces.search_space import SearchSpace
+
+GRID_POINTS = 12
+FINAL_SEEDS = 3
+CHECKED = 8
+"""Networks of the check of a proxy."""
+WEIGHTS = {
+    "search": 5.0,
+    "quick search": 1.0,
+    "finals": 2.0,
+    "check": 1.0,
+    "grid": 4.0,
+    "test": 0.5,
+}
+"""How the phases share the time; a quick search is one whose proxy trains nothing.
+
+The finals' share and the check's have the test in them.
+"""
+LATEST = 0.92
+"""Of --time, counted from the start: by then nothing new starts."""
+SUPERNET_SHARE = 0.8
+"""Of the search's time: the training of a supernet, if there is one."""
+
+
+def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int) -> Plan:
+    """Return how networks are trained, by the data's size and the time given.
+
+    ``space`` has the input that the data have; ``jobs`` run at once.
+    """
+    each, shared = trains(settings.proxy_name), settings.proxy_name == SUPERNET
+    supernet = None
+    if shared:
+        # What the supernet leaves of the search's time, the evaluations have.
+        seconds = time_for(settings, "supernet", 0.0)
+        supernet = supernet_settings(data, space, seconds, settings.device)
+    if settings.seconds is None:
+        candidate = default_settings(data, space)
+        return Plan(
+            search=candidate,
+            finals=final_settings(candidate),
+            grid=grid_settings(candidate, space),
+            supernet=supernet,
+        )
+
+    # What all the time is worth, in images that one candidate after the other is trained on.
+    images = LATEST * settings.seconds * jobs * training_speed(data, space, settings.device)
+
+    def within(share: float, trainings: float) -> TrainingSettings:
+        return settings_for_work(data, space, share * images / max(1.0, trainings))
+
+    parts = shares(settings)
+    candidate = within(parts["search"], settings.trial_count)
+    count = settings.finalist_count
+    # Finalists and reference, the two of them that are tested, and the networks of the check. One
+    # that is tested alone has one of the jobs.
+    trainings = (count + 3) * FINAL_SEEDS if count else 1
+    trainings += CHECKED if settings.checks else 0
+    trainings = max(trainings, jobs)
+    further = parts["finals"] + parts["check"] + parts["test"]
+    longer = within(further, trainings) if further else candidate
+    # As many images as a candidate's if a grid of these fills the time that is left.
+    left = within(parts["grid"], grid_work(GRID_POINTS + 1))
+    if not each:
+        grid_like = grid_settings(left, space, 1.0)
+        return Plan(search=left, finals=longer, grid=grid_like, supernet=supernet)
+    share = left.passes / candidate.passes
+    return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
+
+
+def shares(settings: Settings) -> dict[str, float]:
+    """Return how the phases share the time, in their order, in parts of what is planned for all."""
+    shared = settings.proxy_name == SUPERNET
+    search = WEIGHTS["search" if shared or trains(settings.proxy_name) else "quick search"]
+    # Whether nothing but the baseline is trained as it is for its test.
+    tested = settings.data is not None or needs_images(settings.proxy_name)
+    alike = trains(settings.proxy_name) or settings.finalist_count or settings.checks
+    weights = {
+        "supernet": SUPERNET_SHARE * search if shared else 0.0,
+        "search": (1 - SUPERNET_SHARE) * search if shared else search,
+        "finals": WEIGHTS["finals"] if settings.finalist_count else 0.0,
+        "check": WEIGHTS["check"] if settings.checks else 0.0,
+        "grid": WEIGHTS["grid"] if settings.scale else 0.0,
+        "test": WEIGHTS["test"] if tested and not alike else 0.0,
+    }
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def time_for(settings: Settings, phase: str, gone: float) -> float | None:
+    """Return how many seconds a phase has that begins so many after the run; None: no limit.
+
+    It is the phase's part of what is left for it and those after it: where an earlier one took
+    longer than planned, none of these goes without. The phase must be one that the run has.
+    """
+    if settings.seconds is None:
+        return None
+    parts = shares(settings)
+    names = list(parts)
+    left = max(0.0, LATEST * settings.seconds - gone)
+    return left * parts[phase] / sum(parts[name] for name in names[names.index(phase) :])

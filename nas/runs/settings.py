@@ -1,0 +1,100 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from nas.files import slug
+from nas.networks.architecture import Architecture
+from nas.progress import Progress
+from nas.proxies.registry import default_proxy, trains
+from nas.spaces.budget import Budget
+from nas.spaces.latency_table import LatencyTable, Setting, Timing
+from nas.spaces.search_space import SearchSpace
+from nas.strategies.samplers import DEFAULT
+
+TRIALS = 30
+QUICK_TRIALS = 300
+FINALISTS = 3
+
+
+class LatencySource(Protocol):
+    """Says what latency is."""
+
+    def table(self, space: SearchSpace, progress: Progress | None = None) -> LatencyTable:
+        """Return a table that has all blocks of a space."""
+
+    def setting(self) -> Setting | None:
+        """Return what it measures with here; None where it was measured elsewhere."""
+
+    def whole(self, network: Architecture) -> Timing | None:
+        """Return what a whole network takes, end to end; None where that device is not here."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is asked to do; see the command's help for each."""
+
+    space: SearchSpace
+    budget: Budget
+    data: str | None = None
+    proxy: str | None = None
+    """None: what suits the space and the data; see :attr:`proxy_name`."""
+    grid_proxy: str = "training"
+    objective: str = "accuracy"
+    sampler: str = DEFAULT
+    trials: int | None = None
+    """None: 30 that are trained, 300 that are not."""
+    seconds: float | None = None
+    seed: int = 0
+    jobs: int | None = None
+    storage: str | None = None
+    engine: str = "local"
+    ray_address: str | None = None
+    """Of a cluster's head; None: one of this machine is started."""
+    cpus_per_trial: float | None = None
+    """None: 1."""
+    gpus_per_trial: float | None = None
+    """None: 1 where the device is one, else none."""
+    out: Path | None = None
+    device: str = "cpu"
+    start: tuple[Architecture, ...] = ()
+    scale: bool = True
+    finalists: int | None = None
+    """None: 3 where there are data to train them on, else none."""
+    reference: Architecture | None = None
+    """What the finalists are compared with; None: EfficientNet-B0."""
+    check: bool = True
+    latency: LatencySource | None = None
+    """Where a limit on latency has its latencies from."""
+    command: dict[str, Any] = field(default_factory=dict)
+    """The command line's own words, to be given again on resuming."""
+
+    @property
+    def proxy_name(self) -> str:
+        """The proxy of the search."""
+        return self.proxy or default_proxy(self.space, self.data)
+
+    @property
+    def trial_count(self) -> int:
+        """How many trials, in all."""
+        return self.trials or (TRIALS if trains(self.proxy_name) else QUICK_TRIALS)
+
+    @property
+    def finalist_count(self) -> int:
+        """How many networks are trained from scratch before one is chosen."""
+        if self.finalists is None:
+            return FINALISTS if self.data is not None else 0
+        return self.finalists
+
+    @property
+    def checks(self) -> bool:
+        """Whether the proxy's ranking is checked: on a user's data only."""
+        return self.check and self.data is not None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return self.out or Path("results") / f"{slug(self.space.name)}-{slug(self.budget.name)}"

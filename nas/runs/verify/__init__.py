@@ -1,0 +1,1 @@
+"""``nas-search verify``: recomputes what a folder of results says."""

@@ -1,0 +1,328 @@
+"""A run's folder: its front, baseline, finals, coefficients and family, computed again.
+
+Where the study is there, from every evaluation; else from what the files say of one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import Any, cast
+
+from nas.accuracy import at_chance
+from nas.errors import InputError
+from nas.evaluation.journal import JOURNAL
+from nas.evaluation.objective import make_objective, pareto_front, ranked
+from nas.evaluation.trial import Trial
+from nas.networks.architecture import Architecture
+from nas.networks.compound_scaling import Coefficients
+from nas.networks.cost import measure_cost
+from nas.proxies.imagenet_surrogate import ImagenetProxy
+from nas.proxies.registry import SUPERNET
+from nas.proxies.short_training import trained_view
+from nas.records.results import family_of, record_of, tested
+from nas.records.workspace import FAMILY
+from nas.runs.provenance import final
+from nas.runs.schedule import CHECKED, FINAL_SEEDS
+from nas.runs.verify.comparison import Entries, entries_of, gaps
+from nas.runs.verify.json_diff import Difference, counted, differing
+from nas.runs.verify.result_folder import NoRows, Part, Written, rounds_of
+from nas.runs.verify.run_state import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, Facts
+from nas.runs.verify.scaling_grid import of_document, of_study
+from nas.spaces.feasible import Feasible
+from nas.spaces.registry import load_budget
+from nas.strategies.comparison import contest
+from nas.strategies.finalists import entrants, finalists, finals
+from nas.strategies.proxy_check import check, sample
+
+
+def run_parts(written: Written) -> list[Part]:
+    """Return what of a run can be computed again.
+
+    Raises:
+        InputError: ``run.json`` is no run's.
+    """
+    run = _Run(Facts(written))
+    return [
+        Part("command", RUN, run.of_command),
+        Part("trials", RUN, run.of_trials),
+        Part("front", FRONT, run.of_front),
+        Part("finals", FINALS, run.of_finals),
+        Part("baseline", BASELINE, run.of_baseline),
+        Part("coefficients", COEFFICIENTS, run.of_coefficients),
+        Part("family", FAMILY, run.of_family),
+        Part("accuracies", FRONT, run.of_accuracies),
+        Part("check", RUN, run.of_check),
+    ]
+
+
+class _Run:
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    def of_command(self) -> Iterator[Difference]:
+        """What the run is known by follows from its command."""
+        identity, command = self.facts.written.document["identity"], self.facts.state.command
+        for key in ("grid_proxy", "objective", "sampler", "seed"):
+            if key in command:
+                yield from differing(RUN, identity[key], command[key], f"identity.{key}")
+        try:
+            limits = load_budget(command["budget"]).limits
+        except (InputError, KeyError):
+            self.facts.note(
+                "the budget is not known here by its name: its limits are taken as written"
+            )
+        else:
+            yield from differing(RUN, identity["budget"], limits, "identity.budget")
+        table = self.facts.budget.latencies
+        if table is not None:
+            found = table.fingerprint()
+            yield from differing(RUN, self.facts.identity.latency, found, "identity.latency")
+        supernet = None if self.facts.state.plan is None else self.facts.state.plan.supernet
+        if supernet is not None:
+            planned = {"name": SUPERNET, **asdict(supernet)}
+            yield from differing(RUN, identity["proxy"], planned, "identity.proxy")
+
+    def of_trials(self) -> Iterator[Difference]:
+        """Every trial of the study costs and scores what it says; and there are as many."""
+        if not self.facts.from_study:
+            return
+        counts = {
+            state: sum(trial.state == state for trial in self.facts.known)
+            for state in ("finished", "stopped", "failed")
+        }
+        yield from differing(RUN, self.facts.state.trials, counts, "trials")
+        for trial in self.facts.known:
+            key, cost = f"trial {trial.number}", measure_cost(trial.architecture)
+            yield from differing(JOURNAL, trial.cost.to_dict(), cost.to_dict(), f"{key}: cost")
+            if trial.accuracy is None:
+                continue
+            score = self.facts.objective.score(trial.accuracy, cost)
+            yield from differing(JOURNAL, trial.score, score, f"{key}: value")
+            if self.facts.predictor is not None:
+                again = self.facts.predicted(trial.architecture).to_dict()
+                yield from differing(JOURNAL, trial.accuracy.to_dict(), again, f"{key}: accuracy")
+
+    def of_front(self) -> Iterator[Difference]:
+        """The front is that of the trials."""
+        front = pareto_front(self.facts.known, self.facts.objective)
+        latencies = self.facts.budget.latencies
+        points = [record_of(trial, self.facts.provenance, latencies).to_dict() for trial in front]
+        yield from differing(FRONT, self.facts.written.read(FRONT), {"points": points})
+
+    @cached_property
+    def finals(self) -> dict[str, Any] | None:
+        """``finalists.json`` without the test, by the study; or as it is written."""
+        data = self.facts.finals_written
+        if data is None or not self.facts.from_study or self.facts.reference is None:
+            return data
+        count = sum("trial" in entry for entry in data["entries"])
+        chosen = finalists(self.facts.known, count)
+        networks = entrants((trial.architecture for trial in chosen), self.facts.reference)
+        name = self.facts.named("finals", *(network.key() for network in networks))
+        objective = make_objective(self.facts.identity.objective, self.facts.budget, "loss")
+        with self.facts.written.study(name) as study:
+            if study is None:
+                self.facts.note("study.log has no trainings of these finalists")
+                return data
+            rounds = rounds_of(networks, study, objective, self.facts.identity.seed, "finals")
+            found = finals(chosen, networks, self.facts.reference, rounds, objective, FINAL_SEEDS)
+        if found.chosen is not None and all(
+            at_chance(entry.accuracy, entry.architecture.num_classes) or entry.accuracy is None
+            for entry in found.contest.entries[: len(chosen)]
+        ):
+            found = replace(found, chosen=None)
+        return found.to_dict()
+
+    @cached_property
+    def test(self) -> dict[str, Any] | None:
+        """What the baseline has on the test images, as ``finalists.json`` holds it, if known."""
+        best, data = self.facts.baseline_record.architecture, self.facts.finals_written
+        written = None if data is None else data["test"]
+        if not self.facts.has_study or (data is not None and self.facts.reference is None):
+            return cast(dict[str, Any] | None, written)
+        networks, seeds = [best], 1
+        if data is not None and self.facts.reference is not None:
+            networks, seeds = entrants([best], self.facts.reference), FINAL_SEEDS
+        with self.facts.written.study(
+            self.facts.named("test", *(n.key() for n in networks))
+        ) as study:
+            if study is None:
+                return None
+            objective = make_objective("accuracy", self.facts.budget, "loss")
+            rounds = rounds_of(networks, study, objective, self.facts.identity.seed, "test")
+            return tested(contest(networks, rounds, seeds))
+
+    def of_finals(self) -> Iterator[Difference]:
+        """The finals' choice follows from their trainings, and differences from what they had."""
+        data = self.facts.finals_written
+        if data is None:
+            return
+        yield from differing(FINALS, data, {**(self.finals or {}), "test": self.test})
+        yield from gaps(FINALS, data, data["reference"])
+        yield from self._flops(data, "")
+        contest = entries_of(data, FINALS)
+        best = self._best(contest)
+        name = None if best is None else contest.entries[best].name
+        yield from differing(FINALS, data["chosen"], name, "chosen")
+        tied = [] if best is None else self._tied(contest, best)
+        if tied is not None:
+            yield from differing(FINALS, data["tied"], tied, "tied")
+        if data["test"] is not None:
+            yield from gaps(FINALS, data["test"], data["test"]["against"], "test.")
+            yield from self._flops(data["test"], "test.")
+
+    def _flops(self, contest: dict[str, Any], key: str) -> Iterator[Difference]:
+        """FLOPs of a contest's networks, of those that are known here."""
+        known = {trial.architecture.name: trial.architecture for trial in self.facts.known}
+        if self.facts.reference is not None:
+            known[self.facts.reference.name] = self.facts.reference
+        for index, entry in enumerate(contest["entries"], 1):
+            if entry["name"] in known:
+                flops = measure_cost(known[entry["name"]]).flops
+                yield from differing(FINALS, entry["flops"], flops, f"{key}entries{index}.flops")
+
+    def _best(self, contest: Entries) -> int | None:
+        """Return which finalist has the highest objective, of those that did not fail if any.
+
+        None where they choose nothing: none is better than chance.
+        """
+        entries = [entry for entry in contest.entries if entry.trial is not None]
+        classes = self.facts.baseline_record.architecture.num_classes
+        if all(one.accuracy is None or at_chance(one.accuracy, classes) for one in entries):
+            return None
+        objective = make_objective(self.facts.identity.objective, self.facts.budget, "loss")
+
+        def worth(index: int) -> tuple[bool, float, int]:
+            entry = entries[index]
+            # Of a cost, FLOPs alone count.
+            cost = replace(self.facts.baseline_record.cost, flops=entry.flops)
+            return not entry.reason, objective.reward(entry.score or 0.0, cost), -index
+
+        return max((i for i in range(len(entries)) if entries[i].score is not None), key=worth)
+
+    def _tied(self, contest: Entries, best: int) -> list[str] | None:
+        others = [i for i, e in enumerate(contest.entries) if e.trial is not None and i != best]
+        found = {i: contest.gap(i, best) for i in others}
+        if None in found.values():
+            return None
+        return [contest.entries[i].name for i, gap in found.items() if gap and not gap.real]
+
+    @cached_property
+    def baseline(self) -> Trial:
+        """The finals' choice, or the best of the search."""
+        data = self.facts.finals_written
+        if data is None or data["chosen"] is None:
+            return ranked(self.facts.known)[0]
+        number = next(e["trial"] for e in data["entries"] if e["name"] == data["chosen"])
+        found = next((trial for trial in self.facts.known if trial.number == number), None)
+        if found is None:
+            raise InputError(f"{BASELINE}: provenance.trial: not {number}, which the finals chose")
+        return found
+
+    def of_baseline(self) -> Iterator[Difference]:
+        """The baseline is that trial, with what the finals and the test say of it."""
+        data, best = self.facts.written.read(BASELINE), self.baseline
+        theirs: Mapping[str, Any] = data["provenance"]
+        more: dict[str, Any] = {}
+        if self.facts.predictor is not None:
+            corrected = self.facts.predictor.corrected(best.architecture).to_dict()
+            nearest = self.facts.predictor.nearest(best.architecture)
+            more = {"corrected": corrected, "nearest": nearest}
+        elif self.facts.proxy["name"] == ImagenetProxy.name:
+            more = {key: theirs[key] for key in ("corrected", "nearest")}
+        test = None if self.test is None else self.test["entries"][0]["accuracy"]
+        if self.facts.finals_written is None and not self.facts.has_study:
+            test = theirs["test"]
+        provenance = {
+            **self.facts.provenance,
+            "test": test,
+            **more,
+            **final(self.facts.finals_written),
+        }
+        latencies = self.facts.budget.latencies
+        yield from differing(BASELINE, data, record_of(best, provenance, latencies).to_dict())
+        if latencies is not None:
+            own = (self.facts.state.latency or {}).get("sum")
+            yield from differing(RUN, own, latencies.of(best.architecture), "latency.sum")
+        limit = self.facts.budget.latency_ms
+        if not self.facts.budget.allows(measure_cost(best.architecture)) or (
+            latencies is not None and latencies.of(best.architecture) > 1e6 * (limit or 0)
+        ):
+            yield Difference(BASELINE, "cost", "over the budget", str(self.facts.budget))
+
+    def of_coefficients(self) -> Iterator[Difference]:
+        """The points cost what they say, and the choice among them follows from what they had."""
+        if not self.facts.written.has(COEFFICIENTS):
+            return
+        data = self.facts.written.read(COEFFICIENTS)
+        plan, images, best = (
+            self.facts.state.plan,
+            self.facts.state.data,
+            self.facts.baseline_record.architecture,
+        )
+        if plan is None or images is None:
+            raise InputError("plan or data: null is not accepted where there are coefficients")
+        pixels = images.image_resolution
+
+        def view(architecture: Architecture) -> Architecture:
+            channels = len(images.mean)
+            return trained_view(architecture, plan.grid, best.resolution, channels, images.classes)
+
+        yield from of_document(data, best, view, pixels)
+        if self.facts.has_study:
+            seed, opened = self.facts.identity.seed, self.facts.written.study
+            try:
+                yield from of_study(data, best, view, pixels, seed, self.facts.named, opened)
+            except NoRows:
+                self.facts.note("study.log has no trainings of these coefficients")
+
+    def of_family(self) -> Iterator[Difference]:
+        """Each member follows from the baseline and the coefficients chosen."""
+        folder = self.facts.written.folder / FAMILY
+        there = {path.name for path in folder.glob("*.json")} if folder.is_dir() else set()
+        expected: dict[str, Any] = {}
+        if self.facts.written.has(COEFFICIENTS):
+            chosen = self.facts.written.read(COEFFICIENTS)["chosen"]
+            coefficients = Coefficients(*(chosen[key] for key in ("alpha", "beta", "gamma")))
+            members = family_of(self.facts.baseline_record, coefficients)
+            expected = {f"{m.architecture.name}.json": m.to_dict() for m in members}
+        for name, computed in expected.items():
+            place = f"{FAMILY}/{name}"
+            if name not in there:
+                yield Difference(place, "", "no such file", "a member of the family")
+                continue
+            yield from differing(place, self.facts.written.read(place), computed)
+        for name in sorted(there - expected.keys()):
+            yield Difference(f"{FAMILY}/{name}", "", "a member of the family", "none of that name")
+
+    def of_accuracies(self) -> Iterator[Difference]:
+        """Every accuracy is of as many trainings as it names seeds."""
+        for name in (FRONT, BASELINE, FINALS, COEFFICIENTS):
+            if self.facts.written.has(name):
+                yield from counted(name, self.facts.written.read(name))
+
+    def of_check(self) -> Iterator[Difference]:
+        """How far the proxy can be trusted follows from the study."""
+        data = self.facts.state.check
+        if data is None or not self.facts.from_study or self.facts.space is None:
+            return
+        seed = self.facts.identity.seed
+        networks = sample(Feasible(self.facts.space, self.facts.budget), CHECKED, seed)
+        keys = [network.key() for network in networks]
+        objective = make_objective("accuracy", self.facts.budget, "loss")
+        with (
+            self.facts.written.study(self.facts.named("check-proxy", *keys)) as judged,
+            self.facts.written.study(self.facts.named("check", *keys)) as trained,
+        ):
+            if judged is None or trained is None:
+                self.facts.note("study.log has no check of these networks")
+                return
+            result = check(
+                networks,
+                rounds_of(networks, judged, objective, seed, "check-proxy"),
+                rounds_of(networks, trained, objective, seed, "check"),
+                seed,
+            )
+        yield from differing(RUN, data, None if result is None else result.to_dict(), "check")

@@ -1,0 +1,35 @@
+"""How EfficientNet-B0 was reproduced: all but the draws and searches, computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nas.proxies.protocol import description
+from nas.runs.reproduction.document import followed
+from nas.runs.reproduction.evidence import Question
+from nas.runs.verify.json_diff import Difference, differing
+from nas.runs.verify.result_folder import Part, Written
+
+
+def discovery_parts(written: Written) -> list[Part]:
+    """Return what of a reproduction can be computed again."""
+    return [Part("networks and conclusions", "discovery.json", lambda: _documents(written))]
+
+
+def _documents(written: Written) -> Iterator[Difference]:
+    data = written.read("discovery.json")
+    identity = written.document["identity"]
+    yield from differing("discovery.json", data["settings"], identity, "settings")
+    question = Question()
+    if identity["proxy"] != description(question.proxy):
+        written.notes.append("another predictor made this: nothing is predicted again")
+        return
+    version = f"nas-search {written.document['versions']['nas-search']}"
+    for name, computed in followed(question, data).items():
+        if "provenance" in computed:
+            computed["provenance"]["made_by"] = version
+        yield from differing(name, written.read(name), computed)
+    written.notes.append(
+        "which networks were drawn and found, and how long each sampler took, is taken as written; "
+        "nas-search reproduce b0 finds it again"
+    )

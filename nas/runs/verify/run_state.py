@@ -1,0 +1,257 @@
+"""What is known of a run that is verified, and all that its parts need of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from nas.accuracy import Accuracy
+from nas.errors import InputError
+from nas.evaluation.journal import JOURNAL
+from nas.evaluation.objective import Objective, RankBy, make_objective
+from nas.evaluation.trial import Trial, read_trials
+from nas.files import digest, validate
+from nas.networks.architecture import Architecture, efficientnet_b0
+from nas.networks.architecture_file import Record, record_from_dict
+from nas.networks.cost import CONVENTION, measure_cost
+from nas.proxies.imagenet_surrogate import ImagenetProxy
+from nas.proxies.protocol import description
+from nas.proxies.registry import SUPERNET, trains
+from nas.records.plan import Plan
+from nas.records.workspace import LATENCY_FILE, study_name
+from nas.runs.verify.result_folder import Written
+from nas.spaces.budget import Budget
+from nas.spaces.latency_table import read_table
+from nas.spaces.registry import load_architecture, load_space
+from nas.spaces.search_space import SearchSpace
+
+RUN, FRONT, BASELINE, FINALS, COEFFICIENTS = (
+    f"{name}.json" for name in ("run", "front", "baseline", "finalists", "coefficients")
+)
+
+
+_Metric = Literal["flops", "params", "activations", "latency_ms"]
+_Limit = (
+    Annotated[int, Field(strict=True, ge=1)]
+    | Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+)
+
+
+class _Identity(BaseModel):
+    space: str
+    budget: dict[_Metric, _Limit]
+    latency: str | None = None
+    data: str | None
+    proxy: dict[str, Any] | str
+    grid_proxy: str
+    objective: str
+    sampler: str
+    seed: int
+    start: list[str]
+
+
+class _Images(BaseModel):
+    name: str
+    classes: int
+    images: list[int]
+    image_resolution: int
+    mean: list[float]
+    std: list[float]
+
+
+class _State(BaseModel):
+    """What of ``run.json`` the results follow from, and what it says of them."""
+
+    command: dict[str, Any]
+    identity: _Identity
+    plan: Plan | None
+    data: _Images | None
+    versions: dict[str, str]
+    study: str
+    trials: dict[str, int]
+    check: dict[str, Any] | None
+    latency: dict[str, Any] | None = None
+
+
+_STATE: TypeAdapter[_State] = TypeAdapter(_State)
+
+
+class Facts:
+    """What is known of a run: its own file, its space, its trials, where its networks come from."""
+
+    def __init__(self, written: Written) -> None:
+        """Read ``run.json``; raise :class:`InputError` where it is no run's."""
+        self.written = written
+        self.state = validate(_STATE, written.document, str(written.folder / RUN))
+        self.identity = self.state.identity
+        self.budget = Budget.of("the run's", cast(dict[str, float], self.identity.budget))
+        if self.budget.latency_ms is not None:
+            table = read_table(written.folder / LATENCY_FILE)
+            self.budget = replace(self.budget, latencies=table)
+
+    @cached_property
+    def space(self) -> SearchSpace | None:
+        """The search space as the run had it, or None where it is not known here."""
+        name, pixels = (self.state.command.get(key) for key in ("space", "resolution"))
+        try:
+            space = load_space(str(name))
+        except InputError:
+            space = None
+        if space is not None and pixels is not None:
+            space = replace(space, resolution=pixels)
+        if space is not None and self.images is not None:
+            channels, classes = len(self.images.mean), self.images.classes
+            space = replace(space, in_channels=channels, num_classes=classes)
+        if space is None or digest(asdict(space)) != self.identity.space:
+            self.note(
+                f"space {name!r} is not known here as the run had it: choices are not decoded"
+            )
+            return None
+        return space
+
+    @property
+    def images(self) -> _Images | None:
+        """The images that the search saw; those of the grid alone are not among them."""
+        return None if self.identity.data is None else self.state.data
+
+    @cached_property
+    def reference(self) -> Architecture | None:
+        """What finalists are compared with, or None where its file is not there any more."""
+        name = self.state.command.get("reference")
+        try:
+            found = efficientnet_b0() if name is None else load_architecture(name)
+        except InputError:
+            self.note(
+                f"reference {name!r} is not here: what is compared with it is not trained "
+                "anew from the study"
+            )
+            return None
+        like = self.baseline_record.architecture
+        return replace(
+            found,
+            resolution=like.resolution,
+            in_channels=like.in_channels,
+            num_classes=like.num_classes,
+        )
+
+    @cached_property
+    def rank_by(self) -> RankBy:
+        """What the search ranked by: what is trained, by loss."""
+        return "loss" if self.proxy["name"] in ("training", SUPERNET) else "accuracy"
+
+    @cached_property
+    def objective(self) -> Objective:
+        return make_objective(self.identity.objective, self.budget, self.rank_by)
+
+    @cached_property
+    def proxy(self) -> dict[str, Any]:
+        """The proxy as provenance describes it."""
+        known = self.identity.proxy
+        if isinstance(known, dict):
+            return known
+        if not trains(known) or self.state.plan is None:
+            raise InputError(f"identity.proxy: {known!r} is not accepted without a plan")
+        settings = self.state.plan.search
+        return {"name": known, **asdict(settings), "checks": list(settings.checks)}
+
+    @cached_property
+    def predictor(self) -> ImagenetProxy | None:
+        """The predictor that judged the networks, where it is the one that is here."""
+        if self.proxy["name"] != ImagenetProxy.name:
+            return None
+        found = ImagenetProxy()
+        if description(found) != self.proxy:
+            self.note("another predictor judged the networks: nothing is predicted again")
+            return None
+        return found
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What every network of the search says of where it comes from."""
+        images = self.images
+        return {
+            "made_by": f"nas-search {self.state.versions['nas-search']}",
+            "space": self.baseline_record.provenance["space"]
+            if self.space is None
+            else self.space.name,
+            "budget": self.identity.budget,
+            "convention": CONVENTION,
+            "objective": self.identity.objective,
+            "rank_by": self.rank_by,
+            "proxy": self.proxy,
+            "data": None
+            if images is None
+            else {
+                "name": images.name,
+                "fingerprint": self.identity.data,
+                "mean": images.mean,
+                "std": images.std,
+            },
+            "sampler": self.identity.sampler,
+            "seed": self.identity.seed,
+        }
+
+    @cached_property
+    def baseline_record(self) -> Record:
+        """The baseline as it is written."""
+        return record_from_dict(self.written.read(BASELINE), BASELINE)
+
+    @cached_property
+    def finals_written(self) -> dict[str, Any] | None:
+        return cast(dict[str, Any], self.written.read(FINALS)) if self.written.has(FINALS) else None
+
+    @cached_property
+    def known(self) -> list[Trial]:
+        """All trials, by the study; without it, those that files tell of."""
+        if self.space is not None:
+            with self.written.study(self.named("search")) as study:
+                if study is not None:
+                    return read_trials(study, self.space)
+        points = [
+            record_from_dict(point, f"{FRONT}: points{index}")
+            for index, point in enumerate(self.written.read(FRONT)["points"], 1)
+        ]
+        trials = {trial.number: trial for trial in map(self.trial, points)}
+        baseline = self.trial(self.baseline_record)
+        return list({baseline.number: baseline, **trials}.values())
+
+    @cached_property
+    def has_study(self) -> bool:
+        """Whether the study of the run is there."""
+        with self.written.study(self.named("search")) as study:
+            if study is None and self.written.has(JOURNAL):
+                self.note(f"{JOURNAL} has no trials of this run")
+            return study is not None
+
+    @property
+    def from_study(self) -> bool:
+        """Whether the trials of the search are known by it, which needs the space."""
+        return self.has_study and self.space is not None
+
+    def trial(self, record: Record) -> Trial:
+        """Return the trial that a record tells of, all that can be computed of it computed."""
+        number, choices = (record.provenance[key] for key in ("trial", "choices"))
+        architecture = record.architecture
+        if self.space is not None:
+            architecture = self.space.decode(choices)
+        accuracy, cost = record.accuracy, measure_cost(architecture)
+        if self.predictor is not None:
+            accuracy = self.predicted(architecture)
+        if accuracy is None:
+            raise InputError(f"{architecture.name}: accuracy: null is not accepted")
+        score = self.objective.score(accuracy, cost)
+        return Trial(number, choices, architecture, cost, "finished", accuracy, score)
+
+    def predicted(self, architecture: Architecture) -> Accuracy:
+        assert self.predictor is not None
+        return self.predictor.evaluate(architecture, seed=0, report=lambda step, value: False)
+
+    def named(self, phase: str, *more: str) -> str:
+        identity = self.written.document["identity"]
+        return study_name(self.state.study, phase, identity, *more)
+
+    def note(self, text: str) -> None:
+        self.written.note(text)

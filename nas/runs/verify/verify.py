@@ -1,0 +1,204 @@
+"""``nas-search verify DIR``: whose folder it is, its files against their hashes, and the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nas.errors import InputError, one_line
+from nas.evaluation.journal import JOURNAL
+from nas.files import decoded, parse_json, read_bytes, sha256, to_json
+from nas.progress import Progress
+from nas.records.workspace import RUN_FILE, SEAL, sealed
+from nas.report.tensorboard import FOLDER as EVENTS
+from nas.report.write import FILES as REPORT
+from nas.runs.verify.comparison import comparison_parts
+from nas.runs.verify.json_diff import NOTHING, Difference, differing, text
+from nas.runs.verify.pipeline import run_parts
+from nas.runs.verify.reproduction import discovery_parts
+from nas.runs.verify.result_folder import Part, Written
+from nas.runs.verify.table import table_parts
+
+MAX_RESULT_BYTES = 256 * 1024 * 1024
+"""Largest file of results that is hashed; the largest that is written is the study."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of folder.
+
+    Attributes:
+        name: in a word or two.
+        file: the one that says what the folder is, and the hashes of the others.
+        parts: what can be computed again.
+        missing: what it lacks until it is finished.
+    """
+
+    name: str
+    file: str
+    parts: Callable[[Written], list[Part]]
+    missing: str
+
+
+def _no_parts(written: Written) -> list[Part]:
+    written.note("the table is not in the folder: what the proxy was found to be is not computed")
+    return []
+
+
+KINDS = {
+    "nas-search-run/1": Kind("run", RUN_FILE, run_parts, "files"),
+    "nas-search-discovery-run/1": Kind("reproduction", RUN_FILE, discovery_parts, "files"),
+    "nas-search-comparison/1": Kind("comparison", "comparison.json", comparison_parts, "entries"),
+    "nas-search-table/1": Kind("benchmark table", "table.json", table_parts, "files"),
+    "nas-search-fidelity/1": Kind("judgement of a proxy", "fidelity.json", _no_parts, "result"),
+}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of verifying a folder.
+
+    Attributes:
+        kind: of the folder, in a word or two.
+        files: how many were held against their hashes.
+        differences: where what is written is not what is computed.
+        notes: what could not be checked, and files that nobody listed.
+    """
+
+    kind: str
+    files: int
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "kind": self.kind,
+            "files": self.files,
+            "differences": [difference.to_dict() for difference in self.differences],
+            "notes": list(self.notes),
+        }
+
+
+def verify(folder: Path, progress: Progress) -> Verification:
+    """Hold a folder of results against its hashes, and compute again what follows from it.
+
+    Nothing in the folder is changed.
+
+    Args:
+        folder: a finished run, reproduction, comparison, table or judgement of a proxy.
+        progress: told of each part.
+
+    Raises:
+        InputError: no such folder, or not one of these, or not finished.
+    """
+    kind, document, content = _opened(folder)
+    listed = _listed(folder / kind.file, document)
+    written = Written(folder, kind.file, document)
+    parts = [Part("hashes", kind.file, lambda: _hashes(written, content, listed))]
+    parts += kind.parts(written)
+    differences: list[Difference] = []
+    progress.phase("verify", len(parts))
+    for part in parts:
+        differences += _computed(part)
+        progress.advance(1)
+    unlisted = _unlisted(folder, {kind.file, *listed})
+    notes = (*written.notes, *(f"{name}: not listed in {kind.file}" for name in unlisted))
+    # What differs in one way is told once, however many parts come to it.
+    held = 1 + sum(written.has(name) for name in listed)
+    return Verification(kind.name, held, tuple(dict.fromkeys(differences)), notes)
+
+
+def _opened(folder: Path) -> tuple[Kind, dict[str, Any], bytes]:
+    """Return the kind of a folder, and the document that says so."""
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: no such folder")
+    names = list(dict.fromkeys(kind.file for kind in KINDS.values()))
+    path = next((folder / name for name in names if os.path.isfile(folder / name)), None)
+    if path is None:
+        raise InputError(f"{folder}: holds none of {', '.join(names)}: nothing to verify")
+    content = read_bytes(path)
+    document = parse_json(decoded(content, str(path)), str(path))
+    schema = document.get("schema") if isinstance(document, dict) else None
+    kind = KINDS.get(schema) if isinstance(schema, str) else None
+    if kind is None or kind.file != path.name:
+        accepted = ", ".join(name for name, kind in KINDS.items() if kind.file == path.name)
+        raise InputError(f"{path}: schema: {text(schema)[:60]} is not accepted: {accepted}")
+    if document.get("status", "finished") != "finished" or kind.missing not in document:
+        raise InputError(f"{path}: not finished: the same command goes on, then it can be verified")
+    return kind, document, content
+
+
+def _listed(path: Path, document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hashes that a document lists, by file."""
+    listed = document.get("files", {})
+    if not isinstance(listed, dict):
+        raise InputError(f"{path}: files: not accepted: hashes by file")
+    for name, value in listed.items():
+        place = PurePosixPath(name)
+        if not name or "\0" in name or place.is_absolute() or ".." in place.parts:
+            raise InputError(f"{path}: files: {name!r} is not accepted: a file of the folder")
+        if not isinstance(value, str):
+            raise InputError(f"{path}: files.{name}: {text(value)[:60]} is not accepted: a SHA-256")
+    return listed
+
+
+def _hashes(written: Written, content: bytes, listed: Mapping[str, str]) -> Iterator[Difference]:
+    """Yield the files that are not what they were when they were written."""
+    file, document = written.file, written.document
+    computed = sealed(document)[SEAL]
+    yield from differing(file, document.get(SEAL, NOTHING), computed, SEAL)
+    if content != to_json(document).encode():
+        # Its content may be the same, but a byte is not: a space, the form of a number.
+        yield Difference(file, "", "written otherwise", "as this program writes it")
+    for name, known in listed.items():
+        if written.has(name):
+            try:
+                found = sha256(written.folder / name, MAX_RESULT_BYTES)
+                yield from differing(name, known, found, SEAL)
+            except InputError as error:
+                yield Difference(name, SEAL, known, str(error))
+        elif name in REPORT and file == RUN_FILE:
+            written.note("the report or pictures are not all here: nas-search report makes them")
+        elif name != JOURNAL:  # which need not be taken along: a note says what that means
+            yield Difference(name, SEAL, known, "no such file")
+
+
+def _computed(part: Part) -> list[Difference]:
+    """Return where a part differs; one that cannot be computed from what is written differs too."""
+    found: list[Difference] = []
+    try:
+        for difference in part.compute():
+            found.append(difference)
+    except Exception as error:  # whatever it trips over: what is written may be anything
+        reason = one_line(error, 200)
+        if not isinstance(error, InputError):
+            reason = f"{type(error).__name__}: {reason}"
+        found.append(Difference(part.file, "", "cannot be used", reason))
+    return found
+
+
+def _unlisted(folder: Path, listed: set[str]) -> list[str]:
+    """Return what else lies in a folder, hidden files left out; folders of none listed as one."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and path.name == EVENTS:
+            continue  # made of the rest, and made again at any time
+        if path.is_dir():
+            inside = [
+                one.relative_to(folder).as_posix()
+                for one in sorted(path.rglob("*"))
+                if one.is_file()
+            ]
+            if any(name in listed for name in inside):
+                found += [name for name in inside if name not in listed]
+            else:
+                found.append(f"{path.name}/")
+        elif path.name not in listed:
+            found.append(path.name)
+    return found

@@ -1,0 +1,35 @@
+"""Early stopping: below which intermediate value a trial is among the weakest quarter."""
+
+from __future__ import annotations
+
+from bisect import insort
+
+from nas.evaluation.trial import Trial
+
+
+class StopFloors:
+    """The value below which a trial is among the weakest quarter of those so far, by step.
+
+    The percentile stopping rule of Vizier (Golovin et al. 2017), at a quarter, not the median:
+    values in mid-training rank networks poorly, and a good one must not be lost.
+
+    Args:
+        at_least: a step that fewer trials have reached has no floor.
+    """
+
+    def __init__(self, at_least: int = 6) -> None:
+        self._at_least = at_least
+        self._values: dict[int, list[float]] = {}
+
+    def add(self, trial: Trial) -> None:
+        """Take in the intermediate values of a trial."""
+        for step, value in trial.steps:
+            insort(self._values.setdefault(step, []), value)
+
+    def by_step(self) -> dict[int, float]:
+        """Return the floors of all steps that have one."""
+        return {
+            step: values[len(values) // 4]
+            for step, values in self._values.items()
+            if len(values) >= self._at_least
+        }

@@ -1,1 +1,0 @@
-"""One architecture trained properly, to be taken away: weights, history, what they are worth."""

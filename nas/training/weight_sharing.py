@@ -1,0 +1,300 @@
+"""The weights of all networks of a space at once: a network's own are slices of shared ones."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from nas.networks.architecture import Layer, stage_layers
+from nas.networks.fast_convolution import quicken
+from nas.networks.modules import Block, Network, block, head, stem
+from nas.spaces.search_space import Choices, SearchSpace
+
+NetworkPath = tuple[tuple[str, Layer], ...]
+"""A network as a way through the shared weights: its layers, each with its place in the space."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A module of a network, without weights.
+
+    Attributes:
+        prefix: its name in :class:`nas.networks.modules.Network`.
+        module: computes, once it is lent weights.
+        banks: the name of the bank that each of its tensors is a slice of.
+    """
+
+    prefix: str
+    module: nn.Module
+    banks: dict[str, str]
+
+
+@dataclass
+class _Extent:
+    """The shapes of the largest and the smallest slice of a bank."""
+
+    largest: tuple[int, ...]
+    smallest: tuple[int, ...]
+    residual: bool = True
+
+    def include(self, shape: tuple[int, ...], residual: bool) -> None:
+        pairs = list(zip_longest(self.largest, shape, self.smallest, fillvalue=0))
+        self.largest = tuple(max(a, b) for a, b, _ in pairs)
+        self.smallest = tuple(min(b, c) for _, b, c in pairs)
+        self.residual &= residual
+
+
+class SharedWeights:
+    """The weights of every network of a space, shared wherever networks agree.
+
+    A place is a stage and a layer of it. At each place every tensor of each kind of block (MBConv,
+    fused MBConv, skip) has a bank, as large as the largest such block needs it; a smaller block has
+    its first channels and the middle of its kernel.
+
+    Networks that share weights unlearn what the others learn, unless a weight means the same to
+    all. So they all begin as the same function: what only larger blocks take in (the outer rings of
+    a kernel, further input channels) starts at zero, and an MBConv's expansion as the identity on
+    its first channels, as if there were none.
+
+    Batch norms have no running statistics here: in training each batch is normalised by its own,
+    and those of a network that is taken out are measured anew.
+
+    Args:
+        space: whose networks; with the widths that they are trained at.
+        seed: of the initial weights.
+        device: where they are.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int, device: str = "cpu") -> None:
+        self.space = space
+        self._empty = space.architecture(())
+        self._threads = threading.local()
+        self._device = device
+        self._packed: tuple[list[int], Tensor] | None = None
+        self.banks = {
+            name: bank.to(device).requires_grad_() for name, bank in self._initial(seed).items()
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all banks."""
+        return sum(bank.nbytes for bank in self.banks.values())
+
+    def path(self, choices: Choices) -> NetworkPath:
+        """Return the way through the shared weights that choices of the space mean."""
+        found: list[tuple[str, Layer]] = []
+        width = self.space.stem.width
+        for index, stage in enumerate(self.space.stages):
+            values = tuple(choices[f"stage{index + 1}.{name}"] for name in stage.values())
+            option = self.space.filled(index, width)[values]
+            layers = stage_layers(option.stage, width) if option.stage else ()
+            found += ((_place(index, number), layer) for number, layer in enumerate(layers))
+            width = option.width
+        return tuple(found)
+
+    def leaves(self, path: NetworkPath) -> dict[str, Tensor]:
+        """Return the banks that a path goes through, each once: the same memory, new leaves.
+
+        Gradients are taken of these. Threads must not build graphs on the same leaf: PyTorch locks
+        it, in some operations while it holds the interpreter's lock and in others before it waits
+        for that, so that each thread may come to wait for the other forever.
+        """
+        names = (name for part in self._parts(path) for name in part.banks.values())
+        return {name: self.banks[name].detach().requires_grad_() for name in dict.fromkeys(names)}
+
+    def forward(self, path: NetworkPath, images: Tensor, banks: dict[str, Tensor]) -> Tensor:
+        """Map images (batch, in_channels, h, w) to logits, by batch statistics; thread-safe.
+
+        Args:
+            path: through which parts.
+            images: the batch.
+            banks: those it goes through, by name; of a thread alone if a gradient is wanted.
+        """
+        x = images
+        for part in self._parts(path):
+            slices = _slices(part, banks)
+            x = functional_call(part.module, slices, (x,), tie_weights=False)
+        return x
+
+    def network(self, choices: Choices) -> Network:
+        """Return a network of the space with a copy of its weights.
+
+        Its batch norms have yet to be measured, in train mode; all batches then count the same.
+        """
+        with torch.device("meta"):
+            network = Network(self.space.decode(choices))
+        network.to_empty(device=self.banks["stem.0.weight"].device)
+        own = dict(network.named_parameters())
+        with torch.no_grad():
+            for part in self._parts(self.path(choices)):
+                for name, values in _slices(part, self.banks).items():
+                    own[f"{part.prefix}.{name}"].copy_(values)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                module.momentum = None
+        return network
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: the banks, without the modules made for threads.
+
+        They come as one tensor, the same as long as they do not change: what processes share costs
+        each of them a file descriptor a tensor, and there are hundreds of banks.
+        """
+        banks = self.banks.values()
+        versions = [bank._version for bank in banks]
+        if self._packed is None or self._packed[0] != versions:
+            self._packed = versions, torch.cat([bank.detach().flatten() for bank in banks])
+        layout = {name: (bank.shape, bank.stride()) for name, bank in self.banks.items()}
+        state = {"space": self.space, "_device": self._device}
+        return {**state, "packed": self._packed[1], "layout": layout}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take it over there."""
+        layout = state.pop("layout")
+        parts = state.pop("packed").split([math.prod(shape) for shape, _ in layout.values()])
+        self.__dict__.update(state)
+        self.banks = {}
+        for (name, (shape, stride)), part in zip(layout.items(), parts, strict=True):
+            bank = torch.empty_strided(shape, stride, dtype=part.dtype, device=part.device)
+            self.banks[name] = bank.copy_(part.view(shape)).requires_grad_()
+        self._packed = None
+        self._empty = self.space.architecture(())
+        self._threads = threading.local()
+
+    def _parts(self, path: NetworkPath) -> Iterator[_Part]:
+        yield self._stem()
+        for index, (place, layer) in enumerate(path):
+            yield self._block(f"blocks.{index}", place, layer)
+        yield self._head(path[-1][1].width if path else self.space.stem.width)
+
+    def _stem(self) -> _Part:
+        module = self._skeleton("stem", lambda: stem(self._empty))
+        return _Part("stem", module, _named(module, lambda name: f"stem.{name}"))
+
+    def _block(self, prefix: str, place: str, layer: Layer) -> _Part:
+        space = self.space
+        module = self._skeleton(layer, lambda: block(layer, space.activation, space.norm))
+        return _Part(prefix, module, _named(module, lambda name: f"{place}.{_role(layer, name)}"))
+
+    def _head(self, width: int) -> _Part:
+        module = self._skeleton(("head", width), lambda: head(self._empty, width))
+        return _Part("head", module, _named(module, lambda name: f"head.{name}"))
+
+    def _skeleton(self, key: Hashable, make: Callable[[], nn.Module]) -> nn.Module:
+        """Return a module without weights; each thread has its own, since it is lent some."""
+        made: dict[Hashable, nn.Module] = self._threads.__dict__.setdefault("made", {})
+        if key not in made:
+            with torch.device("meta"):
+                module = make()
+            for inner in module.modules():
+                if isinstance(inner, nn.BatchNorm2d):
+                    inner.track_running_stats = False
+                    inner.running_mean = inner.running_var = inner.num_batches_tracked = None
+                elif isinstance(inner, nn.Dropout):
+                    inner.p = 0.0  # weights that many networks share have no capacity to spare
+            if self._device == "cpu":
+                quicken(module)
+            made[key] = module
+        return made[key]
+
+    def _initial(self, seed: int) -> dict[str, Tensor]:
+        extents: dict[str, _Extent] = {}
+
+        def include(part: _Part) -> None:
+            residual = isinstance(part.module, Block) and part.module.residual
+            for name, tensor in part.module.named_parameters():
+                shape = tuple(tensor.shape)
+                extent = extents.setdefault(part.banks[name], _Extent(shape, shape))
+                extent.include(shape, residual)
+
+        include(self._stem())
+        widths = {self.space.stem.width}
+        for index in range(len(self.space.stages)):
+            options = [(w, o) for w in sorted(widths) for o in self.space.options(index, w)]
+            for width, option in options:
+                layers = stage_layers(option.stage, width) if option.stage else ()
+                for number, layer in enumerate(layers):
+                    include(self._block("", _place(index, number), layer))
+            widths = {option.width for _, option in options}
+        for width in sorted(widths):
+            include(self._head(width))
+        generator = torch.Generator().manual_seed(seed)
+        return {name: _draw(name, extents[name], generator) for name in sorted(extents)}
+
+
+def _place(stage: int, layer: int) -> str:
+    return f"stage{stage + 1}.layer{layer + 1}"
+
+
+def _named(module: nn.Module, rename: Callable[[str], str]) -> dict[str, str]:
+    return {name: rename(name) for name, _ in module.named_parameters()}
+
+
+def _role(layer: Layer, name: str) -> str:
+    """Return what a tensor of a block is called in the banks: by what it does, not where it stands.
+
+    ``branch.1.0.weight`` is the depthwise convolution of an MBConv with an expansion, and the
+    projection of one without.
+    """
+    if layer.op == "skip":
+        return f"skip.{name}"
+    _, index, rest = name.split(".", 2)
+    return f"{layer.op}.{_branch(layer)[int(index)]}.{rest}"
+
+
+def _branch(layer: Layer) -> list[str]:
+    """Return what the modules of a block's branch do, in the order of its modules."""
+    gate = ["gate"] if layer.se_width else []
+    if layer.op == "mbconv":
+        expand = ["expand"] if layer.expansion != 1 else []
+        return [*expand, "depthwise", *gate, "project"]
+    return ["fused", *gate, "project"] if layer.expansion != 1 else ["single"]
+
+
+def _slices(part: _Part, banks: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: _slice(banks[part.banks[name]], tensor.shape)
+        for name, tensor in part.module.named_parameters()
+    }
+
+
+def _slice(bank: Tensor, shape: torch.Size) -> Tensor:
+    """Return the first channels of a bank, and the middle of its kernel."""
+    if bank.shape == shape:
+        return bank
+    for dim, size in enumerate(shape):
+        if bank.shape[dim] != size:
+            bank = bank.narrow(dim, (bank.shape[dim] - size) // 2 if dim > 1 else 0, size)
+    return bank
+
+
+def _draw(name: str, extent: _Extent, generator: torch.Generator) -> Tensor:
+    """Return the initial values of a bank, drawn as :func:`nas.build` draws them."""
+    shape = extent.largest
+    if len(shape) == 1:
+        # A branch that is added to its input starts at zero (Goyal et al. 2017, section 5.1).
+        last = name.endswith(("project.1.weight", "single.1.weight"))
+        zero = name.endswith("bias") or (last and extent.residual)
+        return torch.zeros(shape) if zero else torch.ones(shape)
+    if len(shape) == 2:
+        bound = 1 / math.sqrt(max(shape))
+        return (2 * torch.rand(shape, generator=generator) - 1) * bound
+    values = torch.randn(shape, generator=generator)
+    values *= math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+    common = torch.zeros(shape)
+    same = torch.Size((shape[0], *extent.smallest[1:]))
+    _slice(common, same).copy_(_slice(values, same))
+    if name.endswith("mbconv.expand.0.weight"):
+        channels = torch.arange(extent.smallest[1])
+        common[channels] = 0
+        common[channels, channels] = 1
+    return common.to(memory_format=torch.channels_last)

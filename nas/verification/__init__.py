@@ -1,1 +1,0 @@
-"""What a folder of results says, held against its files' hashes and computed again."""

@@ -1,0 +1,413 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Never
+
+import pytest
+
+from nas.accuracy import Accuracy
+from nas.errors import InputError, Interrupted
+from nas.evaluation.executor import Engine, Outcome, Task, run_task
+from nas.evaluation.local import InProcess, Processes, available_cores, default_jobs, local_engine
+from nas.evaluation.worker import start_worker
+from nas.networks.architecture import Architecture, efficientnet_b0
+from tests.support.paths import ROOT
+
+B0 = efficientnet_b0()
+Report = Callable[[int, float], bool]
+
+
+class Plain:
+    """What every toy proxy here is."""
+
+    def prepare(self, *_: object) -> None: ...
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
+        return Accuracy(0.5, 0.0, seeds=(seed,))
+
+
+class Raises(Plain):
+    def __init__(self, problem: BaseException) -> None:
+        self.problem = problem
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Never:
+        report(1, 0.25)
+        raise self.problem
+
+
+class Returns(Plain):
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
+        return self.value
+
+
+class Learns(Plain):
+    """Reports 0.1, 0.2, … until told to stop; the seed is the number of steps."""
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        done = 0
+        for step in range(1, seed + 1):
+            done = step
+            if report(step, step / 10):
+                break
+        return Accuracy(done / 10, 0.0)
+
+
+def task(number: int = 0, seed: int = 0, **floors: float) -> Task:
+    return Task(number, B0, seed, {int(step[1:]): floor for step, floor in floors.items()})
+
+
+def without_time(outcome: Outcome) -> tuple[object, ...]:
+    assert outcome.seconds >= 0
+    return (outcome.number, outcome.accuracy, outcome.steps, outcome.stopped, outcome.error)
+
+
+class TestRunTask:
+    def test_what_the_proxy_returns(self) -> None:
+        assert without_time(run_task(Plain(), task(3, seed=7))) == (
+            3,
+            Accuracy(0.5, 0.0, seeds=(7,)),
+            (),
+            False,
+            "",
+        )
+
+    @pytest.mark.parametrize(
+        ("problem", "error"),
+        [
+            (ValueError("two\nlines\tand  more"), "ValueError: two lines and more"),
+            (MemoryError(), "MemoryError:"),
+            (SystemExit(3), "SystemExit: 3"),
+            (RecursionError("deep"), "RecursionError: deep"),
+            (StopIteration(), "StopIteration:"),
+        ],
+    )
+    def test_whatever_it_raises_is_the_error(self, problem: BaseException, error: str) -> None:
+        outcome = run_task(Raises(problem), task())
+        assert without_time(outcome) == (0, None, ((1, 0.25),), False, error)
+
+    def test_a_long_reason_is_cut(self) -> None:
+        error = run_task(Raises(ValueError("x" * 5000)), task()).error
+        assert error.startswith("ValueError: xxx")
+        assert error.endswith("xxx...")
+        assert len(error) == 300
+
+    @pytest.mark.parametrize("wish", [KeyboardInterrupt(), Interrupted()])
+    def test_the_users_wish_to_stop_is_no_failed_trial(self, wish: BaseException) -> None:
+        with pytest.raises(type(wish)):
+            run_task(Raises(wish), task())
+
+    @pytest.mark.parametrize(
+        ("value", "error"),
+        [
+            (0.7, "the proxy returned float, not an Accuracy"),
+            (None, "the proxy returned NoneType, not an Accuracy"),
+        ],
+    )
+    def test_a_wrong_type_is_an_error(self, value: object, error: str) -> None:
+        assert without_time(run_task(Returns(value), task())) == (0, None, (), False, error)
+
+    def test_not_a_number_is_an_error_that_says_so(self) -> None:
+        class NotANumber(Plain):
+            def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+                return Accuracy(float("nan"), 0.0)
+
+        outcome = run_task(NotANumber(), task())
+        assert outcome.accuracy is None
+        assert outcome.error == (
+            "Accuracy: value: nan is not accepted: input should be a finite number"
+        )
+
+    def test_who_ranks_by_loss_must_return_one(self) -> None:
+        proxy = Returns(Accuracy(0.5, 0.0))
+        proxy.rank_by = "loss"  # type: ignore[attr-defined]
+        outcome = run_task(proxy, task())
+        assert outcome.accuracy is None
+        assert outcome.error == "the proxy ranks by loss and returned an Accuracy without one"
+
+    def test_stops_below_a_floor_and_not_at_it(self) -> None:
+        assert run_task(Learns(), task(seed=5, s2=0.2, s9=1.0)).accuracy == Accuracy(0.5, 0.0)
+        stopped = run_task(Learns(), task(seed=5, s3=0.31))
+        assert without_time(stopped) == (0, None, ((1, 0.1), (2, 0.2), (3, 0.3)), True, "")
+
+    def test_steps_are_kept_in_order_the_last_value_of_each_and_finite_ones_only(self) -> None:
+        class Odd(Plain):
+            def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+                for step, value in ((3, 1), (1, 0.5), (2, float("nan")), (1, 0.25)):
+                    assert report(step, value) is False
+                return Accuracy(1.0, 0.0)
+
+        assert run_task(Odd(), task(s2=0.1)).steps == ((1, 0.25), (3, 1.0))
+
+
+def test_in_process_takes_tasks_in_order_and_forgets_them_when_closed() -> None:
+    engine = InProcess(Plain())
+    assert engine.slots == 1
+    engine.submit(task(4))
+    engine.submit(task(2))
+    assert engine.next().number == 4
+    engine.close()
+    with pytest.raises(IndexError):
+        engine.next()
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs_are_refused(jobs: int) -> None:
+    with pytest.raises(InputError, match=f"jobs: {jobs} is not accepted: at least 1"):
+        local_engine(Plain(), jobs)
+
+
+def test_one_job_needs_no_picklable_proxy_and_several_do() -> None:
+    class Local(Plain):
+        pass
+
+    assert isinstance(local_engine(Local(), 1), InProcess)
+    with pytest.raises(InputError, match=r"proxy Local: cannot be sent .*; accepted with jobs > 1"):
+        local_engine(Local(), 2)
+
+
+def test_default_jobs() -> None:
+    assert 1 <= default_jobs("cpu") <= available_cores()
+    assert default_jobs("cuda") == 1
+
+
+class Many(Plain):
+    """The seed says what to do."""
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        import torch
+
+        match seed:
+            case 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case 2:
+                sys.exit(2)
+            case 3:
+                os._exit(3)
+            case 4:
+                raise ValueError("four")
+            case 5:
+                time.sleep(60)
+            case 6:
+                time.sleep(2)
+        return Accuracy(0.5, 0.0, seeds=(os.getpid(), torch.get_num_threads()))
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Processes(Many(), 2)
+    yield engine
+    engine.close()
+
+
+def test_parallel_processes(engine: Processes) -> None:
+    assert engine.slots == 2
+    # Whatever happens to a task, its neighbour is not touched, and the next one has a worker.
+    for seed, error in (
+        (2, "SystemExit: 2"),
+        (4, "ValueError: four"),
+        (1, "the worker process died of SIGKILL (out of memory?)"),
+        (3, "the worker process ended with status 3"),
+    ):
+        engine.submit(task(seed, seed=seed))
+        engine.submit(task(10 + seed))
+        outcomes = {outcome.number: outcome for outcome in (engine.next(), engine.next())}
+        assert without_time(outcomes[seed]) == (seed, None, (), False, error)
+        assert outcomes[10 + seed].accuracy is not None
+    accuracy = outcomes[13].accuracy
+    assert accuracy is not None
+    pid, threads = accuracy.seeds
+    assert pid != os.getpid()
+    assert threads == max(1, available_cores() // 2)
+
+    # A worker that died while it had nothing to do is no task's fault.
+    os.kill(pid, signal.SIGKILL)
+    while any(child.pid == pid for child in multiprocessing.active_children()):
+        time.sleep(0.01)
+    engine.submit(task(20))
+    outcome = engine.next()
+    assert outcome.error == ""
+    assert outcome.accuracy is not None
+
+    # Closing does not wait for what is running.
+    busy = outcome.accuracy.seeds[0]
+    engine.submit(task(21, seed=5))
+    start = time.monotonic()
+    engine.close()
+    assert time.monotonic() - start < 10
+    assert gone_within(10, [busy])
+
+
+def test_workers_leave_the_signals_of_a_job_to_the_driver() -> None:
+    processes = Processes(Many(), 2)
+    try:
+        processes.submit(task(0, seed=6))
+        while not (children := multiprocessing.active_children()):
+            time.sleep(0.01)
+        time.sleep(1)
+        for child in children:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                os.kill(child.pid or 0, number)
+        assert processes.next().error == ""
+    finally:
+        processes.close()
+
+
+UNCLOSED = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.evaluation.test_engines import Many, task
+from nas.evaluation.local import Processes
+if __name__ == "__main__":
+    engine = Processes(Many(), 2)
+    engine.submit(task(0))
+    engine.next()
+"""
+
+
+def test_an_engine_that_nobody_closed_ends_with_its_driver(tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(UNCLOSED.format(root=str(ROOT)))
+    subprocess.run([sys.executable, str(path)], check=True, timeout=120)
+
+
+class Signalled(SpawnProcess):
+    """The user presses Ctrl-C as it has just started."""
+
+    def start(self) -> None:
+        super().start()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_while_a_worker_starts_leaves_none() -> None:
+    process = Signalled(target=time.sleep, args=(60,))
+    with pytest.raises(KeyboardInterrupt):
+        start_worker(process)
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def no() -> Never:
+    raise RuntimeError("cannot be made here")
+
+
+class Unreadable(Plain):
+    def __reduce__(self) -> Any:
+        return no, ()
+
+
+def test_a_proxy_that_workers_cannot_read_is_wrong_input(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    engine = local_engine(Unreadable(), 2)
+    engine.submit(task())
+    try:
+        with pytest.raises(InputError, match="proxy Unreadable: a worker process ended") as caught:
+            engine.next()
+    finally:
+        engine.close()
+    assert "\n" not in str(caught.value)
+    assert "cannot be made here" in capfd.readouterr().err
+
+
+UNGUARDED = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.evaluation.test_engines import Plain, task
+from nas.evaluation.local import local_engine
+
+class Large(Plain):
+    content = None
+
+proxy = Large()
+proxy.content = bytes(1_000_000)
+engine = local_engine(proxy, 2)
+engine.submit(task())
+engine.next()
+"""
+
+
+def test_a_large_proxy_in_a_script_that_starts_itself_anew_is_wrong_input(tmp_path: Path) -> None:
+    """A process that died before it read what it was started with would be waited for forever."""
+    path = tmp_path / "script.py"
+    path.write_text(UNGUARDED.format(root=str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert "proxy Large: a worker process ended with status 1 before it had begun" in done.stderr
+
+
+def gone_within(seconds: float, pids: list[int]) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(map(alive, pids)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")  # one that nobody has waited for yet is dead all the same
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return not Path("/proc/self/stat").exists()
+
+
+def test_workers_die_with_a_killed_driver(tmp_path: Path) -> None:
+    script = tmp_path / "driver.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, time
+            from nas.networks.architecture import efficientnet_b0
+            from nas.evaluation.local import local_engine
+            from nas.evaluation.executor import Task
+
+            class Sleeps:
+                def prepare(self, *_): ...
+                def evaluate(self, arch, *, seed, report):
+                    print(os.getpid(), flush=True)
+                    time.sleep(120)
+
+            if __name__ == "__main__":
+                engine = local_engine(Sleeps(), 2)
+                for number in range(2):
+                    engine.submit(Task(number, efficientnet_b0(), 0))
+                engine.next()
+            """
+        )
+    )
+    driver = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    pids: list[int] = []
+    try:
+        assert driver.stdout is not None
+        pids = [int(driver.stdout.readline()) for _ in range(2)]
+        assert all(map(alive, pids))
+        driver.kill()
+        driver.wait()
+        assert gone_within(10, pids)
+    finally:
+        driver.kill()
+        for pid in filter(alive, pids):
+            os.kill(pid, signal.SIGKILL)
+        driver.communicate()

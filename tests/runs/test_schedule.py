@@ -1,0 +1,75 @@
+"""How the phases of a run share its time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import nas.runs.schedule
+from nas.data import ImageData
+from nas.runs.schedule import LATEST, make_plan, shares, time_for
+from nas.runs.settings import Settings
+from nas.spaces.budget import parse_budget
+from nas.spaces.registry import load_space
+
+SPACE, BUDGET = load_space("efficientnet"), parse_budget("400M-flops")
+RUNS: list[dict[str, Any]] = [
+    {"data": "mine"},
+    {"data": "mine", "proxy": "training"},
+    {"data": "mine", "finalists": 0, "check": False, "scale": False},
+    {},
+    {"proxy": "supernet"},
+]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_phases_that_end_in_time_have_what_was_planned(run: dict[str, Any]) -> None:
+    settings = Settings(SPACE, BUDGET, seconds=1000.0, **run)
+    parts = {name: part for name, part in shares(settings).items() if part}
+    gone = 0.0
+    for name, part in parts.items():
+        seconds = time_for(settings, name, gone)
+        assert seconds == pytest.approx(part * LATEST * 1000)
+        gone += seconds
+    assert gone == pytest.approx(LATEST * 1000)
+
+
+def test_a_phase_that_is_late_leaves_the_others_some_time() -> None:
+    settings = Settings(SPACE, BUDGET, seconds=1000.0, data="mine")
+    gone = 700.0  # the supernet alone; planned were 307
+    for name in ("search", "finals", "check", "grid"):
+        seconds = time_for(settings, name, gone)
+        assert seconds is not None
+        assert seconds > 20
+        gone += seconds
+    assert gone == pytest.approx(LATEST * 1000)
+    assert time_for(settings, "search", 2000.0) == 0
+
+
+@pytest.mark.parametrize(
+    "run", [{"proxy": "supernet"}, {"data": "mine", "finalists": 0, "check": False}]
+)
+def test_a_baseline_that_is_tested_alone_has_time_of_its_own(
+    run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.runs.schedule, "training_speed", lambda *of: 1_000.0)
+    monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of: None)
+    images = ImageData.from_parts(
+        "some",
+        ("a", "b"),
+        *((torch.zeros(6000, 3, 8, 8, dtype=torch.uint8), torch.arange(6000) % 2),) * 2,
+        None,
+    )
+    for jobs in (1, 4):
+        settings = Settings(SPACE, BUDGET, seconds=600.0, **run)
+        plan = make_plan(settings, images, SPACE, jobs)
+        # It is one of the jobs, for its part of the time.
+        seconds = shares(settings)["test"] * LATEST * 600
+        assert 0.5 * 1_000 * seconds < plan.finals.passes < 1_000 * seconds
+    assert shares(Settings(SPACE, BUDGET, seconds=600.0, data="mine"))["test"] == 0
+
+
+def test_without_a_limit_there_is_none() -> None:
+    assert time_for(Settings(SPACE, BUDGET), "search", 1e9) is None

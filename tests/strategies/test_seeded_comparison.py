@@ -1,0 +1,165 @@
+"""Networks trained alike: who wins, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.accuracy import Accuracy
+from nas.errors import Interrupted
+from nas.evaluation.local import InProcess
+from nas.evaluation.objective import Objective
+from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.study import Study
+from nas.networks.architecture import Architecture, efficientnet_b0
+from nas.proxies.protocol import Report
+from nas.seeding import derived_rng
+from nas.spaces.budget import Budget
+from nas.spaces.search_space import SearchSpace
+from nas.strategies.comparison import Contest, contest
+
+B0 = efficientnet_b0()
+NETWORKS = [replace(B0, name=name, resolution=224 + 8 * i) for i, name in enumerate("abcd")]
+TRUTH = {"a": 0.70, "b": 0.71, "c": 0.60, "d": 0.5}
+
+
+class Toy:
+    """Knows the truth but for what a seed does to all, and for noise."""
+
+    name = "toy"
+    rank_by = "accuracy"
+
+    def __init__(self, noise: float = 0.002, fails: frozenset[tuple[str, int]] = frozenset()):
+        self.noise = noise
+        self.fails = fails
+        self.calls: list[tuple[str, int]] = []
+
+    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
+        pass
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        turn = len({s for name, s in self.calls if name == arch.name})
+        self.calls.append((arch.name, seed))
+        if (arch.name, turn) in self.fails:
+            raise RuntimeError("out of memory")
+        luck = random.Random(seed).gauss(0, 0.05)
+        own = derived_rng(seed, arch.name).gauss(0, self.noise)
+        return Accuracy(min(1.0, TRUTH[arch.name] + luck + own), 0.005, seeds=(seed,))
+
+
+def play(proxy: Toy, folder: Path, seeds: int = 3, deadline: float | None = None) -> Contest:
+    study = Study(folder, "contest", {})
+    rounds = Rounds(
+        NETWORKS,
+        study,
+        InProcess(proxy),
+        Objective("accuracy"),
+        seed=0,
+        purpose="contest",
+        deadline=deadline,
+        total=seeds * len(NETWORKS),
+    )
+    return contest(NETWORKS, rounds, seeds)
+
+
+def test_the_better_wins_and_real_differences_are_told_from_noise(tmp_path: Path) -> None:
+    result = play(Toy(), tmp_path)
+    assert result.best(range(4)) == 1
+    assert result.best((0, 2)) == 0
+    assert result.best(()) is None
+    far, near = result.difference(1, 3), result.difference(1, 0)
+    assert far is not None
+    assert near is not None
+    assert far.real
+    assert far.mean == pytest.approx(0.21, abs=0.01)
+    assert near.half_width is not None
+    # The seeds' luck of five points is common to all, and not in the interval.
+    assert near.half_width < 0.02
+    noisy = play(Toy(noise=0.03), tmp_path / "noisy")
+    unsure = noisy.difference(1, 0)
+    assert unsure is not None
+    assert not unsure.real
+
+
+def test_all_have_the_same_seeds_and_a_resumed_contest_repeats_none(tmp_path: Path) -> None:
+    first = Toy()
+    play(first, tmp_path, seeds=1)
+    second = Toy()
+    result = play(second, tmp_path)
+    calls = first.calls + second.calls
+    assert len(calls) == len(set(calls)) == 12
+    seeds = {frozenset(seed for other, seed in calls if other == name) for name in "abcd"}
+    assert len(seeds) == 1
+    assert result == play(Toy(), tmp_path)
+
+
+def test_who_fails_is_recorded_and_does_not_win(tmp_path: Path) -> None:
+    result = play(Toy(fails=frozenset({("b", 1)})), tmp_path)
+    assert result.best(range(4)) == 0
+    assert "out of memory" in result.entries[1].reason
+    assert result.entries[1].accuracy is not None
+    assert result.entries[1].accuracy.n == 2
+    never = play(Toy(fails=frozenset({("b", t) for t in range(9)} | {("b", 0)})), tmp_path / "n")
+    assert never.entries[1].accuracy is None
+    assert never.difference(1, 0) is None
+
+
+class Ends(Toy):
+    """The time is over after so many evaluations."""
+
+    def __init__(self, folder: Path, after: int, **more: Any) -> None:
+        super().__init__(**more)
+        self.after = after
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        if len(self.calls) == self.after:
+            raise Interrupted("the time is over")
+        return super().evaluate(arch, seed=seed, report=report)
+
+
+def cut_off(folder: Path, after: int, **more: Any) -> Contest:
+    """A contest whose time ended after so many evaluations."""
+    with pytest.raises(Interrupted):
+        play(Ends(folder, after, **more), folder)
+    return play(Toy(), folder, deadline=0.0)
+
+
+def test_a_round_that_was_cut_off_does_not_decide_by_position(tmp_path: Path) -> None:
+    for after in range(4, 13):
+        result = cut_off(tmp_path / str(after), after) if after < 12 else play(Toy(), tmp_path)
+        assert result.best(range(4)) == 1, after
+    # c alone, whose place is third, would have had the second seed's luck.
+    assert [len(row.accuracy.seeds) for row in cut_off(tmp_path / "x", 5).entries if row.accuracy]\
+        == [2, 1, 1, 1]  # fmt: skip
+    assert cut_off(tmp_path / "first", 1).best(range(4)) == 0  # all that there is
+
+
+def test_who_fails_in_a_round_that_was_cut_off_does_not_win(tmp_path: Path) -> None:
+    result = cut_off(tmp_path, 6, fails=frozenset({("b", 1)}))
+    assert result.entries[1].reason
+    assert result.best(range(4)) == 0
+    assert result.best((1, 2)) == 2
+    assert result.best((1,)) == 1
+
+
+def test_without_time_nothing_is_measured(tmp_path: Path) -> None:
+    result = play(Toy(), tmp_path, deadline=0.0)
+    assert result.best(range(4)) is None
+    assert [entry.accuracy for entry in result.entries] == [None] * 4
+
+
+def test_it_is_plain_data(tmp_path: Path) -> None:
+    data = json.loads(json.dumps(play(Toy(), tmp_path).to_dict(against=2), allow_nan=False))
+    assert data["against"] == "c"
+    assert [entry["name"] for entry in data["entries"]] == list("abcd")
+    assert data["entries"][2]["difference"] is None
+    low, high = data["entries"][1]["difference"]["ci95"]
+    assert low < 0.11 < high
+    one = play(Toy(), tmp_path / "one", seeds=1).to_dict(against=2)
+    assert one["entries"][1]["difference"]["ci95"] is None
+    assert one["entries"][1]["difference"]["real"] is False

@@ -1,0 +1,720 @@
+"""The command train: pieces of the recipe, plans, and real trainings, tiny, on made-up images."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+
+import nas
+import nas.runs.training
+import nas.training.initialisation
+from nas.cli import _run as command
+from nas.data import ImageData, mix
+from nas.errors import Diverged, InputError
+from nas.export.equivalence import randomised
+from nas.networks.architecture_file import read_record
+from nas.networks.modules import StochasticDepth, build
+from nas.networks.weights import TrainedOn, read_weights, save_weights
+from nas.report.tensorboard import write_events
+from nas.runs.training import FILE, PICTURE, WEIGHTS, Request, Trained, train
+from nas.training import trainer as loop
+from nas.training.class_metrics import class_scores, confusion
+from nas.training.distillation import Teacher
+from nas.training.initialisation import architecture_for
+from nas.training.optim import WeightAverage, schedule
+from nas.training.recipe import Recipe, recipe_for, sizes
+from nas.training.schedule import Plan, plan_epochs, plan_time
+from tests.support.silent import Silent
+
+CLASSES = ("red", "green", "blue")
+QUICK = Recipe(batch_size=16, learning_rate=6e-3, growing=((0.0, 0.5), (0.5, 1.0)))
+
+# All that draws random numbers, so that a resumed training could draw others.
+RANDOM = replace(QUICK, stochastic_depth=0.3, erase=0.25, mix=0.5)
+
+
+def images(count: int, seed: int, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise around one brightness a class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(len(CLASSES)).repeat(count)
+    level = (50 + 70 * labels)[:, None, None, None]
+    noise = 30 * torch.randn((len(labels), channels, 16, 16), generator=generator)
+    return (level + noise).clamp(0, 255).to(torch.uint8), labels
+
+
+def made_up(classes: tuple[str, ...] = CLASSES, channels: int = 3) -> ImageData:
+    parts = (images(32, 1, channels), images(10, 2, channels), images(8, 3, channels))
+    return ImageData.from_parts("made up", classes, *parts)
+
+
+@pytest.fixture
+def network() -> nas.Architecture:
+    space = nas.load_space("tiny")
+    return space.decode({name: values[0] for name, values in space.choices.items()})
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch) -> ImageData:
+    found = made_up()
+    monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: found)
+    return found
+
+
+@pytest.fixture
+def request_(
+    network: nas.Architecture, data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Request:
+    monkeypatch.setattr(nas.runs.training, "recipe_for", lambda *_, **__: RANDOM)
+    return Request(network, "made up", tmp_path / "out", resolution=16, epochs=3, test=True)
+
+
+def tensors(file: Path) -> dict[str, torch.Tensor]:
+    with safe_open(file, "pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def untimed(trained: Trained) -> list[dict[str, Any]]:
+    timed = ("seconds", "images_per_second")
+    return [{k: v for k, v in row.items() if k not in timed} for row in trained.document["epochs"]]
+
+
+# ── Pieces of the recipe ─────────────────────────────────────────────────────────────────────────
+
+
+def test_the_average_is_of_the_last_steps_and_forgets_the_first() -> None:
+    layer = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
+    average = WeightAverage(layer, horizon=20)
+    layer[0].weight.data.fill_(1e6)
+    average.update(0)
+    assert float(average.network[0].weight) == 1e6  # type: ignore[index]
+    for step in range(1, 1000):
+        layer[0].weight.data.fill_(step % 2)
+        layer[1].running_mean.fill_(3.0)  # type: ignore[union-attr]
+        average.update(step)
+    assert float(average.network[0].weight) == pytest.approx(0.5, abs=0.05)  # type: ignore[index]
+    assert float(average.network[1].running_mean) == pytest.approx(3.0)  # type: ignore[index]
+    assert not average.network.training
+    assert not any(p.requires_grad for p in average.network.parameters())
+
+
+def test_the_average_of_what_stands_still_is_what_stands_still(network: nas.Architecture) -> None:
+    built = build(network)
+    average = WeightAverage(built, horizon=5)
+    for step in range(10):
+        average.update(step)
+    assert same(average.network.state_dict(), built.state_dict())
+
+
+def test_the_schedule_rises_then_falls_to_nothing() -> None:
+    values = [schedule(step / 100, 0.2) for step in range(101)]
+    assert max(values) == values[20] == 1.0
+    assert values[:20] == sorted(values[:20])
+    assert values[20:] == sorted(values[20:], reverse=True)
+    assert values[100] == pytest.approx(0.0, abs=1e-12)
+    assert values[60] == pytest.approx(0.5)
+
+
+def test_stochastic_depth_is_the_identity_in_eval_mode() -> None:
+    drop = StochasticDepth(0.4)
+    x = torch.ones(20_000, 1, 1, 1)
+    assert torch.equal(drop.eval()(x), x)
+    dropped = drop.train()(x)
+    assert sorted(dropped.unique().tolist()) == pytest.approx([0.0, 1 / 0.6])
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_recipe_follows_the_number_of_epochs() -> None:
+    short, long = recipe_for(10), recipe_for(200)
+    assert (short.stochastic_depth, short.erase, short.mix) == (0.0, 0.0, 0.0)
+    assert min(long.stochastic_depth, long.erase, long.mix) > 0
+    assert recipe_for(10, batch_size=4 * 64).learning_rate == 2 * short.learning_rate
+    assert recipe_for(10, learning_rate=0.5).learning_rate == 0.5
+    tuned = recipe_for(10, fine_tuned=True)
+    assert tuned.learning_rate < short.learning_rate
+    assert sizes(tuned, 224, 100) == ((0, 224),)
+
+
+def test_images_grow_to_their_full_size() -> None:
+    grows = Recipe(growing=((0.0, 0.5), (1 / 3, 0.75), (2 / 3, 1.0)))
+    assert sizes(grows, 224, 300) == ((0, 112), (100, 168), (200, 224))
+    assert sizes(grows, 33, 300)[-1] == (200, 33)
+    assert sizes(grows, 8, 300) == ((0, 8),)
+    assert sizes(grows, 32, 1) == ((0, 32),)
+    assert sizes(grows, 32, 2)[-1][1] == 32
+
+
+def test_a_mixed_target_has_the_shares_of_its_pixels() -> None:
+    count, classes = 64, 64
+    pixels = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 12, 12).contiguous()
+    targets = F.one_hot(torch.arange(count), classes).float()
+    mixed, shares = mix(pixels, targets, torch.Generator().manual_seed(0), 0.5)
+    seen = F.one_hot(mixed[:, 0].reshape(count, -1), classes).float().mean(1)
+    assert torch.allclose(seen, shares, atol=1e-6)
+    changed = (mixed != pixels).flatten(1).any(1)
+    assert 10 < int(changed.sum()) < 54
+    untouched, same_targets = mix(pixels, targets, torch.Generator().manual_seed(0), 0.0)
+    assert torch.equal(untouched, pixels)
+    assert torch.equal(same_targets, targets)
+
+
+def test_a_teacher_is_learned_beside_the_labels() -> None:
+    class Sure(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))
+
+    wise = Teacher(Sure(), 4, (0.0,) * 3, (1.0,) * 3, temperature=2.0)
+    pixels = 255 * torch.rand(5, 3, 8, 8)
+    answers = Sure()(F.interpolate(pixels, (4, 4), mode="bilinear", antialias=True)) / 255
+    loss = torch.tensor(3.0)
+    assert float(wise.blend(loss, answers, pixels)) == pytest.approx(1.5, abs=1e-5)
+    wrong = answers.flip(1).requires_grad_()
+    blended = wise.blend(loss, wrong, pixels)
+    assert float(blended.detach()) > 1.5
+    blended.backward()
+    assert wrong.grad is not None
+    assert bool(wrong.grad.any())
+
+
+def test_scores_by_class() -> None:
+    labels = torch.tensor([0, 0, 0, 1, 1, 3])
+    predicted = torch.tensor([0, 0, 1, 1, 0, 2])
+    matrix = confusion(predicted, labels, 5)
+    assert matrix.sum() == 6
+    assert matrix[0].tolist() == [2, 1, 0, 0, 0]
+    a, b, c, d, e = class_scores(predicted, labels, "abcde")
+    assert (a.precision, a.recall, a.f1, a.support) == (2 / 3, 2 / 3, 2 / 3, 3)
+    assert (b.precision, b.recall, b.f1) == (0.5, 0.5, 0.5)
+    assert (c.precision, c.recall, c.f1, c.support) == (0.0, None, 0.0, 0)
+    assert (d.precision, d.recall, d.f1, d.support) == (None, 0.0, 0.0, 1)
+    assert (e.precision, e.recall, e.f1, e.support) == (None, None, None, 0)
+    # Of very many classes too, where a table of their pairs would have a thousand million numbers.
+    many = class_scores(predicted, labels, range(60_000))  # type: ignore[arg-type]
+    assert [row.f1 for row in many[:5]] == [a.f1, b.f1, c.f1, d.f1, e.f1]
+
+
+# ── Plans ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plan_in_epochs() -> None:
+    plan = plan_epochs(7, 1000, Recipe(batch_size=100), 32)
+    assert (plan.steps, plan.steps_per_epoch, plan.validated_every) == (70, 10, 10)
+    assert plan.epochs == 7
+    assert plan.pixels(0) < plan.pixels(69) == 32
+    often = plan_epochs(1000, 10, Recipe(batch_size=100), 32)
+    assert (often.steps, often.steps_per_epoch) == (1000, 1)
+    assert often.validated_every == 10
+
+
+@pytest.mark.parametrize("count", [64, 65, 96, 127, 128, 191])
+def test_all_images_are_seen_in_every_epoch(network: nas.Architecture, count: int) -> None:
+    """Whatever the batch size leaves over comes first in the next batch."""
+    recipe = Recipe(batch_size=64)
+    plan = plan_epochs(20, count, recipe, 16)
+    assert 20 <= plan.epochs < 20 + 64 / count
+    pixels = torch.zeros(count, 3, 16, 16, dtype=torch.uint8)
+    labels = torch.arange(count) % len(CLASSES)
+    data = replace(made_up(), train_images=pixels, train_labels=labels)
+    training = loop.Training(build(network), data, recipe, plan, ((0.5,) * 3, (0.2,) * 3), 0, "cpu")
+    batches = [training._indices(step) for step in range(plan.steps)]
+    assert {len(batch) for batch in batches} == {64}
+    seen = torch.cat(batches)
+    for epoch in range(20):
+        assert seen[epoch * count : (epoch + 1) * count].unique().numel() == count
+    assert torch.equal(training._indices(3), batches[3])  # in whatever order they are asked for
+
+
+def test_a_batch_is_never_more_than_all_images(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The learning rate too is that of the batches there are."""
+    monkeypatch.setattr(nas.runs.training, "recipe_for", recipe_for)
+    found = train(replace(request_, batch_size=4096, epochs=2), Silent()).document
+    assert found["recipe"]["batch_size"] == 96
+    assert found["recipe"]["learning_rate"] == recipe_for(2, batch_size=96).learning_rate
+    assert found["plan"]["steps"] == 2
+
+
+def test_fewer_large_images_are_classified_at_once() -> None:
+    sizes: list[int] = []
+
+    class Noted(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(x))
+            return x.mean((2, 3))
+
+    pixels = torch.zeros(260, 3, 8, 8, dtype=torch.uint8)
+    for resolution, most in ((64, 250), (128, 62), (224, 20), (2048, 1)):
+        sizes.clear()
+        loop.logits(Noted(), pixels[: 5 * most], resolution, (0.5,) * 3, (0.2,) * 3)
+        assert max(sizes) == most
+
+
+def test_a_grey_network_sees_a_users_images_in_grey(
+    network: nas.Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def loaded(name: str, channels: int, *_: Any) -> ImageData:
+        asked.append(channels)
+        return made_up(channels=channels)
+
+    monkeypatch.setattr(nas.runs.training, "load_data", loaded)
+    grey = replace(network, in_channels=1)
+    request = Request(grey, "mine", tmp_path / "out", resolution=16, epochs=1)
+    assert train(request, Silent()).architecture.in_channels == 1
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("seconds", [5.0, 60.0, 3600.0])
+def test_a_plan_in_time_fills_it(seconds: float) -> None:
+    cost = {16: 0.01, 24: 0.03, 32: 0.05}
+
+    def plan(seconds: float, validation: float) -> Plan:
+        return plan_time(
+            seconds, 1000, Recipe(batch_size=100), 32, step_seconds=cost,
+            validation_seconds=validation, test_seconds=1.0, total_seconds=seconds + 3,
+        )  # fmt: skip
+
+    found = plan(seconds, 0.2)
+    took = sum(cost[found.pixels(step)] for step in range(found.steps)) + 1.0
+    took += 0.2 * (found.steps // found.validated_every + 1)
+    assert 0.85 * seconds < took <= seconds
+    assert plan(seconds, 0.5).steps < found.steps
+    assert found.seconds == seconds + 3
+    assert dict(found.images_per_second)[32] == 2000
+    assert plan(0.5, 0.2).steps == 1  # no time at all
+
+
+def test_small_images_get_a_stem_that_does_not_shrink_them() -> None:
+    b0 = nas.load_architecture("efficientnet-b0")
+    for pixels, stride in ((32, 1), (64, 2), (224, 2)):
+        found = architecture_for(b0, 3, 10, pixels, None)
+        assert (found.resolution, found.stem.stride, found.num_classes) == (pixels, stride, 10)
+    assert architecture_for(b0, 3, 10, 32, 2).stem.stride == 2
+    assert architecture_for(b0, 1, 10, None, 1).stem.stride == 1
+    assert architecture_for(b0, 1, 10, None, None).resolution == 224
+
+
+# ── Trainings ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_written(request_: Request) -> None:
+    trained = train(request_, Silent())
+    folder = request_.folder
+    kept = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert kept == {FILE, WEIGHTS, "architecture.json", PICTURE}
+    assert (folder / PICTURE).read_bytes().startswith(b"\x89PNG")
+
+    document = json.loads((folder / FILE).read_text())
+    assert document == json.loads(json.dumps(trained.document))
+    assert document["status"] == "finished"
+    assert [row["epoch"] for row in document["epochs"]] == [1, 2, 3]
+    assert [row["resolution"] for row in document["epochs"]] == [16, 16, 16]
+    assert document["plan"]["sizes"] == [[0, 16]]
+    assert document["test"]["accuracy"]["mean"] > 0.6
+    assert document["test"]["accuracy"]["standard_error"] > 0
+    assert document["test"]["accuracy"]["data"] == "made up (test)"
+    assert document["validation"]["accuracy"]["n"] == 1
+    assert [row["name"] for row in document["test"]["classes"]] == list(CLASSES)
+    assert sum(row["support"] for row in document["test"]["classes"]) == 24
+    last = document["epochs"][-1]
+    assert document["validation"]["accuracy"]["loss"] == last["validation_loss"]
+
+    record = read_record(folder / "architecture.json")
+    assert (record.architecture.resolution, record.architecture.num_classes) == (16, 3)
+    assert record.accuracy is not None
+    assert record.accuracy.mean == document["test"]["accuracy"]["mean"]
+
+    known = read_weights(folder / WEIGHTS)
+    assert known.architecture == record.architecture
+    assert known.trained_on is not None
+    assert known.trained_on.classes == CLASSES
+    assert known.trained_on.resolution == 16
+    loaded = nas.load_weights(folder / WEIGHTS).eval()
+    data = made_up()
+    assert known.trained_on.mean == data.mean
+    assert data.test_images is not None
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (data.mean, data.std))
+    with torch.inference_mode():
+        answers = loaded((data.test_images.float() / 255 - mean) / std).argmax(1)
+    accuracy = float((answers == data.test_labels).double().mean())
+    assert accuracy == pytest.approx(document["test"]["accuracy"]["mean"])
+
+
+def test_it_learns_and_repeats_itself(request_: Request, tmp_path: Path) -> None:
+    first = train(request_, Silent())
+    again = train(replace(request_, out=tmp_path / "again"), Silent())
+    assert untimed(first) == untimed(again)
+    assert same(tensors(first.folder / WEIGHTS), tensors(again.folder / WEIGHTS))
+    other = train(replace(request_, out=tmp_path / "other", seed=1), Silent())
+    assert not same(tensors(first.folder / WEIGHTS), tensors(other.folder / WEIGHTS))
+    losses = [row["loss"] for row in first.document["epochs"]]
+    assert losses[-1] < losses[0]
+
+
+class KilledError(Exception):
+    """What a test stops a training with."""
+
+
+def killed_in(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that does not survive so many calls."""
+    count = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == calls:
+            raise KilledError
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+@pytest.mark.parametrize(
+    ("place", "calls"),
+    [
+        ("nas.training.trainer.Training.step", 1),
+        ("nas.training.trainer.Training.step", 4),
+        ("nas.training.trainer.Training.step", 17),
+        ("nas.training.trainer.Training._looked", 2),
+        ("nas.training.checkpoint.write_bytes", 3),
+        ("nas.training.checkpoint.write_json", 3),
+        ("nas.runs.training.save_weights", 1),
+        ("nas.runs.training.write_bytes", 1),
+        ("nas.runs.training.shutil.rmtree", 1),
+    ],
+)
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(
+    request_: Request, tmp_path: Path, place: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(replace(request_, out=tmp_path / "whole"), Silent())
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)  # after each step
+    with monkeypatch.context() as patched:
+        module, _, name = place.rpartition(".")
+        owner = pytest.importorskip(module) if module.count(".") < 3 else None
+        if owner is None:
+            owner = loop.Training if module.endswith("Training") else nas.runs.training.shutil
+        patched.setattr(owner, name, killed_in(calls, getattr(owner, name)))
+        with pytest.raises(KilledError):
+            train(request_, Silent())
+    torch.manual_seed(99)
+    resumed = train(request_, Silent())
+    assert untimed(resumed) == untimed(whole)
+    assert same(tensors(resumed.folder / WEIGHTS), tensors(whole.folder / WEIGHTS))
+    for part in ("validation", "test"):
+        assert resumed.document[part] == whole.document[part]
+    one, other = (r.folder / "architecture.json" for r in (resumed, whole))
+    assert one.read_bytes() == other.read_bytes()
+    assert not (resumed.folder / "checkpoint").exists()
+
+
+def test_a_resumed_training_does_not_do_again_what_is_saved(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    step = loop.Training.step
+    monkeypatch.setattr(loop.Training, "step", killed_in(12, step))
+    with pytest.raises(KilledError):
+        train(request_, Silent())
+    seen: list[int] = []
+
+    def noted(self: loop.Training, number: int) -> torch.Tensor:
+        seen.append(number)
+        return step(self, number)
+
+    monkeypatch.setattr(loop.Training, "step", noted)
+    train(request_, Silent())
+    assert seen == list(range(11, 18))
+
+
+def test_a_finished_training_is_not_done_again(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untested = train(replace(request_, test=False), Silent())
+    assert untested.document["test"] is None
+    picture = (request_.folder / PICTURE).read_bytes()
+    monkeypatch.setattr(loop.Training, "step", killed_in(1, loop.Training.step))
+    again = train(replace(request_, test=False), Silent())
+    assert again.document == json.loads(json.dumps(untested.document))
+    tested = train(request_, Silent())  # only the test is missing
+    accuracy = tested.document["test"]["accuracy"]["mean"]
+    assert accuracy > 0.6
+    assert json.loads((request_.folder / FILE).read_text())["test"]["accuracy"]["mean"] == accuracy
+    # All that was written says so, as if it had been asked for at once.
+    record = read_record(request_.folder / "architecture.json")
+    assert record.accuracy is not None
+    assert record.accuracy.metric.startswith("test accuracy")
+    assert (request_.folder / PICTURE).read_bytes() != picture
+
+
+def test_the_test_images_choose_nothing(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = train(request_, Silent())
+    data = made_up()
+    assert data.test_images is not None
+    poisoned = replace(data, test_images=torch.zeros_like(data.test_images))
+    monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: poisoned)
+    other = train(replace(request_, out=tmp_path / "other"), Silent())
+    assert untimed(one) == untimed(other)
+    assert same(tensors(one.folder / WEIGHTS), tensors(other.folder / WEIGHTS))
+    assert one.document["test"] != other.document["test"]
+
+
+def test_a_time_is_planned_for_and_a_resumed_run_keeps_the_plan(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = replace(request_, epochs=None, seconds=3.0)
+    shown = Silent()
+    run = loop.Training.run
+    monkeypatch.setattr(loop.Training, "run", killed_in(1, run))
+    with pytest.raises(KilledError):
+        train(request, shown)
+    monkeypatch.setattr(loop.Training, "run", run)
+    assert any(note.startswith("planned: ") for note in shown.notes)
+    plan = json.loads((request.folder / FILE).read_text())["plan"]
+    assert plan["steps"] >= 1
+    assert plan["seconds"] == 3.0
+    assert plan["images_per_second"]
+    monkeypatch.setattr(nas.runs.training, "measure_speed", None)
+    trained = train(request, Silent())
+    assert json.loads(json.dumps(trained.document["plan"])) == plan
+    assert trained.document["epochs"][-1]["epoch"] == pytest.approx(plan["epochs"], abs=1e-4)
+
+
+@pytest.mark.parametrize("where", ["rate", "loss", "answers"])
+def test_divergence_is_one_clear_end(
+    request_: Request, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = loop.Training.step
+    if where == "rate":
+        recipe = replace(RANDOM, learning_rate=1e38)
+        monkeypatch.setattr(nas.runs.training, "recipe_for", lambda *_, **__: recipe)
+    elif where == "loss":
+        monkeypatch.setattr(
+            loop.Training, "step", lambda self, n: step(self, n) * (math.nan if n == 9 else 1)
+        )
+    else:
+        monkeypatch.setattr(loop, "logits", lambda *_: torch.full((30, 3), math.inf))
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    with pytest.raises(Diverged, match="the training diverged"):
+        train(replace(request_, tensorboard=True), Silent())
+    assert not request_.folder.exists()
+
+
+def test_grey_images(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: made_up(channels=1))
+    trained = train(request_, Silent())
+    assert trained.architecture.in_channels == 1
+    assert nas.load_weights(trained.folder / WEIGHTS).stem[0].in_channels == 1  # type: ignore[index]
+
+
+# ── Weights and teachers ─────────────────────────────────────────────────────────────────────────
+
+
+def weights_of(
+    network: nas.Architecture, file: Path, classes: tuple[str, ...], stride: int = 2
+) -> tuple[Path, nas.Architecture, TrainedOn]:
+    arch = replace(
+        network,
+        num_classes=len(classes),
+        resolution=16,
+        stem=replace(network.stem, stride=stride),
+    )
+    known = TrainedOn((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), 16, classes)
+    save_weights(randomised(arch, 7), arch, file, trained_on=known)
+    return file, arch, known
+
+
+@pytest.mark.parametrize("classes", [("a", "b", "c", "d"), ("a", "b", "c"), CLASSES])
+def test_training_begins_with_the_weights_of_a_file(
+    request_: Request, tmp_path: Path, classes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, _, known = weights_of(request_.architecture, tmp_path / "w.safetensors", classes)
+    begun: list[dict[str, torch.Tensor]] = []
+    run = loop.Training.run
+
+    def noted(self: loop.Training, *args: Any) -> loop.Progress:
+        begun.append({k: v.clone() for k, v in self.average.state_dict().items()})
+        return run(self, *args)
+
+    monkeypatch.setattr(loop.Training, "run", noted)
+    trained = train(replace(request_, weights=file), Silent())
+    [first] = begun
+    theirs = tensors(file)
+    head = [name for name in first if name.startswith("head.4")]
+    assert all(torch.equal(first[name], theirs[name]) for name in first if name not in head)
+    kept = classes == CLASSES  # a classifier of other classes says nothing of these
+    mine, others = (named["head.4.weight"] for named in (first, theirs))
+    assert (mine.shape == others.shape and torch.equal(mine, others)) == kept
+    found = read_weights(trained.folder / WEIGHTS).trained_on
+    assert found == replace(known, classes=CLASSES)  # normalised as the weights know it
+
+
+def test_a_teacher_changes_what_is_learned(request_: Request, tmp_path: Path) -> None:
+    alone = train(request_, Silent())
+    file, arch, _ = weights_of(request_.architecture, tmp_path / "t.safetensors", CLASSES, 1)
+    taught = replace(
+        request_, out=tmp_path / "taught", teacher=request_.architecture, teacher_weights=file
+    )
+    read, reads = nas.training.initialisation.read_weights, []
+
+    def counted(path: Path) -> Any:
+        reads.append(path)
+        return read(path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nas.training.initialisation, "read_weights", counted)
+        timed = replace(taught, out=tmp_path / "timed", epochs=None, seconds=2.0)
+        train(timed, Silent())
+    assert reads == [file]  # once, for the measurement of the speed and the training
+    pupil = train(taught, Silent())
+    assert not same(tensors(alone.folder / WEIGHTS), tensors(pupil.folder / WEIGHTS))
+    with pytest.raises(InputError, match="holds another run: temperature differ"):
+        train(replace(taught, temperature=5.0), Silent())
+    assert arch.stem.stride == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("a", "b"), "the teacher knows 2 classes, made up has 3"),
+        (("a", "b", "c"), "the teacher's classes are a, b, c, made up's are red, green, blue"),
+    ],
+)
+def test_a_teacher_of_other_classes_is_refused(
+    request_: Request, tmp_path: Path, classes: tuple[str, ...], said: str
+) -> None:
+    file, _, _ = weights_of(request_.architecture, tmp_path / "t.safetensors", classes)
+    with pytest.raises(InputError, match=said):
+        train(replace(request_, teacher=request_.architecture, teacher_weights=file), Silent())
+    assert not request_.folder.exists()
+
+
+# ── The command ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def file(network: nas.Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    nas.save_architecture(network, "tiny.json")
+    return "tiny.json"
+
+
+def test_the_command(
+    file: str, data: ImageData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["train", file, "--resolution", "16", "--epochs", "2", "--batch-size", "16"]
+    assert command([*line, "--eval-test", "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["out"].startswith("results/")
+    assert found["status"] == "finished"
+    assert 0 <= found["test"]["accuracy"]["mean"] <= 1
+    assert command(line) == 0  # done already
+    text = capsys.readouterr().out
+    assert f"{found['test']['accuracy']['mean']:.4f} ±" in text
+    assert all(word in text for word in ("precision", "recall", "F1", *CLASSES))
+    assert command([*line, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    weights = f"{found['out']}/{WEIGHTS}"
+    trained = f"{found['out']}/architecture.json"
+    out = ["--to", "torch", "--out", "exported", "--quiet"]
+    assert command(["export", trained, "--weights", weights, *out]) == 0
+    exported = json.loads(Path("exported/export.json").read_text())
+    assert exported["trained_on"]["classes"] == list(CLASSES)
+    assert exported["trained_on"]["mean"] == found["normalisation"]["mean"]
+
+
+@pytest.mark.parametrize("batch", ["16", "23"])  # an epoch is a whole number of steps, or not
+def test_tensorboard_is_told_as_it_trains(
+    batch: str, file: str, data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = []
+
+    def write(folder: Path) -> None:
+        told.append(len(json.loads((folder / "history.json").read_text())["epochs"]))
+        write_events(folder)
+
+    monkeypatch.setattr(nas.runs.training, "write_events", write)
+    line = ["train", file, "--resolution", "16", "--epochs", "3", "--batch-size", batch]
+    assert command([*line, "--tensorboard", "--quiet", "--out", "out"]) == 0
+    epochs = json.loads(Path("out/history.json").read_text())["epochs"]
+    assert told == [*range(1, len(epochs) + 1), len(epochs)]
+    found = EventAccumulator("out/tensorboard/training")
+    found.Reload()
+    losses = [one.value for one in found.Scalars("loss/training")]
+    assert losses == pytest.approx([epoch["loss"] for epoch in epochs])
+
+
+def test_divergence_is_exit_status_1(
+    file: str, data: ImageData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["train", file, "--resolution", "16", "--epochs", "3"]
+    monkeypatch.setattr(loop, "logits", lambda *_: torch.full((30, 3), math.nan))
+    assert command([*line, "--quiet", "--out", "x"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "the training diverged" in captured.err
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epochs", "0"], "epochs: 0 is not accepted"),
+        (["--epochs", "1", "--time", "5m"], "accepted: one of them"),
+        (["--time", "soon"], "time 'soon' is not accepted"),
+        (["--resolution", "2"], "resolution: 2 is not accepted: 8 to 4096"),
+        (["--stem-stride", "3"], "stem-stride: 3 is not accepted: 1 to 2"),
+        (["--batch-size", "1"], "batch-size: 1 is not accepted"),
+        (["--learning-rate", "nan"], "learning-rate: nan is not accepted"),
+        (["--teacher", "efficientnet-b0"], "go together"),
+        (["--temperature", "3"], "--temperature goes with --teacher"),
+        (["--device", "tpu"], "device 'tpu' is not accepted"),
+        (["--weights", "none.safetensors"], "none.safetensors: no such file"),
+        (["--data", "./none"], "none: no such file or folder"),
+        (["--seed", "x"], "'--seed'"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    file: str,
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "--data" not in arguments:
+        monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: made_up())
+    assert command(["train", file, "--out", "out", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert captured.err.strip().splitlines()[-1].startswith("nas-search: ")
+    assert not Path("out").exists()
+
+
+def test_another_training_in_the_folder_is_refused(request_: Request) -> None:
+    train(request_, Silent())
+    for other, what in (
+        (replace(request_, seed=1), "seed"),
+        (replace(request_, epochs=4), "epochs"),
+        (replace(request_, learning_rate=0.1), "learning_rate"),
+        (replace(request_, stem_stride=2), "architecture"),
+    ):
+        with pytest.raises(InputError, match=f"holds another run: {what} differ"):
+            train(other, Silent())
