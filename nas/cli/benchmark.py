@@ -54,7 +54,7 @@ def make_table(
     from nas.evaluation.journal import JOURNAL
     from nas.evaluation.local import default_jobs, jobs_that_fit, local_engine
     from nas.evaluation.objective import Objective
-    from nas.evaluation.seeded_runs import Rounds
+    from nas.evaluation.seeded_runs import SeededRuns
     from nas.evaluation.study import Study
     from nas.progress import ALREADY
     from nas.proxies.presets import default_settings, final_settings
@@ -114,7 +114,7 @@ def make_table(
         if study.rows():
             show.advance(len(study.rows()), ALREADY)
         with closing(local_engine(proxy, jobs)) as engine:
-            rounds = Rounds(
+            rounds = SeededRuns(
                 seen,
                 study,
                 engine,

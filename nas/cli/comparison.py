@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from nas.cli.console import Show, contest_table, print_json, print_table, print_written
+from nas.cli.console import Show, comparison_table, print_json, print_table, print_written
 from nas.cli.options import Training, kept
 from nas.errors import InputError
 from nas.files import write_bytes, write_json
@@ -103,13 +103,13 @@ def compare_networks(
     from nas.evaluation.journal import JOURNAL
     from nas.evaluation.local import default_jobs, jobs_that_fit, local_engine
     from nas.evaluation.objective import Objective
-    from nas.evaluation.seeded_runs import Rounds
+    from nas.evaluation.seeded_runs import SeededRuns
     from nas.evaluation.study import Study
     from nas.progress import ALREADY
     from nas.proxies.short_training import TrainingProxy
     from nas.records.workspace import check_identity, hashes, read_own, sealed
     from nas.report.comparison_plot import draw
-    from nas.strategies.comparison import contest
+    from nas.strategies.comparison import compare_networks
     from nas.strategies.loop import SearchFailed
 
     with Show(quiet=quiet) as show, _folder(out) as folder:
@@ -146,7 +146,7 @@ def compare_networks(
         if study.rows():
             show.advance(len(study.rows()), ALREADY)
         with closing(local_engine(proxy, jobs)) as engine:
-            rounds = Rounds(
+            rounds = SeededRuns(
                 networks,
                 study,
                 engine,
@@ -156,7 +156,7 @@ def compare_networks(
                 deadline=None if seconds is None else start + seconds,
                 on_evaluation=lambda done, total: show.advance(1),
             )
-            result = contest(networks, rounds, training.seeds)
+            result = compare_networks(networks, rounds, training.seeds)
         against = len(networks) - 1
         if result.entries[against].accuracy is None:
             reason = result.entries[against].reason or "the time ended before"
@@ -172,7 +172,7 @@ def compare_networks(
     if json:
         print_json(document)
     elif not quiet:
-        print_table(contest_table(result, title, against, None))
+        print_table(comparison_table(result, title, against, None))
         if out is not None:
             print_written(out)
 

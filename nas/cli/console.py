@@ -22,9 +22,9 @@ from nas.networks.cost import measure_cost
 from nas.spaces.budget import amount
 
 if TYPE_CHECKING:
-    from nas.networks.architecture_file import Record
+    from nas.networks.architecture_file import ArchitectureRecord
     from nas.statistics import Difference
-    from nas.strategies.comparison import Contest
+    from nas.strategies.comparison import SeededComparison
 
 _UNBOUNDED = 100_000
 """Columns of what has no edge: a pipe."""
@@ -189,8 +189,12 @@ class Show:
         self._ended = True
 
 
-def contest_table(
-    contest: Contest, title: str, against: int, best: int | None, tied: Sequence[int] = ()
+def comparison_table(
+    comparison: SeededComparison,
+    title: str,
+    against: int,
+    best: int | None,
+    tied: Sequence[int] = (),
 ) -> Table:
     """Return networks trained alike, with their differences to one of them."""
     table = plain_table(
@@ -199,7 +203,7 @@ def contest_table(
         left=("", "architecture"),
         caption="* chosen   = cannot be told from it   R reference\n( ) not told apart (95 %)",
     )
-    for index, entry in enumerate(contest.entries):
+    for index, entry in enumerate(comparison.entries):
         accuracy = entry.accuracy
         marks = "*" if index == best else "=" if index in tied else ""
         table.add_row(
@@ -208,7 +212,7 @@ def contest_table(
             amount(measure_cost(entry.architecture).flops),
             "–" if accuracy is None else f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}",
             "0" if accuracy is None else str(accuracy.n),
-            "" if index == against else _brief(contest.difference(index, against)),
+            "" if index == against else _brief(comparison.difference(index, against)),
             style="bold" if index == best else "",
         )
     return table
@@ -225,7 +229,7 @@ def _brief(difference: Difference | None) -> str:
 
 
 def family_table(
-    family: Sequence[Record],
+    family: Sequence[ArchitectureRecord],
     title: str = "Family",
     beside: tuple[str, Sequence[str]] | None = None,
     base_flops: int | None = None,

@@ -21,7 +21,7 @@ from nas.cli.options import Training
 from nas.errors import InputError
 from nas.files import slug, write_json
 from nas.networks.architecture import Architecture
-from nas.networks.architecture_file import Record
+from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.compound_scaling import (
     OFFICIAL,
     PAPER,
@@ -168,7 +168,7 @@ def _print_scaled(
     quiet: bool,
 ) -> None:
     records = [
-        Record(
+        ArchitectureRecord(
             network,
             measure_cost(network),
             None,

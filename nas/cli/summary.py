@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from nas.cli.console import (
-    contest_table,
+    comparison_table,
     escape,
     family_table,
     plain_table,
@@ -24,10 +24,10 @@ from nas.spaces.latency_table import milliseconds
 
 if TYPE_CHECKING:
     from nas.accuracy import Accuracy
-    from nas.networks.architecture_file import Record
+    from nas.networks.architecture_file import ArchitectureRecord
     from nas.runs.pipeline import RunResult
     from nas.statistics import Difference
-    from nas.strategies.comparison import Contest
+    from nas.strategies.comparison import SeededComparison
     from nas.strategies.scaling_grid import GridResult
 
 FRONT = 6
@@ -47,7 +47,9 @@ def print_ending(result: RunResult, budget: Budget, data: str | None) -> None:
         print_table(front_table(result))
     else:
         print_table(
-            contest_table(finals.contest, "Finalists", finals.reference, finals.chosen, finals.tied)
+            comparison_table(
+                finals.comparison, "Finalists", finals.reference, finals.chosen, finals.tied
+            )
         )
     if result.family:
         print_lines("")
@@ -133,7 +135,7 @@ def _facts(result: RunResult, budget: Budget) -> Iterator[tuple[str, str]]:
     yield "time", f"{sum(seconds.values()) / 60:.1f} min ({phases})"
 
 
-def _used(best: Record, budget: Budget) -> Iterator[str]:
+def _used(best: ArchitectureRecord, budget: Budget) -> Iterator[str]:
     """Say of each limit how much of it the baseline uses; the parameters always."""
     costs = best.cost.to_dict()
     limits = budget.limits
@@ -167,7 +169,7 @@ def accuracy_words(accuracy: Accuracy) -> str:
     )
 
 
-def _tested(test: Contest) -> Iterator[tuple[str, str]]:
+def _tested(test: SeededComparison) -> Iterator[tuple[str, str]]:
     """Return the baseline's test accuracy, and what the reference has if there is one."""
     if test.entries[0].accuracy is None:
         return

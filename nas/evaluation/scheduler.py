@@ -14,7 +14,7 @@ from typing import Any
 from nas.evaluation.executor import Engine, Outcome, Task
 from nas.evaluation.leases import Claim
 from nas.evaluation.objective import Objective
-from nas.evaluation.study import POLL, Param, Record, Study
+from nas.evaluation.study import POLL, Param, Study, StudyRow
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def evaluate(
     engine: Engine,
     objective: Objective,
     deadline: float | None,
-) -> Iterator[Record]:
+) -> Iterator[StudyRow]:
     """Evaluate what the study does not have yet; yield each row as soon as it is on disk.
 
     Args:
@@ -93,9 +93,9 @@ def evaluate(
             time.sleep(POLL)  # the rest is with other drivers
 
 
-def _row(one: Planned, outcome: Outcome, objective: Objective) -> Record:
+def _row(one: Planned, outcome: Outcome, objective: Objective) -> StudyRow:
     accuracy = outcome.accuracy
-    return Record(
+    return StudyRow(
         number=outcome.number,
         params=one.params,
         state="failed" if accuracy is None else "finished",

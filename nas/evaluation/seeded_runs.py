@@ -10,7 +10,7 @@ from nas.accuracy import Accuracy
 from nas.evaluation.executor import Engine, Task
 from nas.evaluation.objective import Objective
 from nas.evaluation.scheduler import Planned, evaluate
-from nas.evaluation.study import Param, Record, Study
+from nas.evaluation.study import Param, Study, StudyRow
 from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.seeding import derived_seed
@@ -21,7 +21,7 @@ OnEvaluation = Callable[[int, int], None]
 """Called with each evaluation as soon as it is on disk: how many of about how many."""
 
 
-class Rounds:
+class SeededRuns:
     """Evaluations of networks, each by (round, network); a round has one seed for all.
 
     Every evaluation is in the study before it counts; a study that has some is continued.
@@ -96,7 +96,7 @@ class Rounds:
         rows = self._of(index).values()
         return next((row.attrs["reason"] for row in rows if row.attrs["reason"]), "")
 
-    def _of(self, index: int) -> dict[int, Record]:
+    def _of(self, index: int) -> dict[int, StudyRow]:
         count = len(self._networks)
         return {
             number // count: self._rows[number]

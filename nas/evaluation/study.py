@@ -43,7 +43,7 @@ POLL = 0.5
 
 
 @dataclass(frozen=True)
-class Record:
+class StudyRow:
     """One row of a study.
 
     Attributes:
@@ -53,6 +53,7 @@ class Record:
         value: what the study maximises; None unless finished.
         steps: intermediate values by step.
         attrs: anything else, JSON values only.
+        written_at: when it was written, in seconds since 1970; None where that is unknown.
     """
 
     number: int
@@ -61,6 +62,7 @@ class Record:
     value: float | None
     steps: tuple[tuple[int, float], ...]
     attrs: Mapping[str, Any]
+    written_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class News:
             or a dead driver did.
     """
 
-    rows: tuple[Record, ...] = ()
+    rows: tuple[StudyRow, ...] = ()
     elsewhere: Mapping[int, str] = field(default_factory=dict)
     inherited: tuple[Claim, ...] = ()
 
@@ -131,13 +133,13 @@ class Study:
                     self._claims = Claims(self._url, name, owner)
         except Exception as error:
             raise self._unusable("opened", error) from error
-        self._rows: dict[int, Record] = {}
+        self._rows: dict[int, StudyRow] = {}
         self._source = _foreign(self._where, name)
         self._learn(trials)
         if self._claims is not None:
             self._forget(self._claims)
 
-    def rows(self) -> dict[int, Record]:
+    def rows(self) -> dict[int, StudyRow]:
         """Return all rows by number."""
         return dict(self._rows)
 
@@ -181,7 +183,7 @@ class Study:
             inherited=tuple(inherited),
         )
 
-    def add(self, row: Record) -> bool:
+    def add(self, row: StudyRow) -> bool:
         """Write one row, durably, before this returns.
 
         Returns:
@@ -276,10 +278,10 @@ class Study:
         self._learn(self._study.get_trials(deepcopy=False))  # only now: they may be new
         claims.forget(closed - self._rows.keys())
 
-    def _fresh(self) -> list[Record]:
+    def _fresh(self) -> list[StudyRow]:
         return [_record(trial, self._source) for trial in self._study.get_trials(deepcopy=False)]
 
-    def _learn(self, trials: Sequence[Any]) -> list[Record]:
+    def _learn(self, trials: Sequence[Any]) -> list[StudyRow]:
         """Take in trials that are new, and return them.
 
         Of a number that stands twice the first counts. (That takes a driver that sleeps longer
@@ -376,7 +378,7 @@ def _foreign(where: str, name: str) -> str:
     return f"storage {where}: study {name!r} was not written by this program"
 
 
-def _record(trial: Any, source: str) -> Record:
+def _record(trial: Any, source: str) -> StudyRow:
     """Return a trial of Optuna's as a row; raise :class:`InputError` where it is none of ours."""
     attrs = dict(trial.user_attrs)
     state = trial.state.name
@@ -388,11 +390,12 @@ def _record(trial: Any, source: str) -> Record:
         f"{source}: trial {trial.number}",
     )
     del attrs["number"]
-    return Record(
+    return StudyRow(
         number=row.number,
         params=trial.params,
         state=_STATES[state],
         value=value,
         steps=tuple(sorted(trial.intermediate_values.items())),
         attrs=attrs,
+        written_at=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +15,13 @@ from nas.evaluation.database import (
 )
 from nas.evaluation.journal import JOURNAL, _journal
 from nas.evaluation.leases import Claims
-from nas.evaluation.study import Record, _disconnect, _foreign, _record, _unusable
+from nas.evaluation.study import StudyRow, _disconnect, _foreign, _record, _unusable
 
 if TYPE_CHECKING:
     pass
 
 
-@dataclass(frozen=True)
-class Written:
-    """A row, and when it was written: seconds since 1970."""
-
-    record: Record
-    when: float | None
-
-
-def read_study(location: Path | str, name: str) -> list[Written]:
+def read_study(location: Path | str, name: str) -> list[StudyRow]:
     """Return all rows of a study, also while others write it; changes nothing.
 
     Empty where there is no such study yet.
@@ -63,10 +54,7 @@ def read_study(location: Path | str, name: str) -> list[Written]:
             return []
         trials = study.get_trials(deepcopy=False)
         return [
-            Written(
-                _record(trial, _foreign(where, name)),
-                None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
-            )
+            _record(trial, _foreign(where, name))
             for trial in trials
             if "number" in trial.user_attrs
         ]

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, TypeAdapter
 
 from nas.accuracy import Accuracy
-from nas.evaluation.study import Record, Study
+from nas.evaluation.study import Study, StudyRow
 from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.networks.cost import Cost
@@ -59,8 +59,8 @@ def read_trials(study: Study, space: SearchSpace) -> list[Trial]:
     return [_trial(rows[number], space) for number in sorted(rows)]
 
 
-def _record(trial: Trial) -> Record:
-    return Record(
+def _record(trial: Trial) -> StudyRow:
+    return StudyRow(
         number=trial.number,
         params=trial.choices,
         state=trial.state,
@@ -92,7 +92,7 @@ class _Attrs(BaseModel):
 _ATTRS: TypeAdapter[_Attrs] = TypeAdapter(_Attrs)
 
 
-def _trial(row: Record, space: SearchSpace) -> Trial:
+def _trial(row: StudyRow, space: SearchSpace) -> Trial:
     attrs = validate(_ATTRS, dict(row.attrs), f"study: trial {row.number}")
     return Trial(
         number=row.number,

@@ -33,7 +33,7 @@ _ADAPTER: TypeAdapter[_File] = TypeAdapter(_File)
 
 
 @dataclass(frozen=True)
-class Record:
+class ArchitectureRecord:
     """What an architecture file holds."""
 
     architecture: Architecture
@@ -52,15 +52,15 @@ class Record:
         }
 
 
-def record_from_dict(data: Any, source: str) -> Record:
+def record_from_dict(data: Any, source: str) -> ArchitectureRecord:
     """Return a validated record; raise :class:`nas.errors.InputError` that names the fault."""
     file = validate(_ADAPTER, data, source)
     values = {field.name: getattr(file, field.name) for field in fields(Architecture)}
     architecture = within_reach(Architecture(**values), source)
-    return Record(architecture, file.cost, file.accuracy, file.provenance)
+    return ArchitectureRecord(architecture, file.cost, file.accuracy, file.provenance)
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> ArchitectureRecord:
     """Return the record of an architecture file.
 
     Raises:
@@ -81,7 +81,9 @@ def save_architecture(
     Raises:
         InputError: the file cannot be written.
     """
-    record = Record(architecture, measure_cost(architecture), accuracy, provenance or {})
+    record = ArchitectureRecord(
+        architecture, measure_cost(architecture), accuracy, provenance or {}
+    )
     write_json(Path(path), record.to_dict())
 
 

@@ -11,13 +11,13 @@ from nas.accuracy import Accuracy
 from nas.evaluation.trial import Trial
 from nas.files import write_json
 from nas.networks.architecture import Architecture
-from nas.networks.architecture_file import Record
+from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.compound_scaling import Coefficients, family
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.records.workspace import FAMILY
 from nas.spaces.latency_table import LatencyTable
-from nas.strategies.comparison import Contest
-from nas.strategies.finalists import Finals
+from nas.strategies.comparison import SeededComparison
+from nas.strategies.finalists import FinalistsResult
 from nas.strategies.loop import SearchResult
 from nas.strategies.scaling_grid import GridResult
 
@@ -29,7 +29,7 @@ def write_found(
     test: Accuracy | None,
     more: dict[str, Any],
     latencies: LatencyTable | None = None,
-) -> tuple[Record, tuple[Record, ...]]:
+) -> tuple[ArchitectureRecord, tuple[ArchitectureRecord, ...]]:
     """Write ``front.json`` and ``baseline.json``; return the baseline and the front.
 
     The baseline's provenance has ``test`` and whatever ``more`` says of it. With ``latencies`` all
@@ -43,7 +43,9 @@ def write_found(
     return baseline, front
 
 
-def write_family(folder: Path, baseline: Record, grid: GridResult | None) -> tuple[Record, ...]:
+def write_family(
+    folder: Path, baseline: ArchitectureRecord, grid: GridResult | None
+) -> tuple[ArchitectureRecord, ...]:
     """Write ``coefficients.json`` and the family; return b0 … b7.
 
     Without a grid, what was scaled earlier, perhaps from another baseline, is removed.
@@ -61,11 +63,13 @@ def write_family(folder: Path, baseline: Record, grid: GridResult | None) -> tup
     return members
 
 
-def family_of(baseline: Record, coefficients: Coefficients) -> tuple[Record, ...]:
+def family_of(
+    baseline: ArchitectureRecord, coefficients: Coefficients
+) -> tuple[ArchitectureRecord, ...]:
     """Return b0 … b7 as their files hold them."""
     b0 = replace(baseline, architecture=replace(baseline.architecture, name="b0"))
 
-    def scaled(phi: int, network: Architecture) -> Record:
+    def scaled(phi: int, network: Architecture) -> ArchitectureRecord:
         provenance = {
             "made_by": baseline.provenance["made_by"],
             "convention": CONVENTION,
@@ -73,13 +77,15 @@ def family_of(baseline: Record, coefficients: Coefficients) -> tuple[Record, ...
             "coefficients": asdict(coefficients),
             "phi": phi,
         }
-        return Record(network, measure_cost(network), None, provenance)
+        return ArchitectureRecord(network, measure_cost(network), None, provenance)
 
     networks = family(b0.architecture, coefficients)
     return (b0, *(scaled(phi, network) for phi, network in enumerate(networks) if phi > 0))
 
 
-def write_finals(folder: Path, finals: Finals | None, test: Contest | None) -> None:
+def write_finals(
+    folder: Path, finals: FinalistsResult | None, test: SeededComparison | None
+) -> None:
     """Write ``finalists.json``; without finals, what earlier ones left is removed.
 
     ``test``: the baseline, then the reference if it is another, on images that chose nothing.
@@ -91,14 +97,14 @@ def write_finals(folder: Path, finals: Finals | None, test: Contest | None) -> N
     write_json(path, {**finals.to_dict(), "test": tested(test)})
 
 
-def tested(test: Contest | None) -> dict[str, Any] | None:
+def tested(test: SeededComparison | None) -> dict[str, Any] | None:
     """Return the test as ``finalists.json`` holds it; differences are to the last entry."""
     return None if test is None else test.to_dict(against=len(test.entries) - 1)
 
 
 def record_of(
     trial: Trial, provenance: dict[str, Any], latencies: LatencyTable | None = None
-) -> Record:
+) -> ArchitectureRecord:
     """Return a trial as an architecture file holds it."""
     origin = {"trial": trial.number, "choices": dict(trial.choices), **provenance}
     if latencies is not None:
@@ -107,4 +113,4 @@ def record_of(
             "setting": asdict(latencies.setting),
             "table": latencies.fingerprint(),
         }
-    return Record(trial.architecture, trial.cost, trial.accuracy, origin)
+    return ArchitectureRecord(trial.architecture, trial.cost, trial.accuracy, origin)

@@ -1,4 +1,4 @@
-"""The picture of a contest: accuracies with what separates them, network by network."""
+"""The picture of a comparison: accuracies with what separates them, network by network."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 from nas.networks.cost import measure_cost
 from nas.report.style import BLUE, DARK, GREY, VERMILION, drawn
 from nas.spaces.budget import amount
-from nas.strategies.comparison import Contest
+from nas.strategies.comparison import SeededComparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(contest: Contest, against: int, title: str) -> dict[str, bytes]:
+def draw(comparison: SeededComparison, against: int, title: str) -> dict[str, bytes]:
     """Return networks' differences in accuracy to one of them, as PNG and as SVG.
 
     Bars are 95 % intervals of the difference, by common seeds: one that leaves 0 out is blue.
     """
-    entries = list(enumerate(contest.entries))
+    entries = list(enumerate(comparison.entries))
     measured = [i for i, entry in entries if entry.accuracy is not None]
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         labels = []
         for row, index in enumerate(measured):
-            entry = contest.entries[index]
+            entry = comparison.entries[index]
             assert entry.accuracy is not None
             labels.append(
                 f"{entry.architecture.name}\n{amount(measure_cost(entry.architecture).flops)} "
@@ -34,7 +34,7 @@ def draw(contest: Contest, against: int, title: str) -> dict[str, bytes]:
             if index == against:
                 axes.plot(0, row, marker="D", color=VERMILION, markersize=8)
                 continue
-            difference = contest.difference(index, against)
+            difference = comparison.difference(index, against)
             if difference is None:
                 continue
             colour = BLUE if difference.real else GREY
@@ -46,7 +46,7 @@ def draw(contest: Contest, against: int, title: str) -> dict[str, bytes]:
         axes.axvline(0, color=DARK, linewidth=0.8, linestyle=(0, (3, 2)))
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        name = contest.entries[against].architecture.name
+        name = comparison.entries[against].architecture.name
         axes.set_xlabel(f"points of accuracy over {name}\nbars: 95 %; grey: cannot be told from it")
         axes.set_title(title)
 

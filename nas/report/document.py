@@ -11,7 +11,7 @@ from nas.evaluation.journal import JOURNAL
 from nas.evaluation.objective import Objective, make_objective
 from nas.files import parse_json, to_json
 from nas.networks.architecture import Architecture, efficientnet_b0
-from nas.networks.architecture_file import Record
+from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.report.importance import importance
 from nas.report.run_folder import Finals, Grid, Point, RunFolder
@@ -93,7 +93,7 @@ def _objective(objective: Objective) -> str:
     return f"{quality} · (FLOPs / {amount(objective.target_flops)})^{objective.exponent:g}"
 
 
-def _best_so_far(run: RunFolder, trials: Trials | None) -> Record | None:
+def _best_so_far(run: RunFolder, trials: Trials | None) -> ArchitectureRecord | None:
     """Return the best trial as a record, where there is no baseline yet and its space is known."""
     at = None if trials is None else trials.best()
     if trials is None or at is None or run.space is None:
@@ -106,7 +106,7 @@ def _best_so_far(run: RunFolder, trials: Trials | None) -> Record | None:
     }
     architecture = run.space.decode(choices)
     origin = {"trial": trials.numbers[at], "choices": choices, "rank_by": run.rank_by}
-    return Record(architecture, trials.costs[at], trials.accuracies[at], origin)
+    return ArchitectureRecord(architecture, trials.costs[at], trials.accuracies[at], origin)
 
 
 def _front(run: RunFolder, trials: Trials | None, objective: Objective) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _reference(like: Architecture) -> str:
         in_channels=like.in_channels,
         num_classes=like.num_classes,
     )
-    return to_json(Record(network, measure_cost(network), None, {}).to_dict())
+    return to_json(ArchitectureRecord(network, measure_cost(network), None, {}).to_dict())
 
 
 def _finals(finals: Finals) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _papers(grid: Grid) -> Point | None:
     return next(same, None)
 
 
-def _member(record: Record) -> dict[str, Any]:
+def _member(record: ArchitectureRecord) -> dict[str, Any]:
     network = record.architecture
     return {
         "name": network.name,

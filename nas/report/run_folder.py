@@ -13,10 +13,10 @@ from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.objective import RankBy
-from nas.evaluation.study import Record as Row
+from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import read_study
 from nas.files import parse_json, read_text, validate
-from nas.networks.architecture_file import Record, read_record, record_from_dict
+from nas.networks.architecture_file import ArchitectureRecord, read_record, record_from_dict
 from nas.proxies.registry import SUPERNET
 from nas.records.run_state import known_space
 from nas.records.workspace import FAMILY, RUN_FILE, study_name
@@ -173,12 +173,12 @@ class RunFolder:
     budget: Budget
     space: SearchSpace | None
     rank_by: RankBy
-    rows: tuple[Row, ...] | None
-    baseline: Record | None
-    front: tuple[Record, ...] | None
+    rows: tuple[StudyRow, ...] | None
+    baseline: ArchitectureRecord | None
+    front: tuple[ArchitectureRecord, ...] | None
     finals: Finals | None
     grid: Grid | None
-    family: tuple[Record, ...]
+    family: tuple[ArchitectureRecord, ...]
     missing: tuple[str, ...]
 
 
@@ -245,7 +245,7 @@ def _input(state: RunState) -> tuple[int, int] | None:
     return None if state.data is None else (len(state.data.mean), state.data.classes)
 
 
-def _rank_by(state: RunState, baseline: Record | None) -> RankBy:
+def _rank_by(state: RunState, baseline: ArchitectureRecord | None) -> RankBy:
     said = None if baseline is None else baseline.provenance.get("rank_by")
     proxy = state.identity.proxy
     name = proxy.get("name") if isinstance(proxy, dict) else proxy
@@ -259,7 +259,7 @@ def _rows(
     identity: Mapping[str, Any],
     storage: str | None,
     missing: list[str],
-) -> tuple[Row, ...] | None:
+) -> tuple[StudyRow, ...] | None:
     """Return the rows of the search's study, or None, saying why."""
     url = storage or state.command.get("storage")
     name = study_name(state.study, "search", dict(identity))
@@ -276,9 +276,9 @@ def _rows(
             raise
         missing.append(f"The study cannot be read, its trials are left out: {error}.")
         return None
-    rows: dict[int, Row] = {}
+    rows: dict[int, StudyRow] = {}
     for one in written:  # of a number that stands twice the first counts
-        rows.setdefault(one.record.number, one.record)
+        rows.setdefault(one.number, one)
     if not rows:
         missing.append("The study has no trials of this run yet.")
         return None
@@ -293,7 +293,7 @@ def _read(adapter: TypeAdapter[T], path: Path) -> T:
     return validate(adapter, parse_json(read_text(path), str(path)), str(path))
 
 
-def _read_front(path: Path) -> tuple[Record, ...]:
+def _read_front(path: Path) -> tuple[ArchitectureRecord, ...]:
     return tuple(
         record_from_dict(point, f"{path}: points{index}")
         for index, point in enumerate(_read(_FRONT, path).points, 1)

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from nas.errors import InputError
-from nas.evaluation.study_reader import Written, read_study
+from nas.evaluation.study import StudyRow
+from nas.evaluation.study_reader import read_study
 from nas.files import parse_json, read_text, validate, write_bytes
 from nas.records.workspace import RUN_FILE
 
@@ -154,31 +155,31 @@ def check_installed() -> None:
     _module("tensorboard")
 
 
-def search_series(rows: Sequence[Written], top: int) -> dict[str, Series]:
+def search_series(rows: Sequence[StudyRow], top: int) -> dict[str, Series]:
     """Return the numbers of a search by trial, and its best trials with their choices.
 
     ``search`` has all that were measured; ``trials/0042`` is a session of trial 42.
     """
     measured = sorted(
-        (row for row in rows if row.record.attrs.get("accuracy")), key=lambda row: row.record.number
+        (row for row in rows if row.attrs.get("accuracy")), key=lambda row: row.number
     )
     scalars: list[Scalar] = []
     best = -1.0
     for row in measured:
-        score = row.record.value
+        score = row.value
         if score is not None and score > best:
             best = score
-            mean = row.record.attrs["accuracy"]["mean"]
+            mean = row.attrs["accuracy"]["mean"]
         # By the objective: of what is ranked by loss, accuracy may fall from one best to the next.
         scalars += _of_trial(row, "search", {"best so far": mean})
     series = {"search": Series(scalars)}
-    ranked = sorted(measured, key=lambda row: (-(row.record.value or 0.0), row.record.number))
+    ranked = sorted(measured, key=lambda row: (-(row.value or 0.0), row.number))
     for row in ranked[:top]:
-        name = f"trials/{row.record.number:04}"
+        name = f"trials/{row.number:04}"
         scalars = list(_of_trial(row, "trial", {}))
-        for step, value in row.record.steps:
-            scalars.append(Scalar("trial/on the way", step, value, row.when or 0.0))
-        series[name] = Series(scalars, Session(name, row.record.params))
+        for step, value in row.steps:
+            scalars.append(Scalar("trial/on the way", step, value, row.written_at or 0.0))
+        series[name] = Series(scalars, Session(name, row.params))
     return series
 
 
@@ -264,23 +265,22 @@ def _session(session: Session, when: float) -> Any:
     return proto.Summary(value=[value])
 
 
-def _of_trial(row: Written, group: str, more: Mapping[str, float]) -> Iterator[Scalar]:
-    record = row.record
-    accuracy, cost = record.attrs["accuracy"], record.attrs.get("cost", {})
+def _of_trial(row: StudyRow, group: str, more: Mapping[str, float]) -> Iterator[Scalar]:
+    accuracy, cost = row.attrs["accuracy"], row.attrs.get("cost", {})
     numbers = {
         "accuracy": accuracy["mean"],
         **more,
         "loss": accuracy.get("loss"),
         "FLOPs": cost.get("flops"),
         "parameters": cost.get("params"),
-        "seconds": record.attrs.get("seconds"),
+        "seconds": row.attrs.get("seconds"),
     }
     for name, number in numbers.items():
         if number is not None:
-            yield Scalar(f"{group}/{name}", record.number, float(number), row.when or 0.0)
+            yield Scalar(f"{group}/{name}", row.number, float(number), row.written_at or 0.0)
 
 
-def _rows(folder: Path, storage: str | None) -> list[Written]:
+def _rows(folder: Path, storage: str | None) -> list[StudyRow]:
     path = folder / RUN_FILE
     run = validate(_RUN, parse_json(read_text(path), str(path)), str(path))
     if storage is not None and run.command.storage is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nas.accuracy import Accuracy
 from nas.errors import InputError, one_line
 from nas.evaluation.objective import Objective
-from nas.evaluation.study import Record
+from nas.evaluation.study import StudyRow
 from nas.networks.cost import Cost
 from nas.spaces.search_space import SearchSpace, Value
 
@@ -105,7 +105,7 @@ class Trials:
         )
 
 
-def trials_of(rows: Sequence[Record], space: SearchSpace | None, where: str) -> Trials:
+def trials_of(rows: Sequence[StudyRow], space: SearchSpace | None, where: str) -> Trials:
     """Return the rows of a search's study in columns.
 
     Raises:
@@ -140,7 +140,7 @@ def trials_of(rows: Sequence[Record], space: SearchSpace | None, where: str) -> 
     )
 
 
-def _occurring(rows: Sequence[Record]) -> dict[str, tuple[Value, ...]]:
+def _occurring(rows: Sequence[StudyRow]) -> dict[str, tuple[Value, ...]]:
     """Return the values of each choice that occur, where nobody knows which might."""
     found: dict[str, dict[Value, None]] = {}
     for row in rows:

@@ -19,11 +19,11 @@ from nas.evaluation.database import database_url, printable
 from nas.evaluation.executor import Engine
 from nas.evaluation.local import default_jobs, jobs_that_fit, local_engine
 from nas.evaluation.objective import make_objective
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study, agreed
 from nas.files import digest, validate
 from nas.networks.architecture import Architecture, efficientnet_b0
-from nas.networks.architecture_file import Record
+from nas.networks.architecture_file import ArchitectureRecord
 from nas.progress import ALREADY, Progress, shown_as
 from nas.proxies.protocol import Proxy
 from nas.proxies.registry import (
@@ -66,11 +66,11 @@ from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.latency_table import Setting, TableFile, milliseconds, table_of, write_table
 from nas.spaces.search_space import SearchSpace
-from nas.strategies.comparison import Contest, contest
-from nas.strategies.finalists import Finals, entrants, finalists, finals
+from nas.strategies.comparison import SeededComparison, compare_networks
+from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
 from nas.strategies.loop import SearchResult
 from nas.strategies.proposer import Proposer
-from nas.strategies.proxy_check import Check, check, sample
+from nas.strategies.proxy_check import ProxyCheck, check, sample
 from nas.strategies.samplers import make_sampler
 from nas.strategies.scaling_candidates import View, candidates, reference_point, spread
 from nas.strategies.scaling_grid import GridResult, grid_search
@@ -90,13 +90,13 @@ class RunResult:
 
     folder: Path
     search: SearchResult
-    baseline: Record
-    front: tuple[Record, ...]
-    finals: Finals | None
-    check: Check | None
+    baseline: ArchitectureRecord
+    front: tuple[ArchitectureRecord, ...]
+    finals: FinalistsResult | None
+    check: ProxyCheck | None
     grid: GridResult | None
-    family: tuple[Record, ...]
-    test: Contest | None
+    family: tuple[ArchitectureRecord, ...]
+    test: SeededComparison | None
     notes: tuple[str, ...]
     phase_seconds: dict[str, float]
 
@@ -478,15 +478,15 @@ class _Run:
             )
         return result
 
-    def _finals(self, found: SearchResult, trainer: TrainingProxy) -> Finals:
+    def _finals(self, found: SearchResult, trainer: TrainingProxy) -> FinalistsResult:
         """Train the best of the search and the reference from scratch."""
         settings = self.settings
         chosen = finalists(found.trials, settings.finalist_count)
         reference = self._reference(found.baseline.architecture)
-        networks = entrants((trial.architecture for trial in chosen), reference)
+        networks = with_reference((trial.architecture for trial in chosen), reference)
         deadline = self._deadline("finals")
         with self._rounds("finals", networks, trainer, FINAL_SEEDS, deadline) as rounds:
-            result = finals(
+            result = compare_finalists(
                 chosen,
                 networks,
                 reference,
@@ -498,7 +498,7 @@ class _Run:
             self._note("no finalist could be trained; the baseline is the best of the search")
         elif all(
             entry.accuracy is None or at_chance(entry.accuracy, entry.architecture.num_classes)
-            for entry in result.contest.entries[: len(chosen)]
+            for entry in result.comparison.entries[: len(chosen)]
         ):
             self._note(
                 "the finalists were no better than chance after so little training: they choose "
@@ -508,7 +508,7 @@ class _Run:
             return replace(result, chosen=None)
         return result
 
-    def _check(self, space: SearchSpace, proxy: Proxy, trainer: TrainingProxy) -> Check | None:
+    def _check(self, space: SearchSpace, proxy: Proxy, trainer: TrainingProxy) -> ProxyCheck | None:
         """Say how far the proxy's ranking can be trusted; None where too little was measured."""
         settings = self.settings
         networks = sample(Feasible(space, settings.budget), CHECKED, settings.seed)
@@ -523,15 +523,17 @@ class _Run:
         self._note("the proxy could not be checked" if result is None else str(result))
         return result
 
-    def _test(self, best: Architecture, data: ImageData, trainer: TrainingProxy) -> Contest | None:
+    def _test(
+        self, best: Architecture, data: ImageData, trainer: TrainingProxy
+    ) -> SeededComparison | None:
         """Score the baseline and the reference on the test images, which have chosen nothing."""
         if data.test_labels is None:
             return None
         networks, seeds = [best], 1
         if self.settings.finalist_count:
-            networks, seeds = entrants([best], self._reference(best)), FINAL_SEEDS
+            networks, seeds = with_reference([best], self._reference(best)), FINAL_SEEDS
         with self._rounds("test", networks, Tested(trainer), seeds, None) as rounds:
-            return contest(networks, rounds, seeds)
+            return compare_networks(networks, rounds, seeds)
 
     def _reference(self, like: Architecture) -> Architecture:
         reference = self.settings.reference or efficientnet_b0()
@@ -546,7 +548,7 @@ class _Run:
     def _rounds(
         self, name: str, networks: Sequence[Architecture], proxy: Any, rounds: int,
         deadline: float | None,
-    ) -> Iterator[Rounds]:  # fmt: skip
+    ) -> Iterator[SeededRuns]:  # fmt: skip
         """Yield where some networks are measured with common seeds, and its progress shown."""
         total = rounds * len(networks)
         seconds = None if deadline is None else deadline - time.monotonic()
@@ -566,7 +568,7 @@ class _Run:
             self.progress.advance(already, ALREADY)
         # Where all is done no processes need to start.
         with study, self._engine(proxy, 1 if already >= total else self._jobs_for(proxy)) as engine:
-            yield Rounds(
+            yield SeededRuns(
                 networks,
                 study,
                 engine,

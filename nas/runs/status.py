@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.accuracy import Accuracy
 from nas.errors import InputError
-from nas.evaluation.study_reader import Written, census, read_study
+from nas.evaluation.study import StudyRow
+from nas.evaluation.study_reader import census, read_study
 from nas.files import parse_json, read_text, validate
 from nas.networks.cost import Cost
 from nas.records.lock import holder
@@ -216,13 +217,13 @@ def read_status(folder: Path, storage: str | None = None) -> Status:
     )
 
 
-def _phase(name: str, phase: _Phase, rows: Sequence[Written], url: str | None) -> PhaseStatus:
-    states = Counter(row.record.state for row in rows)
+def _phase(name: str, phase: _Phase, rows: Sequence[StudyRow], url: str | None) -> PhaseStatus:
+    states = Counter(row.state for row in rows)
     reasons: dict[str, list[int]] = {}
     for row in rows:
-        if row.record.state == "failed":
-            reason = row.record.attrs.get("reason") or "unknown"
-            reasons.setdefault(reason, []).append(row.record.number)
+        if row.state == "failed":
+            reason = row.attrs.get("reason") or "unknown"
+            reasons.setdefault(reason, []).append(row.number)
     failures = [
         Failure(reason, len(numbers), tuple(sorted(numbers)[:5]))
         for reason, numbers in reasons.items()
@@ -234,10 +235,10 @@ def _phase(name: str, phase: _Phase, rows: Sequence[Written], url: str | None) -
         finished=states["finished"],
         stopped=states["stopped"],
         failed=states["failed"],
-        retries=sum(row.record.attrs.get("retries", 0) for row in rows),
+        retries=sum(row.attrs.get("retries", 0) for row in rows),
         claimed=claimed,
         abandoned=abandoned,
-        per_minute=_rate([row.when for row in rows if row.when is not None]),
+        per_minute=_rate([row.written_at for row in rows if row.written_at is not None]),
         failures=tuple(sorted(failures, key=lambda f: (-f.count, f.trials))[:REASONS]),
     )
 
@@ -270,8 +271,8 @@ def _rate(moments: Sequence[float]) -> float | None:
     return round(60 / mean, 2) if mean > 0 else None
 
 
-def _best(rows: Sequence[Written]) -> dict[str, Any] | None:
-    found = [row.record for row in rows if row.record.value is not None]
+def _best(rows: Sequence[StudyRow]) -> dict[str, Any] | None:
+    found = [row for row in rows if row.value is not None]
     if not found:
         return None
     best = max(found, key=lambda row: (row.value or 0.0, -row.number))

@@ -1,4 +1,4 @@
-"""A contest: networks trained alike, with the same seeds, and which differences are real."""
+"""Networks trained alike, with the same seeds, and which differences are real."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.accuracy import Accuracy, pooled
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.statistics import Comparison, Difference, compare
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedNetwork:
     """A network with what was measured of it.
 
     Attributes:
@@ -31,8 +31,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Contest:
-    """What a contest found.
+class SeededComparison:
+    """What the comparison found.
 
     Attributes:
         entries: in the order in which they were given.
@@ -40,7 +40,7 @@ class Contest:
         accuracies: how they compare by accuracy.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparedNetwork, ...]
     scores: Comparison
     accuracies: Comparison
 
@@ -102,7 +102,9 @@ class Contest:
         }
 
 
-def contest(networks: Sequence[Architecture], rounds: Rounds, seeds: int) -> Contest:
+def compare_networks(
+    networks: Sequence[Architecture], rounds: SeededRuns, seeds: int
+) -> SeededComparison:
     """Measure all networks with so many seeds, or with as many as the time allows.
 
     Args:
@@ -119,7 +121,7 @@ def contest(networks: Sequence[Architecture], rounds: Rounds, seeds: int) -> Con
     for index, architecture in enumerate(networks):
         found = rounds.accuracies(index)
         entries.append(
-            Entry(
+            ComparedNetwork(
                 architecture,
                 pooled(list(found.values())) if found else None,
                 scores.means[index],
@@ -130,4 +132,4 @@ def contest(networks: Sequence[Architecture], rounds: Rounds, seeds: int) -> Con
         {turn: accuracy.mean for turn, accuracy in rounds.accuracies(index).items()}
         for index in everyone
     ]
-    return Contest(tuple(entries), scores, compare(accuracies))
+    return SeededComparison(tuple(entries), scores, compare(accuracies))

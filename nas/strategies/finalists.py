@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.evaluation.objective import Objective, ranked
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture
-from nas.strategies.comparison import Contest, contest
+from nas.strategies.comparison import SeededComparison, compare_networks
 
 
 @dataclass(frozen=True)
-class Finals:
+class FinalistsResult:
     """What came of the finalists.
 
     Attributes:
-        contest: finalists first, in the order of the search, then the reference, if it is another.
+        comparison: the finalists in the order of the search, then the reference, if it is another.
         trials: the finalists.
         chosen: which of them is the baseline; None where nothing was measured.
-        reference: where it stands among the contest's entries.
+        reference: where it stands among the entries of the comparison.
     """
 
-    contest: Contest
+    comparison: SeededComparison
     trials: tuple[Trial, ...]
     chosen: int | None
     reference: int
@@ -40,12 +40,12 @@ class Finals:
         if self.chosen is None:
             return ()
         others = [i for i in range(len(self.trials)) if i != self.chosen]
-        apart = {i: self.contest.difference(i, self.chosen) for i in others}
+        apart = {i: self.comparison.difference(i, self.chosen) for i in others}
         return tuple(i for i, difference in apart.items() if difference and not difference.real)
 
     def to_dict(self) -> dict[str, Any]:
         """Return ``finalists.json``; differences are to the reference."""
-        data = self.contest.to_dict(against=self.reference)
+        data = self.comparison.to_dict(against=self.reference)
         entries = data.pop("entries")
         for index, trial in enumerate(self.trials):
             entries[index]["trial"] = trial.number
@@ -64,7 +64,9 @@ def finalists(trials: Sequence[Trial], count: int) -> tuple[Trial, ...]:
     return tuple(ranked(trials)[:count])
 
 
-def entrants(architectures: Iterable[Architecture], reference: Architecture) -> list[Architecture]:
+def with_reference(
+    architectures: Iterable[Architecture], reference: Architecture
+) -> list[Architecture]:
     """Return networks and the reference; a reference that is one of them is not trained twice."""
     networks = list(architectures)
     if reference.key() not in {network.key() for network in networks}:
@@ -72,14 +74,14 @@ def entrants(architectures: Iterable[Architecture], reference: Architecture) -> 
     return networks
 
 
-def finals(
+def compare_finalists(
     chosen: Sequence[Trial],
     networks: Sequence[Architecture],
     reference: Architecture,
-    rounds: Rounds,
+    rounds: SeededRuns,
     objective: Objective,
     seeds: int,
-) -> Finals:
+) -> FinalistsResult:
     """Train the finalists and the reference alike, and choose.
 
     The best is the one with the highest objective among those that did not fail; the reference
@@ -87,15 +89,15 @@ def finals(
 
     Args:
         chosen: the finalists.
-        networks: see :func:`entrants`.
+        networks: see :func:`with_reference`.
         reference: what the differences are to.
         rounds: where ``networks`` are measured.
         objective: of the search.
         seeds: trainings of each.
     """
-    result = contest(networks, rounds, seeds)
+    result = compare_networks(networks, rounds, seeds)
     keys = [network.key() for network in networks]
     best = result.best(
         range(len(chosen)), lambda index, score: objective.reward(score, chosen[index].cost)
     )
-    return Finals(result, tuple(chosen), best, keys.index(reference.key()))
+    return FinalistsResult(result, tuple(chosen), best, keys.index(reference.key()))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.seeding import derived_rng, derived_seed
@@ -17,7 +17,7 @@ from nas.statistics import Agreement, Interval, agreement, interval, resample
 
 
 @dataclass(frozen=True)
-class Check:
+class ProxyCheck:
     """How a proxy ranked networks that were then trained longer.
 
     Attributes:
@@ -78,8 +78,8 @@ def sample(feasible: Feasible, count: int, seed: int) -> list[Architecture]:
 
 
 def check(
-    networks: Sequence[Architecture], proxy: Rounds, trained: Rounds, seed: int
-) -> Check | None:
+    networks: Sequence[Architecture], proxy: SeededRuns, trained: SeededRuns, seed: int
+) -> ProxyCheck | None:
     """Say how the proxy and a longer training judged the same networks.
 
     Args:
@@ -103,4 +103,4 @@ def check(
     flops = np.array([float(measure_cost(networks[index]).flops) for index in both])
     samples = resample(len(both), derived_seed(seed, "check"))
     ours, plain = agreement(truth, score, samples), agreement(truth, flops, samples)
-    return Check(ours, plain, interval(ours.taus - plain.taus), len(both))
+    return ProxyCheck(ours, plain, interval(ours.taus - plain.taus), len(both))

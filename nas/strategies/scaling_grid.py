@@ -11,7 +11,7 @@ from typing import Any
 from nas.accuracy import Accuracy, pooled
 from nas.evaluation.executor import Engine
 from nas.evaluation.objective import Objective
-from nas.evaluation.seeded_runs import OnEvaluation, Rounds
+from nas.evaluation.seeded_runs import OnEvaluation, SeededRuns
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
 from nas.statistics import compare
@@ -123,7 +123,7 @@ def grid_search(
         )
     race = _Race(points, reference)
     sizes = race.sizes(rounds)
-    evaluations = Rounds(
+    evaluations = SeededRuns(
         [point.architecture for point in race.points],
         study,
         engine,
@@ -157,7 +157,7 @@ class _Race:
             sizes.append(max(2, math.ceil(sizes[-1] / 2)))
         return sizes
 
-    def run(self, rounds: Rounds, sizes: Sequence[int]) -> None:
+    def run(self, rounds: SeededRuns, sizes: Sequence[int]) -> None:
         """Evaluate what is not evaluated yet, round by round, until the time is over."""
         survivors = list(range(len(self.points)))
         for turn, size in enumerate(sizes):
@@ -174,7 +174,7 @@ class _Race:
             if not rounds.run(turn, survivors):
                 return  # out of time: what was not measured is not guessed
 
-    def result(self, rounds: Rounds) -> GridResult | None:
+    def result(self, rounds: SeededRuns) -> GridResult | None:
         """Choose; raise :class:`SearchFailed` where every evaluation failed."""
         found = compare([rounds.scores(index) for index in range(len(self.points))])
         evaluated = [
@@ -208,7 +208,7 @@ class _Race:
             noise=found.deviation,
         )
 
-    def _evaluated(self, index: int, rounds: Rounds, score: float | None) -> Evaluated:
+    def _evaluated(self, index: int, rounds: SeededRuns, score: float | None) -> Evaluated:
         found = list(rounds.accuracies(index).values())
         return Evaluated(
             self.points[index], pooled(found) if found else None, score, rounds.reason(index)

@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from nas.cli import _run as command
-from nas.evaluation.study import Record, Study
+from nas.evaluation.study import Study, StudyRow
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard")
 
@@ -88,12 +88,12 @@ def test_a_run_is_a_study_that_it_shows(run: tuple[Path, str]) -> None:
 
 
 def test_a_study_made_before_metrics_were_named_goes_on(tmp_path: Path) -> None:
-    row = Record(0, {"k": 3}, "finished", 0.5, (), {"architecture": "a"})
+    row = StudyRow(0, {"k": 3}, "finished", 0.5, (), {"architecture": "a"})
     old = Study(tmp_path, "old", {"k": [3, 5]})
     old.add(row)
     new = Study(tmp_path, "old", {"k": [3, 5]}, metric="accuracy")
     assert new.rows() == {0: row}
-    new.add(Record(1, {"k": 5}, "stopped", None, ((1, 0.1),), {"architecture": "b"}))
+    new.add(StudyRow(1, {"k": 5}, "stopped", None, ((1, 0.1),), {"architecture": "b"}))
     storage = optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(
             str(tmp_path / "study.log"),

@@ -24,8 +24,8 @@ from nas.evaluation.database import database_url, masked, printable, without_pas
 from nas.evaluation.leases import TAKEOVERS, Claims
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import make_objective
-from nas.evaluation.seeded_runs import Rounds
-from nas.evaluation.study import Record, Study, agreed
+from nas.evaluation.seeded_runs import SeededRuns
+from nas.evaluation.study import Study, StudyRow, agreed
 from nas.evaluation.study_reader import census
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.spaces.budget import parse_budget
@@ -208,7 +208,7 @@ def test_the_first_decides_for_all(url: str) -> None:
 
 
 def test_a_sleeper_does_not_write_over_who_took_over(url: str) -> None:
-    row = Record(0, {"x": 3}, "finished", 0.5, (), {})
+    row = StudyRow(0, {"x": 3}, "finished", 0.5, (), {})
     with (
         Study(url, "s", {"x": (3, 5)}, owner="one") as one,
         Study(url, "s", {"x": (3, 5)}, owner="two") as two,
@@ -240,7 +240,7 @@ def theirs(url: str) -> Iterator[optuna.storages.RDBStorage]:
 def test_a_deleted_study_begins_anew(url: str) -> None:
     with Study(url, "s", {"x": (3, 5)}, owner="one") as study:
         assert study.claim(0, "a", {"x": 3}) == "ours"
-        study.add(Record(0, {"x": 3}, "finished", 0.5, (), {}))
+        study.add(StudyRow(0, {"x": 3}, "finished", 0.5, (), {}))
     with theirs(url) as storage:
         optuna.delete_study(study_name="s", storage=storage)
     with Study(url, "s", {"x": (3, 5)}, owner="one") as study:
@@ -364,7 +364,7 @@ def test_rounds_are_shared_too(url: str) -> None:
 
     def rounds(driver: str, proxy: Counted) -> None:
         with Study(url, "rounds", {}, owner=driver) as study:
-            found = Rounds(networks, study, InProcess(proxy), objective, seed=0, purpose="test")
+            found = SeededRuns(networks, study, InProcess(proxy), objective, seed=0, purpose="test")
             for turn in range(6):
                 assert found.run(turn, [0])
             assert len(found.scores(0)) == 6

@@ -10,7 +10,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 import nas.evaluation.study
 from nas.errors import InputError
-from nas.evaluation.study import Param, Record, Study
+from nas.evaluation.study import Param, Study, StudyRow
 
 CHOICES: dict[str, tuple[Param, ...]] = {
     "stage1.kernel": (3, 5),
@@ -20,7 +20,7 @@ CHOICES: dict[str, tuple[Param, ...]] = {
 }
 
 ROWS = (
-    Record(
+    StudyRow(
         0,
         {
             "stage1.kernel": 5,
@@ -33,7 +33,7 @@ ROWS = (
         ((1, 0.25), (10, 1 / 3)),
         {"accuracy": {"mean": 0.3}, "reason": ""},
     ),
-    Record(
+    StudyRow(
         2,
         {
             "stage1.kernel": 3,
@@ -46,7 +46,7 @@ ROWS = (
         ((1, 0.125),),
         {"accuracy": None, "reason": ""},
     ),
-    Record(
+    StudyRow(
         1,
         {
             "stage1.kernel": 3,
@@ -97,7 +97,7 @@ def test_rows_come_back_exactly_and_open_with_optuna(kind: str, tmp_path: Path) 
 def test_one_place_holds_several_studies(tmp_path: Path) -> None:
     Study(tmp_path, "search", CHOICES).add(ROWS[0])
     grid = Study(tmp_path, "grid", {}, {"alpha": (1.0, 2.0)})
-    row = Record(7, {"alpha": 1.15}, "finished", 0.5, (), {})
+    row = StudyRow(7, {"alpha": 1.15}, "finished", 0.5, (), {})
     grid.add(row)
     assert Study(tmp_path, "grid", {}, {"alpha": (1.0, 2.0)}).rows() == {7: row}
     assert Study(tmp_path, "search", CHOICES).rows() == {0: ROWS[0]}
@@ -227,7 +227,7 @@ def test_somebody_elses_study_is_refused(tmp_path: Path) -> None:
 
 def test_opening_a_study_again_changes_no_byte(tmp_path: Path) -> None:
     study = Study(tmp_path, "s", {"a": (1, 2)})
-    study.add(Record(0, {"a": 1}, "finished", 0.5, (), {}))
+    study.add(StudyRow(0, {"a": 1}, "finished", 0.5, (), {}))
     before = (tmp_path / "study.log").read_bytes()
     assert Study(tmp_path, "s", {"a": (1, 2)}).rows() == study.rows()
     assert (tmp_path / "study.log").read_bytes() == before

@@ -11,7 +11,7 @@ import pytest
 
 import nas.report.tensorboard
 from nas.cli import _run as command
-from nas.evaluation.study import Record, Study
+from nas.evaluation.study import Study, StudyRow
 from nas.evaluation.study_reader import read_study
 from nas.report.tensorboard import EVENT_FILE, FOLDER, Scalar, Series, content, training_series
 
@@ -74,9 +74,9 @@ def choices(folder: Path) -> dict[str, Any]:
     return {name: getattr(value, value.WhichOneof("kind")) for name, value in found.items()}
 
 
-def records(folder: Path) -> list[Record]:
+def records(folder: Path) -> list[StudyRow]:
     study = json.loads((folder / "run.json").read_text())["phases"]["search"]["study"]
-    return sorted((row.record for row in read_study(folder, study)), key=lambda row: row.number)
+    return sorted(read_study(folder, study), key=lambda row: row.number)
 
 
 def test_a_search_by_trial(run: Path) -> None:
@@ -115,8 +115,8 @@ def test_what_was_measured_on_the_way(tmp_path: Path) -> None:
     accuracy = {"mean": 0.5, "loss": 1.5}
     study = Study(tmp_path, "mine", {"stage1.kernel": [3, 5], "stage1.block": ["skip", "mbconv"]})
     params = {"stage1.kernel": 5, "stage1.block": "skip"}
-    study.add(Record(0, params, "finished", 0.2, ((1, 0.1), (2, 0.2)), {"accuracy": accuracy}))
-    study.add(Record(1, {}, "failed", None, (), {"accuracy": None, "reason": "x"}))
+    study.add(StudyRow(0, params, "finished", 0.2, ((1, 0.1), (2, 0.2)), {"accuracy": accuracy}))
+    study.add(StudyRow(1, {}, "failed", None, (), {"accuracy": None, "reason": "x"}))
     state = {
         "schema": "nas-search-run/1",
         "command": {},

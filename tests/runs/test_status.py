@@ -15,8 +15,8 @@ import pytest
 from nas.cli import _run as command
 from nas.evaluation.database import database_url
 from nas.evaluation.leases import Claims
-from nas.evaluation.study import Record, Study
-from nas.evaluation.study_reader import Written, read_study
+from nas.evaluation.study import Study, StudyRow
+from nas.evaluation.study_reader import read_study
 from nas.records.lock import holder, locked
 from nas.runs.status import _rate, read_status
 from tests.support.paths import ROOT
@@ -74,7 +74,7 @@ def test_failures_are_told_by_reason_and_a_run_that_died_is_stopped(
     study = Study(copy, name, {})
     for number in range(6, 12):
         reason = "MemoryError:" if number % 3 else "ValueError: odd"
-        study.add(Record(number, {}, "failed", None, (), {"reason": reason, "retries": 1}))
+        study.add(StudyRow(number, {}, "failed", None, (), {"reason": reason, "retries": 1}))
     change(copy, status="running", until=time.time() + 60)
     (copy / ".lock").write_text("999999999")
     status = read_status(copy)
@@ -150,12 +150,11 @@ def test_a_shared_storage_tells_what_all_drivers_do(
 def test_a_study_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     assert read_study(tmp_path, "search") == []
     assert list(tmp_path.iterdir()) == []
-    Study(tmp_path, "other", {}).add(Record(0, {}, "failed", None, (), {}))
+    Study(tmp_path, "other", {}).add(StudyRow(0, {}, "failed", None, (), {}))
     assert read_study(tmp_path, "search") == []
     [row] = read_study(tmp_path, "other")
-    assert isinstance(row, Written)
-    assert row.when is not None
-    assert abs(row.when - time.time()) < 3600
+    assert row.written_at is not None
+    assert abs(row.written_at - time.time()) < 3600
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"schema": "nas-search-run/1"}', "nonsense"])

@@ -19,7 +19,7 @@ import nas.runs.verify.pipeline
 import nas.runs.verify.run_state
 from nas.cli import _run as command
 from nas.errors import InputError
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.files import sha256, write_json
 from nas.proxies.short_training import TrainingSettings
 from nas.records.workspace import sealed
@@ -178,14 +178,14 @@ def test_more_trials_seal_it_anew(copy: Path) -> None:
 def test_finals_that_were_cut_off_in_a_round_differ_in_nothing(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Rounds.run
+    run = SeededRuns.run
 
-    def cut(self: Rounds, turn: int, which: Sequence[int]) -> bool:
+    def cut(self: SeededRuns, turn: int, which: Sequence[int]) -> bool:
         short = self._purpose == "finals" and turn == 1
         return run(self, turn, which[:1] if short else which) and not short
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rounds, "run", cut)
+        patch.setattr(SeededRuns, "run", cut)
         assert command(["resume", str(copy), "--quiet", "--trials", "6"]) == 0
     finals = load(copy / "finalists.json")
     assert len({entry["accuracy"]["n"] for entry in finals["entries"]}) == 2

@@ -11,7 +11,7 @@ import pytest
 from nas.accuracy import Accuracy
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import Objective
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture, efficientnet_b0
@@ -21,7 +21,7 @@ from nas.proxies.protocol import Report
 from nas.seeding import derived_rng
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
-from nas.strategies.finalists import Finals, entrants, finalists, finals
+from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
 
 B0 = efficientnet_b0()
 OTHERS = [replace(scale(B0, width=width), name=f"n{i}") for i, width in enumerate((0.5, 0.7, 0.9))]
@@ -53,13 +53,13 @@ class Toy:
 def play(
     proxy: Toy, folder: Path, count: int = 3, objective: Objective | None = None,
     reference: Architecture = B0,
-) -> Finals:  # fmt: skip
+) -> FinalistsResult:  # fmt: skip
     objective = objective or Objective("accuracy")
     chosen = finalists(TRIALS, count)
-    networks = entrants((trial.architecture for trial in chosen), reference)
+    networks = with_reference((trial.architecture for trial in chosen), reference)
     study = Study(folder, "finals", {})
-    rounds = Rounds(networks, study, InProcess(proxy), objective, seed=0, purpose="finals")
-    return finals(chosen, networks, reference, rounds, objective, seeds=3)
+    rounds = SeededRuns(networks, study, InProcess(proxy), objective, seed=0, purpose="finals")
+    return compare_finalists(chosen, networks, reference, rounds, objective, seeds=3)
 
 
 def test_the_longer_training_decides_and_the_reference_is_never_chosen(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_told_apart_is_named(tmp_path: Path) -> None:
 def test_a_reference_that_was_found_is_trained_once_and_may_win(tmp_path: Path) -> None:
     again = replace(OTHERS[1], name="the same")
     result = play(Toy({"n0": 0.6, "n1": 0.8, "n2": 0.7}), tmp_path, reference=again)
-    assert len(result.contest.entries) == 3
+    assert len(result.comparison.entries) == 3
     assert result.reference == result.chosen == 1
 
 

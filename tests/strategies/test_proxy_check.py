@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.accuracy import Accuracy
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import Objective
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
@@ -18,7 +18,7 @@ from nas.spaces.budget import Budget, parse_budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace
-from nas.strategies.proxy_check import Check, check, sample
+from nas.strategies.proxy_check import ProxyCheck, check, sample
 
 SPACE = load_space("efficientnet")
 FEASIBLE = Feasible(SPACE, parse_budget("400M-flops"))
@@ -46,11 +46,11 @@ def run(
     truth: Callable[[Architecture], float],
     folder: Path,
     count: int = 16,
-) -> Check | None:
+) -> ProxyCheck | None:
     networks = sample(FEASIBLE, count, 0)
 
-    def rounds(name: str, function: Callable[[Architecture], float]) -> Rounds:
-        return Rounds(
+    def rounds(name: str, function: Callable[[Architecture], float]) -> SeededRuns:
+        return SeededRuns(
             networks, Study(folder, name, {}), InProcess(Function(function)),
             Objective("accuracy"), seed=0, purpose=name,
         )  # fmt: skip

@@ -14,14 +14,14 @@ from nas.accuracy import Accuracy
 from nas.errors import Interrupted
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import Objective
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.proxies.protocol import Report
 from nas.seeding import derived_rng
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
-from nas.strategies.comparison import Contest, contest
+from nas.strategies.comparison import SeededComparison, compare_networks
 
 B0 = efficientnet_b0()
 NETWORKS = [replace(B0, name=name, resolution=224 + 8 * i) for i, name in enumerate("abcd")]
@@ -52,19 +52,21 @@ class Toy:
         return Accuracy(min(1.0, TRUTH[arch.name] + luck + own), 0.005, seeds=(seed,))
 
 
-def play(proxy: Toy, folder: Path, seeds: int = 3, deadline: float | None = None) -> Contest:
-    study = Study(folder, "contest", {})
-    rounds = Rounds(
+def play(
+    proxy: Toy, folder: Path, seeds: int = 3, deadline: float | None = None
+) -> SeededComparison:
+    study = Study(folder, "comparison", {})
+    rounds = SeededRuns(
         NETWORKS,
         study,
         InProcess(proxy),
         Objective("accuracy"),
         seed=0,
-        purpose="contest",
+        purpose="compare",
         deadline=deadline,
         total=seeds * len(NETWORKS),
     )
-    return contest(NETWORKS, rounds, seeds)
+    return compare_networks(NETWORKS, rounds, seeds)
 
 
 def test_the_better_wins_and_real_differences_are_told_from_noise(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_the_better_wins_and_real_differences_are_told_from_noise(tmp_path: Path
     assert not unsure.real
 
 
-def test_all_have_the_same_seeds_and_a_resumed_contest_repeats_none(tmp_path: Path) -> None:
+def test_all_have_the_same_seeds_and_a_resumed_comparison_repeats_none(tmp_path: Path) -> None:
     first = Toy()
     play(first, tmp_path, seeds=1)
     second = Toy()
@@ -122,8 +124,8 @@ class Ends(Toy):
         return super().evaluate(arch, seed=seed, report=report)
 
 
-def cut_off(folder: Path, after: int, **more: Any) -> Contest:
-    """A contest whose time ended after so many evaluations."""
+def cut_off(folder: Path, after: int, **more: Any) -> SeededComparison:
+    """A comparison whose time ended after so many evaluations."""
     with pytest.raises(Interrupted):
         play(Ends(folder, after, **more), folder)
     return play(Toy(), folder, deadline=0.0)

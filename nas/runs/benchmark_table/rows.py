@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nas.errors import InputError
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.seeding import derived_rng
@@ -48,7 +48,7 @@ def draw_band(
 
 
 def rows(
-    networks: Sequence[Architecture], space: SearchSpace, rounds: Rounds
+    networks: Sequence[Architecture], space: SearchSpace, rounds: SeededRuns
 ) -> list[dict[str, Any]]:
     """Return the rows of the table: one for each network and seed that was measured."""
     return [

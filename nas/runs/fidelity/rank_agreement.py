@@ -16,7 +16,7 @@ from nas.evaluation.executor import Task
 from nas.evaluation.local import local_engine
 from nas.evaluation.objective import make_objective
 from nas.evaluation.scheduler import Planned, evaluate
-from nas.evaluation.study import Record, Study
+from nas.evaluation.study import Study, StudyRow
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.proxies.protocol import Proxy, description
@@ -206,7 +206,7 @@ def _judge(
     draw: Draw,
     proxy: Proxy,
     seen: Mapping[int, Architecture],
-    done: Mapping[int, Record],
+    done: Mapping[int, StudyRow],
     prepared: float,
     seconds: float,
     jobs: int,
@@ -264,7 +264,7 @@ def _repeats(networks: Sequence[Network], samples: Floats) -> Agreement | None:
 
 
 def _measured(
-    group: Group, done: Mapping[int, Record], seed: int, prepared: float, jobs: int
+    group: Group, done: Mapping[int, StudyRow], seed: int, prepared: float, jobs: int
 ) -> Measured:
     own = [network for network in group.networks if network.number in done]
     finished = [network for network in own if done[network.number].state == "finished"]

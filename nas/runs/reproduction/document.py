@@ -16,7 +16,7 @@ from nas.evaluation.objective import Objective, pareto_front
 from nas.evaluation.process_pool import Tell
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture
-from nas.networks.architecture_file import Record
+from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.cost import CONVENTION, METRICS, Cost, measure_cost
 from nas.networks.stage_diff import differences
 from nas.proxies.protocol import description
@@ -60,7 +60,7 @@ class Documents:
 class Found:
     """The best network that a search found."""
 
-    record: Record
+    record: ArchitectureRecord
     trial: Trial
     corrected: Accuracy
 
@@ -79,11 +79,11 @@ def found(question: Question, settings: Settings, objective: str, trial: Trial) 
         "corrected": corrected.to_dict(),
         "nearest": question.proxy.nearest(trial.architecture),
     }
-    record = Record(trial.architecture, trial.cost, trial.accuracy, provenance)
+    record = ArchitectureRecord(trial.architecture, trial.cost, trial.accuracy, provenance)
     return Found(record, trial, corrected)
 
 
-def b0_record(question: Question) -> Record:
+def b0_record(question: Question) -> ArchitectureRecord:
     """Return B0 as an architecture file holds it."""
     provenance = {
         "source": "Tan & Le 2019 (arXiv 1905.11946), Table 1",
@@ -91,7 +91,7 @@ def b0_record(question: Question) -> Record:
         **_provenance(question),
         "nearest": question.proxy.nearest(question.b0),
     }
-    return Record(question.b0, question.b0_cost, question.b0_accuracy, provenance)
+    return ArchitectureRecord(question.b0, question.b0_cost, question.b0_accuracy, provenance)
 
 
 def _provenance(question: Question) -> dict[str, Any]:

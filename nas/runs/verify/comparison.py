@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from nas.accuracy import Accuracy, pooled
 from nas.evaluation.objective import Objective
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.files import validate
 from nas.networks.architecture import efficientnet_b0
 from nas.runs.verify.json_diff import Difference, counted, differing
@@ -25,7 +25,7 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Entry(BaseModel):
-    """A network of a contest, as it is written."""
+    """A network of a comparison, as it is written."""
 
     name: str
     flops: Annotated[int, Field(strict=True, ge=1)]
@@ -41,7 +41,7 @@ class Entry(BaseModel):
 
 
 class Entries(BaseModel):
-    """What is written of a contest, whichever its document."""
+    """What is written of a comparison, whichever its document."""
 
     entries: Annotated[list[Entry], Field(min_length=1)]
     seed_to_seed_deviation: Annotated[_Finite, Field(ge=0)] | None
@@ -72,7 +72,7 @@ _ENTRIES: TypeAdapter[Entries] = TypeAdapter(Entries)
 
 
 def entries_of(data: Any, file: str) -> Entries:
-    """Return what is written of a contest.
+    """Return what is written of a comparison.
 
     Raises:
         InputError: it is none.
@@ -81,17 +81,17 @@ def entries_of(data: Any, file: str) -> Entries:
 
 
 def gaps(file: str, data: dict[str, Any], against: str, key: str = "") -> Iterator[Difference]:
-    """Yield where a contest's differences to one of its entries do not follow from the rest."""
-    contest = entries_of(data, file)
-    reference = contest.place(against)
+    """Yield where a comparison's differences to one of its entries do not follow from the rest."""
+    comparison = entries_of(data, file)
+    reference = comparison.place(against)
     # Where somebody has more seeds, the scores of the others are as if they had had them too.
-    single = all(entry.count <= 1 for entry in contest.entries)
+    single = all(entry.count <= 1 for entry in comparison.entries)
     for index, written in enumerate(data["entries"]):
-        gap = None if index == reference else contest.gap(index, reference)
+        gap = None if index == reference else comparison.gap(index, reference)
         where = f"{key}entries{index + 1}"
         if gap is not None or index == reference:
             yield from differing(file, written["difference"], gap_dict(gap), f"{where}.difference")
-        one = contest.entries[index]
+        one = comparison.entries[index]
         if single and one.accuracy is not None and one.accuracy.loss is not None:
             yield from differing(file, one.score, one.accuracy.likelihood, f"{where}.score")
 
@@ -139,7 +139,7 @@ def _study(written: Written) -> Iterator[Difference]:
         yield from _entries(document, rounds)
 
 
-def _entries(document: dict[str, Any], rounds: Rounds) -> Iterator[Difference]:
+def _entries(document: dict[str, Any], rounds: SeededRuns) -> Iterator[Difference]:
     everyone: Sequence[int] = range(len(document["entries"]))
     found = [rounds.accuracies(index) for index in everyone]
     scores = compare([rounds.scores(index) for index in everyone])

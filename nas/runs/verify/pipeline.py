@@ -32,8 +32,8 @@ from nas.runs.verify.run_state import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN
 from nas.runs.verify.scaling_grid import of_document, of_study
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget
-from nas.strategies.comparison import contest
-from nas.strategies.finalists import entrants, finalists, finals
+from nas.strategies.comparison import compare_networks
+from nas.strategies.finalists import compare_finalists, finalists, with_reference
 from nas.strategies.proxy_check import check, sample
 
 
@@ -119,7 +119,7 @@ class _Run:
             return data
         count = sum("trial" in entry for entry in data["entries"])
         chosen = finalists(self.facts.known, count)
-        networks = entrants((trial.architecture for trial in chosen), self.facts.reference)
+        networks = with_reference((trial.architecture for trial in chosen), self.facts.reference)
         name = self.facts.named("finals", *(network.key() for network in networks))
         objective = make_objective(self.facts.identity.objective, self.facts.budget, "loss")
         with self.facts.written.study(name) as study:
@@ -127,10 +127,12 @@ class _Run:
                 self.facts.note("study.log has no trainings of these finalists")
                 return data
             rounds = rounds_of(networks, study, objective, self.facts.identity.seed, "finals")
-            found = finals(chosen, networks, self.facts.reference, rounds, objective, FINAL_SEEDS)
+            found = compare_finalists(
+                chosen, networks, self.facts.reference, rounds, objective, FINAL_SEEDS
+            )
         if found.chosen is not None and all(
             at_chance(entry.accuracy, entry.architecture.num_classes) or entry.accuracy is None
-            for entry in found.contest.entries[: len(chosen)]
+            for entry in found.comparison.entries[: len(chosen)]
         ):
             found = replace(found, chosen=None)
         return found.to_dict()
@@ -144,7 +146,7 @@ class _Run:
             return cast(dict[str, Any] | None, written)
         networks, seeds = [best], 1
         if data is not None and self.facts.reference is not None:
-            networks, seeds = entrants([best], self.facts.reference), FINAL_SEEDS
+            networks, seeds = with_reference([best], self.facts.reference), FINAL_SEEDS
         with self.facts.written.study(
             self.facts.named("test", *(n.key() for n in networks))
         ) as study:
@@ -152,7 +154,7 @@ class _Run:
                 return None
             objective = make_objective("accuracy", self.facts.budget, "loss")
             rounds = rounds_of(networks, study, objective, self.facts.identity.seed, "test")
-            return tested(contest(networks, rounds, seeds))
+            return tested(compare_networks(networks, rounds, seeds))
 
     def of_finals(self) -> Iterator[Difference]:
         """The finals' choice follows from their trainings, and differences from what they had."""
@@ -162,33 +164,33 @@ class _Run:
         yield from differing(FINALS, data, {**(self.finals or {}), "test": self.test})
         yield from gaps(FINALS, data, data["reference"])
         yield from self._flops(data, "")
-        contest = entries_of(data, FINALS)
-        best = self._best(contest)
-        name = None if best is None else contest.entries[best].name
+        comparison = entries_of(data, FINALS)
+        best = self._best(comparison)
+        name = None if best is None else comparison.entries[best].name
         yield from differing(FINALS, data["chosen"], name, "chosen")
-        tied = [] if best is None else self._tied(contest, best)
+        tied = [] if best is None else self._tied(comparison, best)
         if tied is not None:
             yield from differing(FINALS, data["tied"], tied, "tied")
         if data["test"] is not None:
             yield from gaps(FINALS, data["test"], data["test"]["against"], "test.")
             yield from self._flops(data["test"], "test.")
 
-    def _flops(self, contest: dict[str, Any], key: str) -> Iterator[Difference]:
-        """FLOPs of a contest's networks, of those that are known here."""
+    def _flops(self, comparison: dict[str, Any], key: str) -> Iterator[Difference]:
+        """FLOPs of a comparison's networks, of those that are known here."""
         known = {trial.architecture.name: trial.architecture for trial in self.facts.known}
         if self.facts.reference is not None:
             known[self.facts.reference.name] = self.facts.reference
-        for index, entry in enumerate(contest["entries"], 1):
+        for index, entry in enumerate(comparison["entries"], 1):
             if entry["name"] in known:
                 flops = measure_cost(known[entry["name"]]).flops
                 yield from differing(FINALS, entry["flops"], flops, f"{key}entries{index}.flops")
 
-    def _best(self, contest: Entries) -> int | None:
+    def _best(self, comparison: Entries) -> int | None:
         """Return which finalist has the highest objective, of those that did not fail if any.
 
         None where they choose nothing: none is better than chance.
         """
-        entries = [entry for entry in contest.entries if entry.trial is not None]
+        entries = [entry for entry in comparison.entries if entry.trial is not None]
         classes = self.facts.baseline_record.architecture.num_classes
         if all(one.accuracy is None or at_chance(one.accuracy, classes) for one in entries):
             return None
@@ -202,12 +204,12 @@ class _Run:
 
         return max((i for i in range(len(entries)) if entries[i].score is not None), key=worth)
 
-    def _tied(self, contest: Entries, best: int) -> list[str] | None:
-        others = [i for i, e in enumerate(contest.entries) if e.trial is not None and i != best]
-        found = {i: contest.gap(i, best) for i in others}
+    def _tied(self, comparison: Entries, best: int) -> list[str] | None:
+        others = [i for i, e in enumerate(comparison.entries) if e.trial is not None and i != best]
+        found = {i: comparison.gap(i, best) for i in others}
         if None in found.values():
             return None
-        return [contest.entries[i].name for i, gap in found.items() if gap and not gap.real]
+        return [comparison.entries[i].name for i, gap in found.items() if gap and not gap.real]
 
     @cached_property
     def baseline(self) -> Trial:

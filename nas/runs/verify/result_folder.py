@@ -15,7 +15,7 @@ from typing import Any
 from nas.evaluation.executor import Outcome, Task
 from nas.evaluation.journal import JOURNAL, MAX_JOURNAL_BYTES
 from nas.evaluation.objective import Objective
-from nas.evaluation.seeded_runs import Rounds
+from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study
 from nas.files import file_size, parse_json, read_text
 from nas.networks.architecture import Architecture
@@ -109,6 +109,8 @@ class NoEngine:
 
 def rounds_of(
     networks: list[Architecture], study: Study, objective: Objective, seed: int, purpose: str
-) -> Rounds:
+) -> SeededRuns:
     """Return what a study has measured of some networks; it evaluates no more."""
-    return Rounds(networks, study, NoEngine(), objective, seed=seed, purpose=purpose, deadline=PAST)
+    return SeededRuns(
+        networks, study, NoEngine(), objective, seed=seed, purpose=purpose, deadline=PAST
+    )

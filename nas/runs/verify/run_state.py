@@ -15,7 +15,7 @@ from nas.evaluation.objective import Objective, RankBy, make_objective
 from nas.evaluation.trial import Trial, read_trials
 from nas.files import digest, validate
 from nas.networks.architecture import Architecture, efficientnet_b0
-from nas.networks.architecture_file import Record, record_from_dict
+from nas.networks.architecture_file import ArchitectureRecord, record_from_dict
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.protocol import description
@@ -195,7 +195,7 @@ class Facts:
         }
 
     @cached_property
-    def baseline_record(self) -> Record:
+    def baseline_record(self) -> ArchitectureRecord:
         """The baseline as it is written."""
         return record_from_dict(self.written.read(BASELINE), BASELINE)
 
@@ -231,7 +231,7 @@ class Facts:
         """Whether the trials of the search are known by it, which needs the space."""
         return self.has_study and self.space is not None
 
-    def trial(self, record: Record) -> Trial:
+    def trial(self, record: ArchitectureRecord) -> Trial:
         """Return the trial that a record tells of, all that can be computed of it computed."""
         number, choices = (record.provenance[key] for key in ("trial", "choices"))
         architecture = record.architecture
