@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from copy import copy
+from typing import Annotated, Any, get_args
 
 import typer
 
 from nas.cli import completion
+from nas.cli.panels import ACCURACY, BUDGET, MACHINE, OUTPUT, SEARCH
 
 Budget_ = Annotated[
     str | None,
     typer.Option(
         "--budget",
         metavar="BUDGET",
-        help="400M-flops, 400M-flops+5.5M-params, a file.",
+        help="Hard limits on the network (required): terms such as 400M-flops or "
+        "400M-flops+5.5M-params, a name that 'nas-search budgets' lists, or a TOML file.",
         autocompletion=completion.budgets,
+        rich_help_panel=BUDGET,
     ),
-]
-Space = Annotated[
-    str,
-    typer.Option(
-        "--space", metavar="NAME|FILE", help="Search space.", autocompletion=completion.spaces
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        metavar="NAME|FOLDER|PARQUET",
-        help="Your images: folders of classes, parquet, a name on the Hugging Face hub. "
-        "Without it: built-in fractals.",
-    ),
-]
-Resolution = Annotated[
-    int | None,
-    typer.Option(
-        "--resolution", metavar="PX", help="Count FLOPs at this resolution; default: the space's."
-    ),
-]
-Time = Annotated[
-    str | None, typer.Option("--time", metavar="10m", help="For the whole run: 90s, 10m, 2h.")
 ]
 Trials = Annotated[
     int | None,
-    typer.Option("--trials", metavar="N", help="In all. Default 300; with --proxy training 30."),
+    typer.Option(
+        "--trials",
+        metavar="N",
+        help="Number of networks to evaluate in total, failed ones included.",
+        show_default="300, or 30 with --proxy training",
+        rich_help_panel=SEARCH,
+    ),
 ]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", metavar="N", help="At once. Default: one a core, at most 8.")
+    int | None,
+    typer.Option(
+        "--jobs",
+        metavar="N",
+        help="Number of evaluations to run in parallel.",
+        show_default="one per core, at most 8; 1 on a GPU",
+        rich_help_panel=MACHINE,
+    ),
 ]
 Device = Annotated[
     str | None,
     typer.Option(
         "--device",
         metavar="cpu|cuda|mps",
-        help="Default cpu.",
+        help="Device to train or measure on; cuda:1 is the second GPU.",
+        show_default="cpu",
         autocompletion=completion.one_of("cpu", "cuda", "mps"),
+        rich_help_panel=MACHINE,
     ),
 ]
 Storage = Annotated[
@@ -62,54 +57,179 @@ Storage = Annotated[
     typer.Option(
         "--storage",
         metavar="URL",
-        help="sqlite:///FILE or postgresql://…, for several drivers of one study; default: "
-        "study.log in the folder.",
+        help="Database of the study, sqlite:///FILE or postgresql://…, which several drivers "
+        "may share.",
+        show_default="study.log in the folder",
+        rich_help_panel=MACHINE,
     ),
 ]
 RayAddress = Annotated[
     str | None,
     typer.Option(
-        "--ray-address", metavar="HOST:PORT", help="Of a Ray cluster; default: started here."
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="Address of a running Ray cluster.",
+        show_default="start one on this machine",
+        rich_help_panel=MACHINE,
     ),
 ]
 CpusPerTrial = Annotated[
-    float | None, typer.Option("--cpus-per-trial", metavar="X", help="With ray. Default 1.")
+    float | None,
+    typer.Option(
+        "--cpus-per-trial",
+        metavar="X",
+        help="CPU cores that Ray reserves for each evaluation.",
+        show_default="1",
+        rich_help_panel=MACHINE,
+    ),
 ]
 GpusPerTrial = Annotated[
     float | None,
-    typer.Option("--gpus-per-trial", metavar="X", help="With ray; 0.25, say. Default 1 on cuda."),
+    typer.Option(
+        "--gpus-per-trial",
+        metavar="X",
+        help="GPUs that Ray reserves for each evaluation; a fraction such as 0.25 shares one.",
+        show_default="1 with --device cuda, else 0",
+        rich_help_panel=MACHINE,
+    ),
 ]
 LatencyTable_ = Annotated[
     str | None,
     typer.Option(
         "--latency-table",
         metavar="FILE",
-        help="With a limit on latency: of another device; default: measured here.",
+        help="Latency table of another device, written by 'nas-search latency --out'.",
+        show_default="measure this machine",
+        rich_help_panel=BUDGET,
     ),
 ]
 LatencyBackend = Annotated[
     str | None,
     typer.Option(
         "--latency-backend",
-        metavar="pytorch|onnxruntime",
-        help="Default pytorch.",
+        metavar="NAME",
+        help="Runtime that a limit on latency is measured in: pytorch or onnxruntime.",
+        show_default="pytorch",
         autocompletion=completion.one_of("pytorch", "onnxruntime"),
+        rich_help_panel=BUDGET,
     ),
 ]
 LatencyBatch = Annotated[
-    int | None, typer.Option("--latency-batch", metavar="N", help="Images at once. Default 1.")
+    int | None,
+    typer.Option(
+        "--latency-batch",
+        metavar="N",
+        help="Batch size that a limit on latency is measured at.",
+        show_default="1",
+        rich_help_panel=BUDGET,
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-Folder = Annotated[str, typer.Argument(metavar="DIR", autocompletion=completion.folders)]
-Seeds = Annotated[int, typer.Option(metavar="N", help="Trainings of each.")]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds",
+        metavar="N",
+        help="Number of trainings of each network, with a seed each.",
+        rich_help_panel=ACCURACY,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the result as one JSON document on standard output.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print nothing; with --json, the document alone.")
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Print neither progress nor the result; with --json, the document alone.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Folder = Annotated[
+    str,
+    typer.Argument(metavar="DIR", help="Folder of a run.", autocompletion=completion.folders),
 ]
 Arch = Annotated[
     str,
     typer.Argument(
         metavar="ARCH",
-        help="A JSON file or efficientnet-b0 … b7.",
+        help="Network: an architecture file (JSON), or efficientnet-b0 … efficientnet-b7.",
         autocompletion=completion.architectures,
     ),
 ]
+
+
+def as_before(declared: Any) -> Any:
+    """Return an option of a command for its continuation, where the default is the run's own."""
+    option = copy(get_args(declared)[1])
+    option.show_default = "as the run began"
+    return option
+
+
+def data_option(panel: str = ACCURACY) -> Any:
+    """Return the option ``--data``: images of the user's."""
+    return typer.Option(
+        "--data",
+        metavar="PATH|NAME",
+        help="Images: a folder with a subfolder per class, Parquet files, or the name of a data "
+        "set on the Hugging Face Hub.",
+        show_default="built-in fractals",
+        rich_help_panel=panel,
+    )
+
+
+def seed_option(panel: str, help: str = "Seed of all random choices.") -> Any:
+    """Return the option ``--seed``."""
+    return typer.Option("--seed", metavar="N", help=help, rich_help_panel=panel)
+
+
+def space_option(
+    panel: str, help: str = "Search space: a name that 'nas-search spaces' lists, or a TOML file."
+) -> Any:
+    """Return the option ``--space``."""
+    return typer.Option(
+        "--space",
+        metavar="NAME|FILE",
+        help=help,
+        autocompletion=completion.spaces,
+        rich_help_panel=panel,
+    )
+
+
+def time_option(help: str, show_default: str | bool = "no limit") -> Any:
+    """Return the option ``--time``: how long a command may take."""
+    return typer.Option(
+        "--time",
+        metavar="DURATION",
+        help=f"{help} (for example 90s, 10m or 2h).",
+        show_default=show_default,
+        rich_help_panel=MACHINE,
+    )
+
+
+def engine_option(show_default: str | bool = True) -> Any:
+    """Return the option ``--engine``: what runs the evaluations."""
+    return typer.Option(
+        "--engine",
+        metavar="local|ray",
+        help="Engine that runs the evaluations: processes on this machine, or a Ray cluster.",
+        show_default=show_default,
+        autocompletion=completion.one_of("local", "ray"),
+        rich_help_panel=MACHINE,
+    )
+
+
+def out_option(metavar: str, help: str, show_default: str | bool = False) -> Any:
+    """Return the option ``--out``: where a command writes."""
+    return typer.Option(
+        "--out", metavar=metavar, help=help, show_default=show_default, rich_help_panel=OUTPUT
+    )
+
+
+Data = Annotated[str | None, data_option()]
+Time = Annotated[str | None, time_option("Time limit for the whole run")]

@@ -88,17 +88,6 @@ def test_version(capsys: Captured) -> None:
     assert said(["--version", "cost", "no-such.json"], capsys).splitlines() == lines
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(None, "resume", "spaces", "budgets", "proxies", "cost", "scale", "evaluate"),
-        *("import", "fit-predictor", "fidelity"),
-    ],
-)
-def test_help(name: str | None, capsys: Captured) -> None:
-    assert "Usage" in said([*([name] if name else []), "--help"], capsys)
-
-
 # ── One network ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,4 +1,4 @@
-"""Commands that say what there is."""
+"""Commands that list what is available."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from nas.cli.parameters import Json
 
 
 def spaces(json: Json = False) -> None:
-    """List the search spaces, a line each."""
+    """List the search spaces that are included."""
     from nas.cli import listings
 
     listings.spaces(json)
 
 
 def budgets(json: Json = False) -> None:
-    """List the budgets, a line each."""
+    """List the budgets that are included."""
     from nas.cli import listings
 
     listings.budgets(json)
 
 
 def proxies(json: Json = False) -> None:
-    """List the ways of measuring accuracy, a line each."""
+    """List the proxies, which measure accuracy."""
     from nas.cli import listings
 
     listings.proxies(json)

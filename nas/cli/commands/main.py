@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
+from nas.cli.panels import ACCURACY, SEARCH
 from nas.cli.parameters import (
     Budget_,
     CpusPerTrial,
@@ -21,11 +22,13 @@ from nas.cli.parameters import (
     LatencyTable_,
     Quiet,
     RayAddress,
-    Resolution,
-    Space,
     Storage,
     Time,
     Trials,
+    engine_option,
+    out_option,
+    seed_option,
+    space_option,
 )
 from nas.errors import InputError
 
@@ -33,96 +36,130 @@ from nas.errors import InputError
 def main_job(
     context: typer.Context,
     budget: Budget_ = None,
-    space: Space = "efficientnet",
-    data: Data = None,
-    resolution: Resolution = None,
-    proxy: Annotated[
-        str | None,
+    latency_table: LatencyTable_ = None,
+    latency_backend: LatencyBackend = None,
+    latency_batch: LatencyBatch = None,
+    space: Annotated[str, space_option(SEARCH)] = "efficientnet",
+    resolution: Annotated[
+        int | None,
         typer.Option(
-            metavar="NAME",
-            help="Measures accuracy: supernet, training, imagenet, table:FILE (see proxies). "
-            "Default: imagenet where there is no --data and it knows the space, else supernet.",
-            autocompletion=completion.proxies,
+            metavar="PX",
+            help="Input resolution at which FLOPs are counted.",
+            show_default="that of the space",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
-    grid_proxy: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Measures it for the coefficients.",
-            autocompletion=completion.one_of("training"),
-        ),
-    ] = "training",
     objective: Annotated[
         str,
         typer.Option(
-            metavar="accuracy|reward", autocompletion=completion.one_of("accuracy", "reward")
+            metavar="accuracy|reward",
+            help="What is maximised: accuracy, or accuracy × (FLOPs / limit)^−0.07.",
+            autocompletion=completion.one_of("accuracy", "reward"),
+            rich_help_panel=SEARCH,
         ),
     ] = "accuracy",
     sampler: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="guided, evolution, tpe, nsga2, random.",
+            help="Search strategy: guided (Gaussian process), evolution, tpe, nsga2 or random.",
             autocompletion=completion.samplers,
+            rich_help_panel=SEARCH,
         ),
     ] = "guided",
     trials: Trials = None,
-    time: Time = None,
-    seed: Annotated[int, typer.Option(metavar="N")] = 0,
-    jobs: Jobs = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="local|ray",
-            help="Where evaluations run.",
-            autocompletion=completion.one_of("local", "ray"),
-        ),
-    ] = "local",
-    ray_address: RayAddress = None,
-    cpus_per_trial: CpusPerTrial = None,
-    gpus_per_trial: GpusPerTrial = None,
-    storage: Storage = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Default: results/<space>-<budget>.")
-    ] = None,
-    device: Device = None,
-    latency_table: LatencyTable_ = None,
-    latency_backend: LatencyBackend = None,
-    latency_batch: LatencyBatch = None,
     start: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ARCH",
-            help="Evaluated first; may be repeated.",
+            help="Network to evaluate first; may be given several times.",
             autocompletion=completion.architectures,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
+    seed: Annotated[int, seed_option(SEARCH)] = 0,
+    no_scale: Annotated[
+        bool,
+        typer.Option(
+            "--no-scale",
+            help="Stop at the baseline, without coefficients and family.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = False,
+    data: Data = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Proxy that measures accuracy in the search: supernet, training, imagenet, "
+            "zero-cost:NAME or table:FILE; 'nas-search proxies' explains them.",
+            show_default="imagenet without --data if it covers the space, else supernet",
+            autocompletion=completion.proxies,
+            rich_help_panel=ACCURACY,
+        ),
+    ] = None,
+    grid_proxy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Proxy that measures accuracy for the scaling coefficients: training.",
+            autocompletion=completion.one_of("training"),
+            rich_help_panel=ACCURACY,
+        ),
+    ] = "training",
     finalists: Annotated[
         int | None,
-        typer.Option(metavar="K", help="Trained anew before one is chosen; 3 with --data."),
+        typer.Option(
+            metavar="K",
+            help="Number of best networks to train from scratch before the baseline is chosen.",
+            show_default="3 with --data, else 0",
+            rich_help_panel=ACCURACY,
+        ),
     ] = None,
     reference: Annotated[
         str | None,
         typer.Option(
             metavar="ARCH",
-            help="Beside them; default efficientnet-b0.",
+            help="Network to train under the same conditions as the finalists, for comparison.",
+            show_default="efficientnet-b0",
             autocompletion=completion.architectures,
+            rich_help_panel=ACCURACY,
         ),
     ] = None,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Do not check the proxy by longer trainings.")
+        bool,
+        typer.Option(
+            "--no-check",
+            help="Skip the check of the proxy's ranking against longer trainings.",
+            rich_help_panel=ACCURACY,
+        ),
     ] = False,
-    no_scale: Annotated[
-        bool, typer.Option("--no-scale", help="Stop at the baseline: no family.")
-    ] = False,
+    time: Time = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    engine: Annotated[str, engine_option()] = "local",
+    ray_address: RayAddress = None,
+    cpus_per_trial: CpusPerTrial = None,
+    gpus_per_trial: GpusPerTrial = None,
+    storage: Storage = None,
+    out: Annotated[
+        str | None,
+        out_option(
+            "DIR",
+            "Folder of the run; one that already holds this run is resumed.",
+            "results/SPACE-BUDGET",
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print it, and those that matter; also with --json.")
+        bool,
+        typer.Option("--version", help="Print the versions of nas-search and its dependencies."),
     ] = False,
 ) -> None:
-    """Search within the budget, find the coefficients, write the family. The same command resumes.
+    """Search for the most accurate classifier within a budget, and scale it to a family.
+
+    Rerun the command to resume an interrupted run. Example:
 
     nas-search --budget 400M-flops --data my-images/
     """

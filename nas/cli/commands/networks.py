@@ -1,4 +1,4 @@
-"""Commands of networks: what they cost, scaled, compared, trained, taken away."""
+"""Commands of networks: cost, scaling, comparison, training, evaluation, export."""
 
 from __future__ import annotations
 
@@ -9,12 +9,38 @@ import typer
 
 from nas.cli import completion
 from nas.cli.options import Training, duration
-from nas.cli.parameters import Arch, Data, Device, Jobs, Json, Quiet, Resolution, Seeds, Space, Time
+from nas.cli.panels import ACCURACY, NETWORK, OUTPUT, TRAINING
+from nas.cli.parameters import (
+    Arch,
+    Data,
+    Device,
+    Jobs,
+    Json,
+    Quiet,
+    Seeds,
+    data_option,
+    out_option,
+    seed_option,
+    space_option,
+    time_option,
+)
 from nas.errors import InputError
 
 
-def cost(arch: Arch, resolution: Resolution = None, json: Json = False) -> None:
-    """Say what a network costs: FLOPs, parameters, activations."""
+def cost(
+    arch: Arch,
+    resolution: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="Input resolution at which FLOPs are counted.",
+            show_default="that of ARCH",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what a network costs: FLOPs, parameters and activations."""
     from nas.cli.networks import show_cost
 
     show_cost(arch, resolution, json)
@@ -26,37 +52,93 @@ def scale(
         str | None,
         typer.Option(
             metavar="official",
-            help="The published table B0 … B7.",
+            help="Scale by the published table of EfficientNet-B0 … B7 instead of by coefficients.",
             autocompletion=completion.one_of("official"),
+            rich_help_panel=NETWORK,
         ),
     ] = None,
-    alpha: Annotated[float | None, typer.Option(help="Depth.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Width.")] = None,
-    gamma: Annotated[float | None, typer.Option(help="Resolution.")] = None,
-    phi: Annotated[float | None, typer.Option(help="How far; without it: b0 … b7.")] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Depth coefficient α.",
+            show_default="1.2",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Width coefficient β.",
+            show_default="1.1",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Resolution coefficient γ.",
+            show_default="1.15",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    phi: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Exponent φ of the coefficients; a single network is scaled.",
+            show_default="0 to 7, the family b0 … b7",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
     target_flops: Annotated[
-        str | None, typer.Option(metavar="1.8G", help="The largest network within.")
+        str | None,
+        typer.Option(
+            metavar="FLOPS",
+            help="Scale to the largest network within so many FLOPs, such as 1.8G.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="One dimension alone, and all, at equal FLOPs.")
+        bool,
+        typer.Option(
+            "--compare",
+            help="Scale depth, width and resolution alone, and all together, to equal FLOPs.",
+            rich_help_panel=NETWORK,
+        ),
     ] = False,
-    out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Write the architectures there.")
-    ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|PATH", help="With --compare: train them on these images."),
+        typer.Option(
+            metavar="PATH|NAME",
+            help="With --compare: train the scaled networks on these images, and compare them.",
+            rich_help_panel=ACCURACY,
+        ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(metavar="N", help="Trainings of each, with --data. Default 3.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --data: number of trainings of each network, with a seed each.",
+            show_default="3",
+            rich_help_panel=ACCURACY,
+        ),
     ] = None,
-    time: Time = None,
+    time: Annotated[str | None, time_option("With --data: time limit for all trainings")] = None,
     jobs: Jobs = None,
     device: Device = None,
+    out: Annotated[
+        str | None, out_option("DIR", "Folder to write the architectures or the comparison to.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Scale a network: by coefficients, by the published table, or to a number of FLOPs."""
+    """Scale a network: by coefficients, by the published table, or to a number of FLOPs.
+
+    nas-search scale efficientnet-b0 --alpha 1.2 --beta 1.1 --gamma 1.15 --phi 3
+    """
     from nas.cli.networks import show_scaled
 
     given = {"--seeds": seeds, "--time": time, "--jobs": jobs, "--device": device}
@@ -85,24 +167,29 @@ def compare(
     arch: Annotated[
         list[str],
         typer.Argument(
-            metavar="ARCH ARCH …",
-            help="The last is the reference.",
+            metavar="ARCH",
+            help="Networks to compare, two or more: architecture files (JSON), or "
+            "efficientnet-b0 … b7. The last one is the reference.",
             autocompletion=completion.architectures,
         ),
     ],
     data: Data = None,
     seeds: Seeds = 3,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of all draws.")] = 0,
-    time: Time = None,
+    seed: Annotated[int, seed_option(ACCURACY)] = 0,
+    time: Annotated[str | None, time_option("Time limit for all trainings")] = None,
     jobs: Jobs = None,
     device: Device = None,
     out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Keep the study, a document, a picture.")
+        str | None,
+        out_option("DIR", "Folder to keep trainings, result and plot in; rerun to resume."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train networks alike over several seeds, and say which differences are real."""
+    """Train networks under the same conditions, and test whether their accuracies differ.
+
+    nas-search compare baseline.json efficientnet-b0 --data my-images/ --seeds 5
+    """
     from nas.cli.comparison import show_comparison
 
     show_comparison(
@@ -116,57 +203,118 @@ def compare(
 
 def train(
     arch: Arch,
-    data: Data = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Default: results/<architecture>-<data>.")
-    ] = None,
     resolution: Annotated[
-        int | None, typer.Option(metavar="PX", help="Train and classify at it; default ARCH's own.")
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="Input resolution that the network is trained at and used at.",
+            show_default="that of ARCH",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     stem_stride: Annotated[
         int | None,
-        typer.Option(metavar="1|2", help="Default: ARCH's own; 1 if the last map were one point."),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="How often each image is seen. Default 20.")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="60m", help="Instead: as many as end in that time.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Default 64.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Highest; default by the batch size.")
+        typer.Option(
+            metavar="1|2",
+            help="Stride of the stem convolution.",
+            show_default="that of ARCH, or 1 if its last feature map would be 1 × 1",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Begin with them: ours, timm's or torchvision's."),
+        typer.Option(
+            metavar="FILE",
+            help="Initial weights to fine-tune: of nas-search, timm or torchvision.",
+            show_default="random",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    data: Annotated[str | None, data_option(TRAINING)] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of epochs to train.",
+            show_default="20",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of images in a batch.",
+            show_default="64",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Peak learning rate.",
+            show_default="scaled with the batch size",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
             metavar="ARCH",
-            help="A network whose answers are learned too.",
+            help="Teacher network for knowledge distillation; needs --teacher-weights.",
             autocompletion=completion.architectures,
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     teacher_weights: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The teacher's.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Weights of the teacher network.", rich_help_panel=TRAINING
+        ),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(metavar="T", help="Of the teacher's answers. Default 2.")
+        float | None,
+        typer.Option(
+            metavar="T",
+            help="Temperature that the teacher's logits are divided by.",
+            show_default="2",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
+    seed: Annotated[int, seed_option(TRAINING)] = 0,
     eval_test: Annotated[
-        bool, typer.Option("--eval-test", help="Score on the test images, once, at the end.")
+        bool,
+        typer.Option(
+            "--eval-test",
+            help="Measure accuracy on the test images too, once, after the training.",
+            rich_help_panel=ACCURACY,
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N")] = 0,
+    time: Annotated[
+        str | None, time_option("Time to train for, instead of --epochs", False)
+    ] = None,
     device: Device = None,
+    out: Annotated[
+        str | None,
+        out_option(
+            "DIR", "Folder of the training; rerun the command to resume.", "results/ARCH-DATA"
+        ),
+    ] = None,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write its event files as it goes.")
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write TensorBoard event files during the training.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train one network properly and write its weights. The same command resumes.
+    """Train one network at full width and resolution, and write its weights.
+
+    Rerun the command to resume an interrupted training. Example:
 
     nas-search train baseline.json --data my-images/ --time 60m
     """
@@ -201,22 +349,32 @@ def evaluate(
         str,
         typer.Option(
             metavar="NAME",
-            help="training, imagenet, table:FILE.",
+            help="Proxy that measures accuracy: training, supernet, imagenet, zero-cost:NAME or "
+            "table:FILE.",
             autocompletion=completion.proxies,
+            rich_help_panel=ACCURACY,
         ),
     ] = "training",
-    space: Space = "efficientnet",
+    space: Annotated[
+        str, space_option(ACCURACY, "Search space that a supernet, predictor or table is of.")
+    ] = "efficientnet",
     data: Data = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="The first seed.")] = 0,
-    seeds: Annotated[int, typer.Option(metavar="N", help="How many.")] = 1,
-    time: Annotated[
-        str | None, typer.Option(metavar="10m", help="About how long, for all seeds.")
-    ] = None,
+    seed: Annotated[int, seed_option(ACCURACY, "Seed of the first training.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Number of trainings, with a seed each.", rich_help_panel=ACCURACY
+        ),
+    ] = 1,
+    time: Annotated[str | None, time_option("Approximate time for all trainings")] = None,
     device: Device = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the accuracy of any network by a proxy, with its error."""
+    """Measure the accuracy of a network by a proxy, with its standard error.
+
+    nas-search evaluate efficientnet-b0 --data my-images/ --seeds 3
+    """
     from nas.cli.networks import show_accuracy
 
     show_accuracy(
@@ -234,33 +392,55 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            metavar="timm|torchvision|onnx|torch|json",
-            help="For whom.",
+            metavar="FORMAT",
+            help="Export format: timm, torchvision, onnx, torch or json.",
             autocompletion=completion.one_of(*completion.TARGETS),
+            rich_help_panel=OUTPUT,
         ),
     ],
-    out: Annotated[str, typer.Option(metavar="FOLDER", help="Where the files go.")],
+    out: Annotated[str, out_option("DIR", "Folder to write the files to.")],
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Of ours, timm's or torchvision's; without it: random."),
+        typer.Option(
+            metavar="FILE",
+            help="Weights to export: of nas-search, timm or torchvision.",
+            show_default="random",
+            rich_help_panel=NETWORK,
+        ),
     ] = None,
+    seed: Annotated[int, seed_option(NETWORK, "Seed of random weights and test images.")] = 0,
     dynamic_resolution: Annotated[
-        bool, typer.Option("--dynamic-resolution", help="With onnx: images of any size.")
+        bool,
+        typer.Option(
+            "--dynamic-resolution",
+            help="With --to onnx: accept images of any size.",
+            rich_help_panel=NETWORK,
+        ),
     ] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="With onnx: in eight bits too, and what that costs.")
+        bool,
+        typer.Option(
+            "--int8",
+            help="With --to onnx: write an 8-bit quantised model too, and measure its accuracy.",
+            rich_help_panel=ACCURACY,
+        ),
     ] = False,
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|PATH", help="With --int8: images. Without it: built-in fractals."
+            metavar="PATH|NAME",
+            help="With --int8: images for calibration and evaluation.",
+            show_default="built-in fractals",
+            rich_help_panel=ACCURACY,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of random weights and images.")] = 0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a network as others build it, proved to be the same: parameters, FLOPs, logits."""
+    """Export a network to another library or format, and check that it is equivalent.
+
+    nas-search export architecture.json --weights weights.safetensors --to onnx --out exported
+    """
     from nas.cli.export import show_export
 
     show_export(

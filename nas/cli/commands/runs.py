@@ -1,4 +1,4 @@
-"""Commands of a run: go on, look at it, hold it against itself."""
+"""Commands of runs: resume them, watch them, report on them, verify them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
+from nas.cli.panels import OUTPUT
 from nas.cli.parameters import (
     CpusPerTrial,
     Device,
@@ -20,31 +21,27 @@ from nas.cli.parameters import (
     Storage,
     Time,
     Trials,
+    as_before,
+    engine_option,
+    out_option,
 )
 
 
 def resume(
     folder: Folder,
-    trials: Trials = None,
-    time: Time = None,
-    jobs: Jobs = None,
-    device: Device = None,
-    storage: Storage = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            metavar="local|ray",
-            help="Where evaluations run.",
-            autocompletion=completion.one_of("local", "ray"),
-        ),
-    ] = None,
-    ray_address: RayAddress = None,
-    cpus_per_trial: CpusPerTrial = None,
-    gpus_per_trial: GpusPerTrial = None,
+    trials: Annotated[int | None, as_before(Trials)] = None,
+    time: Annotated[str | None, as_before(Time)] = None,
+    jobs: Annotated[int | None, as_before(Jobs)] = None,
+    device: Annotated[str | None, as_before(Device)] = None,
+    engine: Annotated[str | None, engine_option("as the run began")] = None,
+    ray_address: Annotated[str | None, as_before(RayAddress)] = None,
+    cpus_per_trial: Annotated[float | None, as_before(CpusPerTrial)] = None,
+    gpus_per_trial: Annotated[float | None, as_before(GpusPerTrial)] = None,
+    storage: Annotated[str | None, as_before(Storage)] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run, by the command that began it; the options given here replace its own."""
+    """Resume a run with the command that began it; options given here replace its own."""
     from nas.cli.job import resume_job
 
     changes = {
@@ -65,10 +62,10 @@ def resume(
 
 def status(
     folder: Folder,
-    storage: Storage = None,
+    storage: Annotated[str | None, as_before(Storage)] = None,
     json: Json = False,
 ) -> None:
-    """Say how far a run is, also while it goes on: trials, best so far, time left, failures."""
+    """Show the progress of a run, also while it runs: trials, best network, time left, failures."""
     from nas.cli.status import show_status
 
     show_status(Path(folder), storage, json=json)
@@ -76,18 +73,25 @@ def status(
 
 def report(
     folders: Annotated[
-        list[str], typer.Argument(metavar="DIR [DIR …]", help="A run's, or several to compare.")
+        list[str],
+        typer.Argument(
+            metavar="DIR",
+            help="Folder of a run; several are compared on one page.",
+            autocompletion=completion.folders,
+        ),
     ],
     out: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="The page alone. Default: in DIR; of several, report.html here."
+        out_option(
+            "FILE",
+            "Write the page alone, to this file.",
+            "report.html and plots in DIR; for several runs ./report.html",
         ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a run's report.html and pictures, finished or not, or a page that compares several."""
+    """Write report.html and plots of a run, finished or not, or a page that compares several."""
     from nas.cli.report import show_report
 
     show_report(
@@ -99,15 +103,27 @@ def report(
 
 
 def events(
-    folder: Folder,
-    storage: Storage = None,
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR",
+            help="Folder of a run or of a training.",
+            autocompletion=completion.folders,
+        ),
+    ],
+    storage: Annotated[str | None, as_before(Storage)] = None,
     top: Annotated[
-        int, typer.Option(metavar="N", help="Trials, the best, with their choices.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of best trials to write with their choices, as hyperparameters.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = 50,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run's or a training's numbers as TensorBoard reads them, into DIR/tensorboard."""
+    """Write the metrics of a run or a training as TensorBoard events, into DIR/tensorboard."""
     from nas.cli.events import show_events
 
     show_events(Path(folder), storage, top, json=json, quiet=quiet)
@@ -118,14 +134,15 @@ def verify(
         str,
         typer.Argument(
             metavar="DIR",
-            help="A run's, or others' of results.",
+            help="Folder of results: of a run, comparison, training, table, fidelity or "
+            "reproduction.",
             autocompletion=completion.folders,
         ),
     ],
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hold a folder of results against its hashes, and compute its numbers again: what differs."""
+    """Verify a folder of results: check the hashes of its files and recompute its numbers."""
     from nas.cli.verify import show_verification
 
     show_verification(Path(folder), json=json, quiet=quiet)
