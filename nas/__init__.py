@@ -16,7 +16,7 @@ from nas.networks.architecture_file import save_architecture
 from nas.networks.compound_scaling import Coefficients, compound, family, scale
 from nas.networks.cost import Cost, measure_cost
 from nas.proxies.benchmark_table import read_table
-from nas.proxies.protocol import Proxy
+from nas.proxies.protocol import Proxy, ProxyCapabilities
 from nas.spaces.budget import Budget, parse_budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_architecture, load_budget, load_space
@@ -49,6 +49,7 @@ __all__ = [
     "Network",
     "Norm",
     "Proxy",
+    "ProxyCapabilities",
     "SearchFailed",
     "SearchResult",
     "SearchSpace",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+RankBy = Literal["accuracy", "loss"]
+"""What of an accuracy ranks networks: the mean itself, or exp(-loss)."""
 
 _CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
 

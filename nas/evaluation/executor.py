@@ -14,7 +14,7 @@ from nas.accuracy import Accuracy
 from nas.errors import Interrupted
 from nas.files import describe
 from nas.networks.architecture import Architecture
-from nas.proxies.protocol import Proxy
+from nas.proxies.protocol import Proxy, capabilities_of
 
 RETRIES = 3
 """So often an evaluation is begun again whose worker, or node, has died (``ray``)."""
@@ -95,7 +95,7 @@ def run_task(proxy: Proxy, task: Task) -> Outcome:
         accuracy = proxy.evaluate(task.architecture, seed=task.seed, report=report)
         if not isinstance(accuracy, Accuracy):
             error = f"the proxy returned {type(accuracy).__name__}, not an Accuracy"
-        elif accuracy.loss is None and getattr(proxy, "rank_by", None) == "loss":
+        elif accuracy.loss is None and capabilities_of(proxy).rank_by == "loss":
             error = "the proxy ranks by loss and returned an Accuracy without one"
     except Interrupted:
         raise

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.accuracy import Accuracy
+from nas.accuracy import Accuracy, RankBy
 from nas.errors import InputError
 from nas.evaluation.trial import Trial
 from nas.networks.cost import Cost
 from nas.spaces.budget import Budget
 
 Kind = Literal["accuracy", "reward"]
-RankBy = Literal["accuracy", "loss"]
 
 REWARD_EXPONENT = -0.07
 """w of the reward: MnasNet (Tan et al. 2019, arXiv 1807.11626), also used for EfficientNet-B0."""

@@ -16,7 +16,7 @@ from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
-from nas.proxies.protocol import Report
+from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.proxies.surrogate import Predictor, read_predictor
 from nas.spaces.budget import Budget
 from nas.spaces.registry import load_space
@@ -51,7 +51,7 @@ class ImagenetProxy:
     """
 
     name = "imagenet"
-    rank_by = "accuracy"
+    capabilities = ProxyCapabilities()
 
     def __init__(self) -> None:
         self.predictor = shipped_predictor()

@@ -18,7 +18,7 @@ from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.fast_convolution import lay_out
 from nas.networks.modules import build
-from nas.proxies.protocol import Report
+from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 from nas.training.optim import optimiser, precision, schedule
@@ -94,7 +94,9 @@ class TrainingProxy:
     """
 
     name = "training"
-    rank_by = "loss"
+    capabilities = ProxyCapabilities(
+        rank_by="loss", needs_images=True, trains_candidates=True, accepts_scaled=True
+    )
 
     def __init__(
         self, data: ImageData, settings: TrainingSettings | None = None, device: str = "cpu"
@@ -236,7 +238,7 @@ class TrainingProxy:
 class Tested:
     """A trained proxy that scores on the test images, which must never choose."""
 
-    rank_by = "loss"
+    capabilities = TrainingProxy.capabilities
 
     def __init__(self, proxy: TrainingProxy) -> None:
         self._proxy = proxy

@@ -19,7 +19,7 @@ from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_filters
 from nas.networks.fast_convolution import fold_norms, lay_out
 from nas.networks.modules import Network
-from nas.proxies.protocol import Report
+from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import Choices, SearchSpace
@@ -57,7 +57,7 @@ class SupernetProxy:
     """
 
     name = "supernet"
-    rank_by = "loss"
+    capabilities = ProxyCapabilities(rank_by="loss", needs_images=True, shares_weights=True)
 
     def __init__(
         self,

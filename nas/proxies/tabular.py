@@ -9,7 +9,7 @@ from typing import Any
 from nas.accuracy import Accuracy
 from nas.networks.architecture import Architecture
 from nas.proxies.benchmark_table import Identity, Table, identity, spread_of_repeats
-from nas.proxies.protocol import Report
+from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 
@@ -26,8 +26,8 @@ class TableProxy:
     """
 
     name = "table"
-    rank_by = "accuracy"
-    partial = True
+    capabilities = ProxyCapabilities(partial=True)
+    held_out = ""
 
     def __init__(self, table: Table) -> None:
         self._table = table

@@ -21,7 +21,7 @@ from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.cost import measure_cost
 from nas.networks.modules import Network, build
-from nas.proxies.protocol import Report
+from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 
@@ -50,12 +50,11 @@ class ZeroCostProxy:
         device: where.
     """
 
-    rank_by = "accuracy"
-
     def __init__(self, measure: str, data: ImageData | None = None, device: str = "cpu") -> None:
         if measure == "naswot" and data is None:
             raise ValueError("naswot needs images")
         self.name = f"zero-cost:{measure}"
+        self.capabilities = ProxyCapabilities(needs_images=measure == "naswot")
         self.device = device
         self._measure = measure
         self._base = 0

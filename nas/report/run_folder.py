@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from nas.accuracy import Accuracy
+from nas.accuracy import Accuracy, RankBy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
-from nas.evaluation.objective import RankBy
 from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import read_study
 from nas.files import parse_json, read_text, validate

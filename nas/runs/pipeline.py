@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +26,7 @@ from nas.files import digest, validate
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.progress import ALREADY, Progress, shown_as
-from nas.proxies.protocol import Proxy
+from nas.proxies.protocol import Proxy, TrainsReduced, capabilities_of, reduced
 from nas.proxies.registry import (
     SUPERNET,
     check_grid_proxy,
@@ -56,7 +57,6 @@ from nas.runs.provenance import (
     identity,
     opening,
     provenance,
-    rank_by,
     study_prefix,
 )
 from nas.runs.schedule import CHECKED, FINAL_SEEDS, GRID_POINTS, make_plan, time_for
@@ -72,7 +72,7 @@ from nas.strategies.loop import SearchResult
 from nas.strategies.proposer import Proposer
 from nas.strategies.proxy_check import ProxyCheck, check, sample
 from nas.strategies.samplers import make_sampler
-from nas.strategies.scaling_candidates import View, candidates, reference_point, spread
+from nas.strategies.scaling_candidates import candidates, reference_point, spread
 from nas.strategies.scaling_grid import GridResult, grid_search
 from nas.strategies.search import search
 
@@ -225,7 +225,8 @@ class _Run:
         # What cannot be started from, or stored in, is found before the run is written down.
         Proposer(space, settings.budget, make_sampler(settings.sampler), settings.seed, starts)
         if settings.storage is not None:
-            goal = make_objective(settings.objective, settings.budget, rank_by(proxy))
+            rank_by = capabilities_of(proxy).rank_by
+            goal = make_objective(settings.objective, settings.budget, rank_by)
             Study(settings.storage, self._study_name("search"), {}, metric=goal.name).close()
         table = settings.budget.latencies
         if table is not None:
@@ -425,12 +426,12 @@ class _Run:
         return result
 
     def _grid(self, baseline: Architecture, proxy: Proxy) -> GridResult | None:
-        view: View = getattr(proxy, "view", lambda architecture: architecture)
-        pixels = getattr(proxy, "image_resolution", None)
+        view = partial(reduced, proxy)
+        pixels = proxy.image_resolution if isinstance(proxy, TrainsReduced) else None
         self.progress.phase("coefficients", None)
         points = spread(candidates(baseline, view=view, image_resolution=pixels), GRID_POINTS)
         reference = reference_point(baseline, view=view, image_resolution=pixels)
-        objective = make_objective("accuracy", self.settings.budget, rank_by(proxy))
+        objective = make_objective("accuracy", self.settings.budget, capabilities_of(proxy).rank_by)
         study_name = self._study_name(
             "grid", baseline.key(), *(str(point.coefficients) for point in points)
         )
@@ -485,13 +486,14 @@ class _Run:
         reference = self._reference(found.baseline.architecture)
         networks = with_reference((trial.architecture for trial in chosen), reference)
         deadline = self._deadline("finals")
+        rank_by = capabilities_of(trainer).rank_by
         with self._rounds("finals", networks, trainer, FINAL_SEEDS, deadline) as rounds:
             result = compare_finalists(
                 chosen,
                 networks,
                 reference,
                 rounds,
-                make_objective(settings.objective, settings.budget, rank_by(trainer)),
+                make_objective(settings.objective, settings.budget, rank_by),
                 FINAL_SEEDS,
             )
         if result.baseline is None:
@@ -555,7 +557,7 @@ class _Run:
         self.progress.phase(name, total, seconds=seconds)
         study_name = self._study_name(name, *(network.key() for network in networks))
         self._begin(name, study_name, total)
-        objective = make_objective("accuracy", self.settings.budget, rank_by(proxy))
+        objective = make_objective("accuracy", self.settings.budget, capabilities_of(proxy).rank_by)
         study = Study(
             self.settings.storage or self.folder,
             study_name,

@@ -15,7 +15,7 @@ from nas.environment import environment
 from nas.files import digest, slug
 from nas.networks.architecture import Architecture
 from nas.networks.cost import CONVENTION
-from nas.proxies.protocol import Proxy, description
+from nas.proxies.protocol import CorrectsSelection, Proxy, capabilities_of, description
 from nas.proxies.registry import trains
 from nas.records.plan import Plan
 from nas.records.workspace import SCHEMA, Before
@@ -112,7 +112,7 @@ def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict
         "budget": settings.budget.limits,
         "convention": CONVENTION,
         "objective": settings.objective,
-        "rank_by": rank_by(proxy),
+        "rank_by": capabilities_of(proxy).rank_by,
         "proxy": description(proxy),
         "data": None
         if data is None
@@ -132,9 +132,9 @@ def _latencies(settings: Settings) -> dict[str, Any]:
     return {} if table is None else {"latency": table.fingerprint()}
 
 
-def corrected(proxy: Any, best: Architecture) -> dict[str, Any]:
+def corrected(proxy: Proxy, best: Architecture) -> dict[str, Any]:
     """Return what a proxy says of a network that was chosen as the best of many, if it does."""
-    if not hasattr(proxy, "corrected"):
+    if not isinstance(proxy, CorrectsSelection):
         return {}
     return {"corrected": proxy.corrected(best).to_dict(), "nearest": proxy.nearest(best)}
 
@@ -151,8 +151,3 @@ def final(finals: dict[str, Any] | None) -> dict[str, Any]:
             "tied": finals["tied"],
         }
     }
-
-
-def rank_by(proxy: Proxy) -> Any:
-    """Return what a proxy ranks by; those that do not say, by accuracy."""
-    return getattr(proxy, "rank_by", "accuracy")

@@ -26,7 +26,7 @@ from nas.evaluation.objective import make_objective
 from nas.evaluation.study import Study
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture
-from nas.proxies.protocol import Proxy
+from nas.proxies.protocol import Proxy, capabilities_of
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import SearchSpace
@@ -89,7 +89,8 @@ def search(
     feasible.check()
     if trials < 1:
         raise InputError(f"trials: {trials} is not accepted: at least 1")
-    goal = make_objective(objective, budget, getattr(proxy, "rank_by", "accuracy"))
+    capabilities = capabilities_of(proxy)
+    goal = make_objective(objective, budget, capabilities.rank_by)
     proposer = Proposer(
         space, budget, make_sampler(sampler) if isinstance(sampler, str) else sampler, seed, start
     )
@@ -101,8 +102,16 @@ def search(
             if engine is None:
                 proxy.prepare(space, budget, folder or Path(temporary))
             with _closing(engine or local_engine(proxy, jobs)) as running:
-                patient = bool(getattr(proxy, "partial", False))
-                loop = _Loop(space, goal, study, running, seed, early_stopping, patient, on_trial)
+                loop = _Loop(
+                    space,
+                    goal,
+                    study,
+                    running,
+                    seed,
+                    early_stopping,
+                    capabilities.partial,
+                    on_trial,
+                )
                 if on_resume is not None:
                     on_resume(loop.resumed(trials))
                 loop.run(proposer, trials, None if seconds is None else time.monotonic() + seconds)

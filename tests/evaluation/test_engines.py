@@ -18,6 +18,7 @@ from nas.evaluation.executor import Engine, Outcome, Task, run_task
 from nas.evaluation.local import InProcess, Processes, available_cores, default_jobs, local_engine
 from nas.evaluation.worker import start_worker
 from nas.networks.architecture import Architecture, efficientnet_b0
+from nas.proxies.protocol import ProxyCapabilities
 from tests.support.paths import ROOT
 
 B0 = efficientnet_b0()
@@ -129,7 +130,7 @@ class TestRunTask:
 
     def test_who_ranks_by_loss_must_return_one(self) -> None:
         proxy = Returns(Accuracy(0.5, 0.0))
-        proxy.rank_by = "loss"  # type: ignore[attr-defined]
+        proxy.capabilities = ProxyCapabilities(rank_by="loss")  # type: ignore[attr-defined]
         outcome = run_task(proxy, task())
         assert outcome.accuracy is None
         assert outcome.error == "the proxy ranks by loss and returned an Accuracy without one"

@@ -231,11 +231,11 @@ def test_scores() -> None:
 def test_is_a_proxy_that_ranks_by_loss() -> None:
     proxy = proxy_of(made_up())
     assert isinstance(proxy, Proxy)
-    assert proxy.rank_by == "loss"
+    assert proxy.capabilities.rank_by == "loss"
     described = description(proxy)
     assert described["name"] == "training"
     assert described["passes"] == 640
-    make_objective("accuracy", Budget("none"), proxy.rank_by)
+    make_objective("accuracy", Budget("none"), proxy.capabilities.rank_by)
 
 
 def test_settings_suit_the_data() -> None:

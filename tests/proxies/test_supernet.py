@@ -445,7 +445,7 @@ def test_weights_are_the_same_in_another_process() -> None:
 def test_is_a_proxy_that_ranks_by_loss() -> None:
     proxy = SupernetProxy(made_up(), QUICK)
     assert isinstance(proxy, Proxy)
-    assert proxy.rank_by == "loss"
+    assert proxy.capabilities.rank_by == "loss"
     assert description(proxy)["passes"] == 640
     assert pickle.dumps(proxy)
 

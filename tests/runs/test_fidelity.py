@@ -16,6 +16,7 @@ from nas.cli import _run as command
 from nas.errors import InputError
 from nas.files import to_json
 from nas.proxies.benchmark_table import Table
+from nas.proxies.protocol import ProxyCapabilities, capabilities_of
 from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
 from nas.runs.fidelity.table_sample import LEAST, Draw, draw_networks
 from nas.statistics import kendall_tau, regret
@@ -23,6 +24,7 @@ from nas.strategies.loop import SearchFailed
 
 TINY = nas.load_space("tiny")
 Captured = pytest.CaptureFixture[str]
+BY_LOSS, PARTIAL = ProxyCapabilities(rank_by="loss"), ProxyCapabilities(partial=True)
 Costs = Callable[[nas.Architecture], float]
 
 
@@ -76,7 +78,7 @@ class Says:
         self.asked.append(arch.key())
         self.seeds.append(seed)
         value = self._value(arch)
-        if getattr(self, "rank_by", "") == "loss":
+        if capabilities_of(self).rank_by == "loss":
             return nas.Accuracy(0.5, 0.0, loss=value)
         return nas.Accuracy(value, 0.0)
 
@@ -248,7 +250,9 @@ def test_a_constant_proxy_picks_the_cheapest(table: Table) -> None:
 
 
 def test_it_ranks_by_the_loss_where_the_proxy_does(table: Table) -> None:
-    ranking = judged(table, Says(lambda arch: 1 - quality(arch), rank_by="loss")).overall.ranking
+    ranking = judged(
+        table, Says(lambda arch: 1 - quality(arch), capabilities=BY_LOSS)
+    ).overall.ranking
     assert ranking is not None
     assert ranking.proxy.kendall_tau == 1
 
@@ -297,7 +301,7 @@ def test_what_fails_is_counted_and_left_out_for_all(table: Table) -> None:
             raise ArithmeticError("the training diverged")
         return quality(arch)
 
-    proxy = Says(sometimes, partial=True)
+    proxy = Says(sometimes, capabilities=PARTIAL)
     found = judged(table, proxy, samples=60)
     failed = len(broken & set(proxy.asked))
     assert found.overall.failed == failed > 0
@@ -322,7 +326,7 @@ def test_a_proxy_that_always_fails(table: Table) -> None:
         judged(table, proxy)
     assert len(proxy.asked) == 6
     with pytest.raises(SearchFailed, match=r"none of 40 evaluations finished.*no such thing"):
-        judged(table, Says(_never, partial=True))
+        judged(table, Says(_never, capabilities=PARTIAL))
 
 
 def test_a_band_of_which_nothing_finished_has_no_numbers(table: Table) -> None:
@@ -331,7 +335,7 @@ def test_a_band_of_which_nothing_finished_has_no_numbers(table: Table) -> None:
     def large_only(arch: nas.Architecture) -> float:
         return quality(arch) if nas.measure_cost(arch).flops > middle else _never(arch)
 
-    found = judged(table, Says(large_only, partial=True), bands=[f"{low}-{middle}"])
+    found = judged(table, Says(large_only, capabilities=PARTIAL), bands=[f"{low}-{middle}"])
     plain = found.to_dict()
     [band] = plain["bands"]
     assert (band["samples"], band["failed"]) == (0, found.bands[0].failed)

@@ -36,8 +36,6 @@ TRIALS = [trial(i, architecture, 0.5 + 0.1 * i) for i, architecture in enumerate
 
 
 class Toy:
-    rank_by = "accuracy"
-
     def __init__(self, truth: dict[str, float], noise: float = 0.001) -> None:
         self.truth = truth
         self.noise = noise

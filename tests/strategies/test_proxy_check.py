@@ -25,8 +25,6 @@ FEASIBLE = Feasible(SPACE, parse_budget("400M-flops"))
 
 
 class Function:
-    rank_by = "accuracy"
-
     def __init__(self, function: Callable[[Architecture], float]) -> None:
         self.function = function
 

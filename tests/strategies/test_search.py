@@ -19,7 +19,7 @@ from nas.evaluation.objective import Objective, pareto_front, ranked
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.cost import Cost, measure_cost
-from nas.proxies.protocol import Proxy
+from nas.proxies.protocol import Proxy, ProxyCapabilities
 from nas.seeding import derived_rng, derived_seed
 from nas.spaces.budget import Budget, parse_budget
 from nas.spaces.feasible import Feasible
@@ -549,7 +549,7 @@ def test_the_baseline_is_the_best_and_the_front_is_by_accuracy(objective: str) -
 
 def test_a_proxy_that_ranks_by_loss() -> None:
     class ByLoss(Instant):
-        rank_by = "loss"
+        capabilities = ProxyCapabilities(rank_by="loss")
 
         def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
             return Accuracy(0.5, 0.0, loss=1 + fraction(arch.key()))

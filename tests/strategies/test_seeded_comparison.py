@@ -32,7 +32,6 @@ class Toy:
     """Knows the truth but for what a seed does to all, and for noise."""
 
     name = "toy"
-    rank_by = "accuracy"
 
     def __init__(self, noise: float = 0.002, fails: frozenset[tuple[str, int]] = frozenset()):
         self.noise = noise

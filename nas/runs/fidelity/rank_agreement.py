@@ -19,7 +19,7 @@ from nas.evaluation.scheduler import Planned, evaluate
 from nas.evaluation.study import Study, StudyRow
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
-from nas.proxies.protocol import Proxy, description
+from nas.proxies.protocol import FittedToTable, Proxy, capabilities_of, description
 from nas.runs.fidelity.table_sample import Draw, Group, Network
 from nas.seeding import derived_seed
 from nas.spaces.budget import Budget
@@ -137,7 +137,7 @@ def measure_fidelity(
 
     Args:
         draw: the networks; see :func:`nas.runs.fidelity.table_sample.draw_networks`.
-        proxy: what is judged. It ranks by what it says in ``rank_by``.
+        proxy: what is judged. It ranks by what its capabilities say.
         space: the draw's, with the input (channels, classes) that the proxy's data has.
         jobs: how many evaluations run at once.
         seconds: nothing starts that would probably end later than this.
@@ -151,7 +151,8 @@ def measure_fidelity(
         SearchFailed: nothing finished, or too many in a row failed.
     """
     space = space or draw.space
-    objective = make_objective("accuracy", Budget("none"), getattr(proxy, "rank_by", "accuracy"))
+    capabilities = capabilities_of(proxy)
+    objective = make_objective("accuracy", Budget("none"), capabilities.rank_by)
     networks = {network.number: network for network in draw.networks}
     seen = {n: space.architecture(network.architecture.stages) for n, network in networks.items()}
     budget = budget_of(draw, space)
@@ -172,7 +173,6 @@ def measure_fidelity(
             for number, network in networks.items()
         ]
         deadline = None if seconds is None else start + seconds
-        patient = bool(getattr(proxy, "partial", False))
         tell = on_evaluation or (lambda done, total: None)
         tell(len(done), len(networks))
         failures = 0
@@ -181,7 +181,7 @@ def measure_fidelity(
                 done[row.number] = row
                 tell(len(done), len(networks))
                 failures = failures + 1 if row.state == "failed" else 0
-                if failures == FAILURES_IN_A_ROW and not patient:
+                if failures == FAILURES_IN_A_ROW and not capabilities.partial:
                     raise SearchFailed(
                         f"{failures} evaluations in a row failed, the last with: "
                         f"{row.attrs['reason']}"
@@ -233,10 +233,11 @@ def _judge(
     if len(done) < len(seen):
         notes.append(f"the time ended after {len(done)} of {len(seen)} evaluations")
     inside = 0
-    if hasattr(proxy, "in_sample"):
+    held_out = ""
+    if isinstance(proxy, FittedToTable):
+        held_out = proxy.held_out
         inside = sum(proxy.in_sample(draw.table.sha256, seen[number]) for number in finished)
     if inside:
-        held_out = getattr(proxy, "held_out", "")
         notes.append(
             f"in-sample: {inside} of these {len(finished)} networks went into the proxy itself, so "
             "elsewhere it reaches less"

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from nas.accuracy import Accuracy
+from nas.accuracy import Accuracy, RankBy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
-from nas.evaluation.objective import Objective, RankBy, make_objective
+from nas.evaluation.objective import Objective, make_objective
 from nas.evaluation.trial import Trial, read_trials
 from nas.files import digest, validate
 from nas.networks.architecture import Architecture, efficientnet_b0
