@@ -7,29 +7,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from typing import Any
 
 from nas.cli.console import Show, print_json, print_lines, print_written
 from nas.cli.options import check_device, kept, positive
 from nas.errors import InputError
-from nas.files import digest, write_json, write_text
+from nas.files import digest, write_text
 from nas.spaces.budget import Budget, parse_range
 from nas.spaces.registry import load_space
 
-FILE = "table.json"
 ROWS = "table.jsonl"
 STUDY = "table"
-SCHEMA = "nas-search-table/1"
-
-
-class _Begun(BaseModel):
-    """What of ``table.json`` the same command goes by when it is given again."""
-
-    model_config = ConfigDict(extra="ignore")
-    schema_: Annotated[Literal["nas-search-table/1"], Field(alias="schema")]
-    identity: dict[str, Any]
 
 
 def make_table(
@@ -59,8 +47,8 @@ def make_table(
     from nas.progress import ALREADY
     from nas.proxies.presets import default_settings, final_settings
     from nas.proxies.short_training import TrainingProxy
-    from nas.records.lock import locked
-    from nas.records.workspace import check_identity, hashes, read_own, sealed
+    from nas.records.documents import TableDocument
+    from nas.records.result_folder import ResultFolder
     from nas.runs.benchmark_table.rows import draw_band, rows, to_lines
     from nas.spaces.feasible import Feasible
     from nas.strategies.loop import SearchFailed
@@ -78,8 +66,7 @@ def make_table(
     feasible.check()
     drawn = draw_band(feasible, band, networks, seed)
     start = time.monotonic()
-    with Show(quiet=quiet) as show, kept(out), locked(out, FILE):
-        before = read_own(out, FILE, TypeAdapter(_Begun))
+    with Show(quiet=quiet) as show, kept(out), ResultFolder.open(out, TableDocument) as results:
         data = load_data(data_name, channels_for(space, data_name), show, show.note)
         jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)
         settings = final_settings(default_settings(data, space))
@@ -98,16 +85,11 @@ def make_table(
             "training": proxy.describe(),
             "seed": seed,
         }
-        if before is not None:
-            check_identity(out, before.identity, identity)
-        state: dict[str, Any] = {
-            "schema": SCHEMA,
-            "space": space.name,
-            "data": data.name,
-            "identity": identity,
-            **environment(),
-        }
-        write_json(out / FILE, state)
+        results.check_identity(identity)
+        document = TableDocument(
+            identity=identity, space=space.name, data=data.name, **environment()
+        )
+        results.save(document)
         objective = Objective("accuracy", "loss")
         study = Study(out, STUDY, {}, metric=objective.name)
         show.phase("train", seeds * networks)
@@ -133,7 +115,7 @@ def make_table(
             reasons = filter(None, map(rounds.reason, range(networks)))
             raise SearchFailed(f"nothing was measured: {next(reasons, 'the time ended before')}")
         write_text(out / ROWS, to_lines(found))
-        write_json(out / FILE, sealed({**state, "files": hashes(out, ROWS, JOURNAL)}))
+        results.finish(document, [ROWS, JOURNAL])
     failed = len(study.rows()) - len(found)
     result = {"out": str(out / ROWS), "networks": networks, "rows": len(found), "failed": failed}
     if json:

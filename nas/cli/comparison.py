@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from typing import TYPE_CHECKING
 
 from nas.cli.console import Show, comparison_table, print_json, print_table, print_written
 from nas.cli.options import Training, kept
 from nas.errors import InputError
-from nas.files import write_bytes, write_json
+from nas.files import write_bytes
 from nas.networks.architecture import Architecture
 from nas.proxies.short_training import TrainingSettings
 from nas.spaces.budget import Budget
@@ -26,18 +23,7 @@ from nas.spaces.search_space import SearchSpace
 if TYPE_CHECKING:
     from nas.data import ImageData
 
-FILE = "comparison.json"
 STUDY = "comparison"
-SCHEMA = "nas-search-comparison/1"
-
-
-class _Begun(BaseModel):
-    """What of ``comparison.json`` the same command goes by when it is given again."""
-
-    model_config = ConfigDict(extra="ignore")
-    schema_: Annotated[Literal["nas-search-comparison/1"], Field(alias="schema")]
-    identity: dict[str, Any]
-    settings: TrainingSettings
 
 
 def show_comparison(
@@ -107,14 +93,19 @@ def compare_networks(
     from nas.evaluation.study import Study
     from nas.progress import ALREADY
     from nas.proxies.short_training import TrainingProxy
-    from nas.records.workspace import check_identity, hashes, read_own, sealed
+    from nas.records.documents import ComparisonDocument
+    from nas.records.result_folder import ResultFolder
     from nas.report.comparison_plot import draw
     from nas.strategies.comparison import compare_networks
     from nas.strategies.loop import SearchFailed
 
-    with Show(quiet=quiet) as show, _folder(out) as folder:
+    with (
+        Show(quiet=quiet) as show,
+        kept(out),
+        ResultFolder.open(out, ComparisonDocument) as results,
+    ):
+        folder, before = results.path, results.before
         start, seconds = time.monotonic(), training.seconds
-        before = read_own(folder, FILE, TypeAdapter(_Begun)) if out is not None else None
         space = replace(load_space("efficientnet"), resolution=resolution)
         most = max(DEFAULT_RESOLUTION, _pixels(networks, resolution, scaled))
         data = load_data(training.data, channels_for(space, training.data), show, show.note, most)
@@ -134,12 +125,18 @@ def compare_networks(
             each = None if seconds is None else 0.9 * seconds * jobs / total
             settings = _settings(data, space, each, training.device, scaled)
         else:
-            check_identity(folder, before.identity, identity)
+            results.check_identity(identity)
             settings = before.settings
         proxy = TrainingProxy(data, settings, training.device)
         proxy.prepare(space, Budget("none"), folder)
-        document = {"schema": SCHEMA, "identity": identity, "settings": proxy.describe()}
-        write_json(folder / FILE, document)
+        against = len(networks) - 1
+        document = ComparisonDocument(
+            identity=identity,
+            settings=settings,
+            title=title,
+            against=networks[against].name,
+        )
+        results.save(document)
         objective = Objective("accuracy", "loss")
         study = Study(folder, STUDY, {}, metric=objective.name)
         show.phase("train", total)
@@ -157,20 +154,19 @@ def compare_networks(
                 on_evaluation=lambda done, total: show.advance(1),
             )
             result = compare_networks(networks, rounds, training.seeds)
-        against = len(networks) - 1
         if result.entries[against].accuracy is None:
             reason = result.entries[against].reason or "the time ended before"
             raise SearchFailed(f"{networks[against].name} was not measured: {reason}")
-        document |= {"title": title, **result.to_dict(against)}
+        document = document.updated(**result.to_dict(against))
+        names = []
         if out is not None:
             pictures = draw(result, against, title)
             for kind, content in pictures.items():
                 write_bytes(folder / f"comparison.{kind}", content)
-            names = [f"comparison.{kind}" for kind in pictures]
-            document = sealed(document | {"files": hashes(folder, *names, JOURNAL)})
-            write_json(folder / FILE, document)
+            names = [f"comparison.{kind}" for kind in pictures] + [JOURNAL]
+        document = results.finish(document, names)
     if json:
-        print_json(document)
+        print_json(document.to_dict())
     elif not quiet:
         print_table(comparison_table(result, title, against, None))
         if out is not None:
@@ -196,14 +192,3 @@ def _settings(
     # At more pixels an image takes about as much longer as grid_work says.
     share = None if seconds is None else 1 / 5
     return grid_settings(settings, space, share) if scaled else settings
-
-
-@contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
-    """Yield a folder that is ours alone: the user's, or a temporary one."""
-    from nas.records.lock import locked
-
-    with TemporaryDirectory() as temporary:
-        folder = out or Path(temporary)
-        with kept(out), locked(folder, FILE):
-            yield folder

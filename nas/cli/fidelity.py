@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from rich.table import Table
 
 from nas.cli.console import (
@@ -23,35 +21,22 @@ from nas.cli.console import (
 )
 from nas.cli.options import check_device, kept, positive
 from nas.errors import InputError
-from nas.files import digest, write_json
+from nas.files import digest
 from nas.proxies.benchmark_table import read_table
-from nas.proxies.short_training import TrainingSettings
 from nas.spaces.registry import load_space
-from nas.training.supernet_trainer import SupernetSettings
 
 if TYPE_CHECKING:
+    from nas.records.documents import FidelityDocument
+    from nas.records.result_folder import ResultFolder
     from nas.runs.fidelity.rank_agreement import Fidelity, Measured
     from nas.runs.fidelity.table_sample import Draw
     from nas.statistics import Agreement
-
-FILE = "fidelity.json"
-SCHEMA = "nas-search-fidelity/1"
 
 PLANNED = 0.8
 """Of --time, trainings are to fill so much; measuring their speed and starting takes the rest."""
 
 SUPERNET_SHARE = 0.6
 """Of --time, the training of a supernet is to fill so much; the evaluations take the rest."""
-
-
-class _Begun(BaseModel):
-    """What of ``fidelity.json`` the same command goes by when it is given again."""
-
-    model_config = ConfigDict(extra="ignore")
-    schema_: Annotated[Literal["nas-search-fidelity/1"], Field(alias="schema")]
-    identity: dict[str, Any]
-    training: TrainingSettings | None
-    supernet: SupernetSettings | None = None
 
 
 def show_fidelity(
@@ -72,6 +57,8 @@ def show_fidelity(
 ) -> None:
     """Print how far a proxy can be trusted."""
     from nas.proxies.registry import check_data, check_proxy, default_proxy
+    from nas.records.documents import FidelityDocument
+    from nas.records.result_folder import ResultFolder
     from nas.runs.fidelity.table_sample import draw_networks
 
     space = load_space(space_name)
@@ -83,8 +70,8 @@ def show_fidelity(
     with Show(quiet=quiet) as show:
         show.phase("draw networks", None)
         draw = draw_networks(read_table(table_path), space, samples=samples, bands=bands, seed=seed)
-        with _folder(out) as folder:
-            result = _measure(draw, name, data_name, seconds, jobs, device, folder, show)
+        with kept(out), ResultFolder.open(out, FidelityDocument) as results:
+            result = _measure(draw, name, data_name, seconds, jobs, device, results, show)
     if json:
         print_json(result.to_dict())
     elif not quiet:
@@ -101,7 +88,7 @@ def _measure(
     seconds: float | None,
     jobs: int | None,
     device: str,
-    folder: Path | None,
+    results: ResultFolder[FidelityDocument],
     show: Show,
 ) -> Fidelity:
     """Make the proxy, let it be judged, and keep in the folder what the same command goes by."""
@@ -113,10 +100,10 @@ def _measure(
     from nas.proxies.protocol import description
     from nas.proxies.registry import SUPERNET, make_proxy, needs_images
     from nas.proxies.supernet import SupernetProxy
-    from nas.records.workspace import check_identity, hashes, read_own, sealed
+    from nas.records.documents import FidelityDocument
     from nas.runs.fidelity.rank_agreement import budget_of, measure_fidelity
 
-    before = None if folder is None else read_own(folder, FILE, TypeAdapter(_Begun))
+    before = results.before
     space, count, data, training, supernet = draw.space, jobs or 1, None, None, None
     if needs_images(name):
         data = load_data(data_name, channels_for(space, data_name), show, show.note)
@@ -147,19 +134,15 @@ def _measure(
         "proxy": name if data is not None else description(proxy),
         "seed": draw.seed,
     }
-    if folder is not None and before is not None:
-        check_identity(folder, before.identity, identity)
-    state = {
-        "schema": SCHEMA,
-        "identity": identity,
-        "training": None if training is None else asdict(training),
-    }
-    if supernet is not None:
-        state["supernet"] = asdict(supernet)
+    results.check_identity(identity)
+    document = FidelityDocument(
+        identity=identity,
+        training=training,
+        supernet=supernet,
         # Prepared for another budget it is another one, whose scores do not mix with these.
-        state["budget"] = budget_of(draw, space).limits
-    if folder is not None:
-        write_json(folder / FILE, state)
+        budget=None if supernet is None else budget_of(draw, space).limits,
+    )
+    results.save(document)
     begun = False
 
     def on_evaluation(done: int, total: int) -> None:
@@ -179,29 +162,16 @@ def _measure(
             space=space,
             jobs=count,
             seconds=None if seconds is None else start + seconds - time.monotonic(),
-            folder=folder,
-            study_name=f"fidelity-{digest(state)[:10]}",
+            folder=results.path,
+            study_name=f"fidelity-{digest(document.to_dict())[:10]}",
             on_evaluation=on_evaluation,
         )
     except InputError:
-        if folder is not None and before is None and not begun:
-            (folder / FILE).unlink()  # the proxy cannot work here: nothing has begun
+        if before is None and not begun:
+            results.discard()  # the proxy cannot work here
         raise
-    if folder is not None:
-        document = state | {"result": result.to_dict(), "files": hashes(folder, JOURNAL)}
-        write_json(folder / FILE, sealed(document))
+    results.finish(document.updated(result=result.to_dict()), [JOURNAL])
     return result
-
-
-@contextmanager
-def _folder(out: Path | None) -> Iterator[Path | None]:
-    from nas.records.lock import locked
-
-    if out is None:
-        yield None
-        return
-    with kept(out), locked(out, FILE):
-        yield out
 
 
 # -- on the terminal ------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from nas.cli.options import check_device, duration, kept, positive
 from nas.errors import InputError
 from nas.evaluation.database import resolved, without_password
 from nas.files import parse_json, read_text, validate
+from nas.records.document import check_schema
+from nas.records.run_document import RunDocument
 from nas.spaces.registry import load_architecture, load_budget, load_space
 
 RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
@@ -139,6 +141,7 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
     """Run again the command that a run's folder remembers."""
     path = folder / "run.json"
     data = parse_json(read_text(path), str(path))
+    check_schema(data, [RunDocument.SCHEMA], str(path))
     command = data.get("command") if isinstance(data, dict) else None
     if not isinstance(command, dict) or not command:
         raise InputError(f"{path}: command: missing; not a run of this command line")

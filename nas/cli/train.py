@@ -112,6 +112,7 @@ def _print(trained: Trained) -> None:
     part = "test" if document["test"] else "validation"
     print_table(_table(document[part]["classes"], part))
     plan, cost = document["plan"], document["cost"]
+    epochs = plan["steps"] / plan["steps_per_epoch"]
     network = (
         f"{trained.architecture.name}: {amount(cost['flops'])} FLOPs, "
         f"{amount(cost['params'])} parameters, {document['resolution']} px, "
@@ -120,7 +121,7 @@ def _print(trained: Trained) -> None:
     print_facts(
         [
             ("network", network),
-            ("trained", f"{plan['epochs']:.4g} epochs in {document['seconds'] / 60:.1f} min"),
+            ("trained", f"{epochs:.4g} epochs in {document['seconds'] / 60:.1f} min"),
             *((key, _words(document, key)) for key in ("validation", "test") if document[key]),
         ]
     )

@@ -1,4 +1,4 @@
-"""The lock of a folder of results."""
+"""The lock of a folder, held by the process that writes there."""
 
 from __future__ import annotations
 
@@ -7,38 +7,31 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from nas.errors import InputError
-from nas.files import (
-    read_bytes,
-    why,
-)
-from nas.records.workspace import RUN_FILE
+from nas.files import read_bytes, why
+
+LOCK = ".lock"
 
 
 @contextmanager
-def locked(folder: Path, name: str = RUN_FILE) -> Iterator[None]:
-    """Hold the folder's lock; the system lets go of it when the owner ends, however it ends.
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder that exists.
 
-    Where no run begins, for wrong input say, and so no file ``name``, no folder is left behind.
+    The system releases it when the process ends, however it ends; the file ``.lock`` stays.
 
     Raises:
-        InputError: another process holds it (names its pid), it cannot be written, or a symbolic
-            link in it leads out of it: what is written here is written nowhere else.
+        InputError: another process holds it (the message has its pid), or the folder cannot be
+            written.
     """
-    lock = folder / ".lock"
+    lock = folder / LOCK
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        made = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-        folder.mkdir(parents=True, exist_ok=True)
-        _refuse_links(folder)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         handle = os.open(lock, flags, 0o666)
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: cannot be written: {_why(error)}") from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {why(error)}") from None
     with open(handle, "rb+", buffering=0) as stream:
         found = os.fstat(stream.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
@@ -51,26 +44,19 @@ def locked(folder: Path, name: str = RUN_FILE) -> Iterator[None]:
                 f"{folder}: in use by another process (pid {owner or 'unknown'})"
             ) from None
         try:
-            try:
-                stream.truncate(0)
-                stream.write(str(os.getpid()).encode())
-            except OSError as error:
-                raise InputError(f"{folder}: cannot be written: {why(error)}") from None
-            yield
-        finally:
-            if not (folder / name).exists():
-                lock.unlink(missing_ok=True)
-                with suppress(OSError):
-                    for path in made:
-                        path.rmdir()
+            stream.truncate(0)
+            stream.write(str(os.getpid()).encode())
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {why(error)}") from None
+        yield
 
 
 def holder(folder: Path) -> int | None:
     """Return the process that holds a folder's lock, or None, without trying to take it.
 
-    Seen on the machine where it runs only.
+    Only processes of this machine are seen.
     """
-    lock = folder / ".lock"
+    lock = folder / LOCK
     pid = _process(lock)
     if pid is None:
         return None
@@ -80,8 +66,8 @@ def holder(folder: Path) -> int | None:
     except ProcessLookupError:
         return None
     except OSError:
-        pass  # it runs, as somebody else
-    try:  # a number may have become another process's: Linux tells who has locked what
+        pass  # the process exists, and is another user's
+    try:  # the number may be another process's by now: Linux tells who has locked what
         held = Path("/proc/locks").read_text(encoding="ascii")
     except OSError:
         return pid
@@ -96,17 +82,3 @@ def _process(lock: Path) -> int | None:
     except (InputError, ValueError):
         return None
     return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else None
-
-
-def _refuse_links(folder: Path) -> None:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                raise InputError(
-                    f"{folder}: {entry.name!r} is a symbolic link; a folder that is written to "
-                    "must have none"
-                )
-
-
-def _why(error: OSError | ValueError) -> str:
-    return why(error) if isinstance(error, OSError) else str(error)

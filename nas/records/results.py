@@ -8,18 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from nas.accuracy import Accuracy
+from nas.evaluation.journal import JOURNAL
 from nas.evaluation.trial import Trial
 from nas.files import write_json
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.compound_scaling import Coefficients, family
 from nas.networks.cost import CONVENTION, measure_cost
-from nas.records.workspace import FAMILY
+from nas.records.run_document import RunDocument
 from nas.spaces.latency_table import LatencyTable
 from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
 from nas.strategies.loop import SearchResult
 from nas.strategies.scaling_grid import GridResult
+
+FAMILY = "family"
+"""Folder of b0 … b7 in a run's folder."""
+
+
+def run_files(folder: Path) -> list[str]:
+    """Return the results of a run and its study, by path in its folder.
+
+    Its own document is not among them, nor what a proxy keeps there to be resumed.
+    """
+    found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
+    names = [path.relative_to(folder).as_posix() for path in found]
+    return [*(name for name in names if name != RunDocument.FILE), JOURNAL]
 
 
 def write_found(

@@ -17,8 +17,10 @@ from nas.evaluation.study_reader import read_study
 from nas.files import parse_json, read_text, validate
 from nas.networks.architecture_file import ArchitectureRecord, read_record, record_from_dict
 from nas.proxies.registry import SUPERNET
+from nas.records.document import check_schema
+from nas.records.results import FAMILY
+from nas.records.run_document import RUN_FILE, RunDocument, study_name
 from nas.records.run_state import known_space
-from nas.records.workspace import FAMILY, RUN_FILE, study_name
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 
@@ -66,7 +68,6 @@ class Check(_Part):
 class RunState(_Part):
     """What of ``run.json`` a report shows."""
 
-    schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
     status: Literal["running", "finished"]
     command: dict[str, Any]
     identity: _Identity
@@ -195,6 +196,7 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
         raise InputError(f"{folder}: no such folder")
     path = folder / RUN_FILE
     document = parse_json(read_text(path), str(path))
+    check_schema(document, [RunDocument.SCHEMA], str(path))
     state = validate(_STATE, document, str(path))
     limits = state.identity.budget
     try:

@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from nas.errors import InputError
 from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import read_study
 from nas.files import parse_json, read_text, validate, write_bytes
-from nas.records.workspace import RUN_FILE
+from nas.records.document import check_schema
+from nas.records.run_document import RUN_FILE, RunDocument
 
 FOLDER = "tensorboard"
 """Of a run's or a training's folder, for ``tensorboard --logdir``."""
@@ -28,6 +29,7 @@ EVENT_FILE = "events.out.tfevents"
 """TensorBoard reads files that have its second half in their name."""
 
 HISTORY = "history.json"
+TRAINING_SCHEMA = "nas-search-training/2"
 
 TOP = 50
 """So many trials, the best, have their choices in the table of hyperparameters."""
@@ -44,7 +46,6 @@ class _Command(BaseModel):
 
 
 class _Run(BaseModel):
-    schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
     command: _Command
     phases: dict[str, _Phase] = {}
 
@@ -73,7 +74,6 @@ class _Score(BaseModel):
 
 
 class _Training(BaseModel):
-    schema_: Annotated[Literal["nas-search-training/1"], Field(alias="schema")]
     architecture: str
     recipe: dict[str, Any]
     plan: _Plan
@@ -189,6 +189,7 @@ def training_series(document: Any, source: str) -> Series:
     Raises:
         InputError: it is not one; names ``source``.
     """
+    check_schema(document, [TRAINING_SCHEMA], source)
     history = validate(_TRAINING, document, source)
     scalars = []
     when = 0.0
@@ -282,7 +283,9 @@ def _of_trial(row: StudyRow, group: str, more: Mapping[str, float]) -> Iterator[
 
 def _rows(folder: Path, storage: str | None) -> list[StudyRow]:
     path = folder / RUN_FILE
-    run = validate(_RUN, parse_json(read_text(path), str(path)), str(path))
+    document = parse_json(read_text(path), str(path))
+    check_schema(document, [RunDocument.SCHEMA], str(path))
+    run = validate(_RUN, document, str(path))
     if storage is not None and run.command.storage is None:
         raise InputError(f"{folder}: --storage: not accepted, its study is a file in the folder")
     url = storage or run.command.storage

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.files import parse_json, read_text, write_bytes, write_text
-from nas.records.workspace import RUN_FILE, hashes, save_state
+from nas.files import write_bytes, write_text
+from nas.records.document import hashes
+from nas.records.run_document import RunDocument
 from nas.report.document import published, run_document
 from nas.report.page import make_page
 from nas.report.plots import PICTURES, draw_pictures
@@ -46,14 +47,13 @@ def write_report(folder: Path, storage: str | None = None) -> list[Path]:
 
 def _list(folder: Path, written: Iterable[str]) -> None:
     """Write down the hashes of a report's files where those of a finished run's files stand."""
-    path = folder / RUN_FILE
-    state = parse_json(read_text(path), str(path))
-    if state["status"] != "finished" or "files" not in state:
+    state = RunDocument.read(folder)
+    if state.status != "finished":
         return
-    others = {name: value for name, value in state["files"].items() if name not in FILES}
-    listed = others | hashes(folder, *sorted(written))
-    if listed != state["files"]:
-        save_state(folder, state | {"files": listed})
+    others = {name: value for name, value in state.files.items() if name not in FILES}
+    listed = others | hashes(folder, sorted(written))
+    if listed != state.files:
+        state.updated(files=listed).write(folder)
 
 
 def write_page(folders: Sequence[Path], out: Path) -> Path:

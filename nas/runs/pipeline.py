@@ -38,19 +38,10 @@ from nas.proxies.registry import (
 )
 from nas.proxies.short_training import Tested, TrainingProxy
 from nas.proxies.supernet import SupernetProxy
-from nas.records.lock import locked
 from nas.records.plan import Plan
-from nas.records.results import write_family, write_finals, write_found
-from nas.records.workspace import (
-    LATENCY_FILE,
-    Before,
-    check_identity,
-    check_storage,
-    hashes,
-    read_before,
-    save_state,
-    study_name,
-)
+from nas.records.result_folder import ResultFolder, check_identity
+from nas.records.results import run_files, write_family, write_finals, write_found
+from nas.records.run_document import LATENCY_FILE, RunDocument, check_storage, study_name
 from nas.runs.provenance import (
     corrected,
     final,
@@ -127,8 +118,11 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         )
     if settings.reference is not None and not settings.finalist_count:
         raise InputError("--reference: not accepted without finalists (--data or --finalists)")
-    with locked(settings.folder), _cluster(settings, progress) as cluster:
-        return _Run(settings, progress, start, cluster).run()
+    with (
+        ResultFolder.open(settings.folder, RunDocument) as results,
+        _cluster(settings, progress) as cluster,
+    ):
+        return _Run(settings, progress, start, results, cluster).run()
 
 
 @contextmanager
@@ -151,12 +145,18 @@ def _cluster(settings: Settings, progress: Progress) -> Iterator[Cluster | None]
 
 class _Run:
     def __init__(
-        self, settings: Settings, progress: Progress, start: float, cluster: Cluster | None
+        self,
+        settings: Settings,
+        progress: Progress,
+        start: float,
+        results: ResultFolder[RunDocument],
+        cluster: Cluster | None,
     ) -> None:
         self.settings = settings
         self.progress = progress
         self.start = start
-        self.folder = settings.folder
+        self.results = results
+        self.folder = results.path
         self.notes: list[str] = []
         self.state: dict[str, Any] = {}
         self.identity: dict[str, Any] = {}
@@ -169,9 +169,9 @@ class _Run:
 
     def run(self) -> RunResult:
         settings = self.settings
-        before = read_before(self.folder)
+        before = self.results.before
         if before is not None:
-            check_storage(self.folder, before.command.storage, settings.storage)
+            check_storage(self.folder, before.command.get("storage"), settings.storage)
         # Before images are loaded: a wrong table is to be found at once.
         proxy: Proxy | None = None
         if not self.looks:
@@ -219,8 +219,7 @@ class _Run:
             for architecture in settings.start
         ]
         self.identity = identity(settings, space, searched, proxy)
-        if before is not None:
-            check_identity(self.folder, before.identity, self.identity)
+        self.results.check_identity(self.identity)
         self.state = opening(settings, self.identity, before, plan, data, self.jobs)
         # What cannot be started from, or stored in, is found before the run is written down.
         Proposer(space, settings.budget, make_sampler(settings.sampler), settings.seed, starts)
@@ -267,13 +266,12 @@ class _Run:
         members = write_family(self.folder, baseline, grid)
         self._time_whole(best)
         self.state |= {
-            "status": "finished",
             "trials": {state: found.count(state) for state in ("finished", "stopped", "failed")},
             "check": None if trust is None else trust.to_dict(),
             "notes": self.notes,
-            "files": hashes(self.folder),
         }
-        self._save()
+        finished = self.results.finish(RunDocument(**self.state), run_files(self.folder))
+        self.state |= {"status": finished.status, "files": finished.files}
         self._report()
         return RunResult(
             folder=self.folder,
@@ -300,7 +298,7 @@ class _Run:
         return data
 
     def _timed(
-        self, space: SearchSpace, searched: ImageData | None, before: Before | None
+        self, space: SearchSpace, searched: ImageData | None, before: RunDocument | None
     ) -> Budget:
         """Return the budget with the latencies that it means; a run keeps those that it began with.
 
@@ -615,7 +613,7 @@ class _Run:
         self._save()
 
     def _save(self) -> None:
-        save_state(self.folder, self.state)
+        self.results.save(RunDocument(**self.state))
 
     def _phase(self, name: str, work: Callable[[], T]) -> T:
         begin = time.monotonic()

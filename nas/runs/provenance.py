@@ -18,7 +18,7 @@ from nas.networks.cost import CONVENTION
 from nas.proxies.protocol import CorrectsSelection, Proxy, capabilities_of, description
 from nas.proxies.registry import trains
 from nas.records.plan import Plan
-from nas.records.workspace import SCHEMA, Before
+from nas.records.run_document import RunDocument
 from nas.runs.settings import Settings
 from nas.spaces.search_space import SearchSpace
 
@@ -50,14 +50,13 @@ def identity(
 def opening(
     settings: Settings,
     own: dict[str, Any],
-    before: Before | None,
+    before: RunDocument | None,
     plan: Plan | None,
     data: ImageData | None,
     jobs: int,
 ) -> dict[str, Any]:
     """Return ``run.json`` of a run that begins or goes on; ``own`` is its identity."""
     return {
-        "schema": SCHEMA,
         "status": "running",
         "command": settings.command,
         "identity": own,
@@ -87,7 +86,7 @@ def opening(
     }
 
 
-def driver(folder: Path, before: Before | None) -> dict[str, str]:
+def driver(folder: Path, before: RunDocument | None) -> dict[str, str]:
     """Return who a run's driver is, and a hash of where: a copy of the folder is another driver's.
 
     Two that live must not have the same name.

@@ -20,8 +20,9 @@ from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import census, read_study
 from nas.files import parse_json, read_text, validate
 from nas.networks.cost import Cost
+from nas.records.document import check_schema
 from nas.records.lock import holder
-from nas.records.workspace import RUN_FILE
+from nas.records.run_document import RUN_FILE, RunDocument
 
 SUPERNET_STATE = "supernet/state.json"
 """Where the proxy of that name keeps what it goes on from; importing it would take seconds."""
@@ -68,7 +69,6 @@ class _Images(BaseModel):
 
 class _Run(BaseModel):
     model_config = _STRICT
-    schema_: Annotated[Literal["nas-search-run/1"], Field(alias="schema")]
     status: Literal["running", "finished"]
     command: _Command
     plan: _Plan | None = None
@@ -182,7 +182,9 @@ def read_status(folder: Path, storage: str | None = None) -> Status:
         InputError: not a run's folder, or its storage cannot be read.
     """
     path = folder / RUN_FILE
-    run = validate(_RUN, parse_json(read_text(path), str(path)), str(path))
+    document = parse_json(read_text(path), str(path))
+    check_schema(document, [RunDocument.SCHEMA], str(path))
+    run = validate(_RUN, document, str(path))
     url = storage or run.command.storage
     if storage is not None and run.command.storage is None:
         raise InputError(f"{folder}: --storage: not accepted, its study is a file in the folder")

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from nas._version import __version__
@@ -20,15 +20,15 @@ from nas.data import BUILT_IN, ImageData
 from nas.data.dataset import load_data
 from nas.environment import environment
 from nas.errors import Diverged
-from nas.files import parse_json, read_text, sha256, slug, write_bytes, write_json
+from nas.files import sha256, slug, write_bytes
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import save_architecture
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.networks.weights import TrainedOn, Weights, load_weights, read_weights, save_weights
 from nas.progress import Progress as Shown
 from nas.progress import shown_as
-from nas.records.lock import locked
-from nas.records.workspace import check_identity, read_own
+from nas.records.documents import TrainingDocument
+from nas.records.result_folder import ResultFolder
 from nas.report.tensorboard import FOLDER as EVENTS
 from nas.report.tensorboard import write_events
 from nas.report.training_plot import draw_history
@@ -47,12 +47,10 @@ EPOCHS = 20
 CONFUSED = 100
 """So many classes, at most, are told apart pair by pair in the file."""
 
-FILE = "history.json"
 WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 PICTURE = "history.png"
 CHECKPOINT = "checkpoint"
-SCHEMA = "nas-search-training/1"
 
 
 @dataclass(frozen=True)
@@ -95,17 +93,6 @@ class Trained:
     document: Mapping[str, Any]
 
 
-class _Begun(BaseModel):
-    """What of ``history.json`` the same command goes by when it is given again."""
-
-    model_config = ConfigDict(extra="allow")
-    schema_: Annotated[Literal["nas-search-training/1"], Field(alias="schema")]
-    status: Literal["running", "finished"]
-    identity: dict[str, Any]
-    recipe: Recipe
-    plan: Plan
-
-
 def train(request: Request, shown: Shown) -> Trained:
     """Train a network, from where an earlier process with the same request left off.
 
@@ -113,9 +100,8 @@ def train(request: Request, shown: Shown) -> Trained:
         InputError: the images, the weights or the teacher do not fit, or the folder is not free.
         Diverged: the loss is not finite any more; nothing is left of the training.
     """
-    folder = request.folder
-    with locked(folder, FILE):
-        before = read_own(folder, FILE, TypeAdapter(_Begun))
+    with ResultFolder.open(request.folder, TrainingDocument) as results:
+        before = results.before
         asked = request.architecture
         data = load_data(
             request.data,
@@ -133,17 +119,16 @@ def train(request: Request, shown: Shown) -> Trained:
                 f"{asked.stem.stride}: {architecture.resolution} px would shrink to one point"
             )
         identity = _identity(request, architecture, data)
-        if before is not None:
-            check_identity(folder, before.identity, identity)
-        run = _Run(request, architecture, data, identity, shown)
+        results.check_identity(identity)
+        run = _Run(request, architecture, data, identity, results, shown)
         if before is not None and before.status == "finished":
             return run.finished(before)
         try:
             return run.train(before)
         except Diverged:
             for name in (CHECKPOINT, EVENTS):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            (folder / FILE).unlink(missing_ok=True)
+                shutil.rmtree(results.path / name, ignore_errors=True)
+            results.discard()
             raise
 
 
@@ -156,15 +141,17 @@ class _Run:
         architecture: Architecture,
         data: ImageData,
         identity: dict[str, Any],
+        results: ResultFolder[TrainingDocument],
         shown: Shown,
     ) -> None:
         self._request = request
         self._architecture = architecture
         self._data = data.to(request.device)
         self._identity = identity
+        self._results = results
         self._shown = shown
 
-    def train(self, before: _Begun | None) -> Trained:
+    def train(self, before: TrainingDocument | None) -> Trained:
         """Train, and write what is kept."""
         request, shown = self._request, self._shown
         weights = None if request.weights is None else read_weights(request.weights)
@@ -176,7 +163,7 @@ class _Run:
         training = self._training(begun, recipe, plan)
         document = self._document(recipe, plan, begun)
         if before is None:  # else it has the epochs that the checkpoint is from
-            write_json(request.folder / FILE, document)
+            self._results.save(document)
         checkpoints = Checkpoints(
             request.folder / CHECKPOINT,
             {**self._identity, "steps": plan.steps},
@@ -186,7 +173,7 @@ class _Run:
 
         def note(progress: Progress) -> None:
             rows = [asdict(epoch) for epoch in progress.epochs]
-            write_json(request.folder / FILE, {**document, "epochs": rows})
+            self._results.save(document.updated(epochs=rows))
             if request.tensorboard:
                 write_events(request.folder)
 
@@ -194,23 +181,22 @@ class _Run:
         done = training.run(checkpoints, lambda step, text: tell(step, plan.steps, text), note)
         return self._keep(training, done, document, begun)
 
-    def finished(self, before: _Begun) -> Trained:
+    def finished(self, before: TrainingDocument) -> Trained:
         """Return what a finished training left; score it on the test images if that is missing."""
-        folder = self._request.folder
-        document = parse_json(read_text(folder / FILE), str(folder / FILE))
-        if self._request.test and document["test"] is None:
+        folder, document = self._request.folder, before
+        if self._request.test and document.test is None:
             file = folder / WEIGHTS
             known = read_weights(file).trained_on
             assert known is not None
             network = load_weights(file, self._architecture)
             begun = Start(network.to(self._request.device), (known.mean, known.std))
             training = self._training(begun, before.recipe, before.plan)
-            document["test"] = self._tested(training, document["plan"]["epochs"])
-            self._write(document)
+            test = self._tested(training, before.plan.epochs)
+            document = self._finish(before.updated(test=test))
         if self._request.tensorboard:
             write_events(folder)
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
-        return Trained(folder, self._architecture, document)
+        return Trained(folder, self._architecture, document.to_dict())
 
     def _planned(self, weights: Weights | None) -> tuple[Recipe, Plan]:
         request, data = self._request, self._data
@@ -293,64 +279,60 @@ class _Run:
             request.device,
         )
 
-    def _document(self, recipe: Recipe, plan: Plan, begun: Start) -> dict[str, Any]:
+    def _document(self, recipe: Recipe, plan: Plan, begun: Start) -> TrainingDocument:
         data, architecture = self._data, self._architecture
-        return {
-            "schema": SCHEMA,
-            "status": "running",
-            "architecture": architecture.name,
-            "cost": measure_cost(architecture).to_dict(),
-            "convention": CONVENTION,
-            "data": {
+        return TrainingDocument(
+            identity=self._identity,
+            architecture=architecture.name,
+            cost=measure_cost(architecture).to_dict(),
+            convention=CONVENTION,
+            data={
                 "name": data.name,
                 "classes": list(data.classes),
                 "images": [len(part[1]) if part else 0 for part in data.parts],
                 "image_resolution": data.resolution,
                 "imbalance": data.imbalance,
             },
-            "normalisation": {
+            normalisation={
                 name: list(v) for name, v in zip(("mean", "std"), begun.normalisation, strict=True)
             },
-            "resolution": architecture.resolution,
-            "stem_stride": architecture.stem.stride,
-            "identity": self._identity,
-            "recipe": asdict(recipe),
-            "plan": {**asdict(plan), "epochs": plan.epochs},
-            "device": self._request.device,
-            "threads": torch.get_num_threads(),
+            resolution=architecture.resolution,
+            stem_stride=architecture.stem.stride,
+            recipe=recipe,
+            plan=plan,
+            device=self._request.device,
+            threads=torch.get_num_threads(),
             **environment(),
-            "epochs": [],
-            "validation": None,
-            "test": None,
-        }
+        )
 
     def _keep(
-        self, training: Training, done: Progress, document: dict[str, Any], begun: Start
+        self, training: Training, done: Progress, document: TrainingDocument, begun: Start
     ) -> Trained:
         """Write the weights, what they are worth, and the picture; the checkpoint goes."""
         folder, data, architecture = self._request.folder, self._data, self._architecture
         self._shown.phase("score", None)
-        epochs = document["plan"]["epochs"]
-        document["epochs"] = [asdict(epoch) for epoch in done.epochs]
-        document["seconds"] = round(sum(epoch.seconds for epoch in done.epochs), 3)
-        document["validation"] = self._scored(
-            training, data.validation_images, data.validation_labels, "validation", epochs
-        )
-        document["test"] = self._tested(training, epochs)
+        epochs = document.plan.epochs
+        measured = {
+            "epochs": [asdict(epoch) for epoch in done.epochs],
+            "seconds": round(sum(epoch.seconds for epoch in done.epochs), 3),
+            "validation": self._scored(
+                training, data.validation_images, data.validation_labels, "validation", epochs
+            ),
+            "test": self._tested(training, epochs),
+        }
         mean, std = begun.normalisation
         known = TrainedOn(mean, std, architecture.resolution, data.classes)
         save_weights(training.average, architecture, folder / WEIGHTS, trained_on=known)
-        document["status"] = "finished"
-        self._write(document)
+        document = self._finish(document.updated(**measured))
         if self._request.tensorboard:
             write_events(folder)
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
-        return Trained(folder, architecture, document)
+        return Trained(folder, architecture, document.to_dict())
 
-    def _write(self, document: dict[str, Any]) -> None:
+    def _finish(self, document: TrainingDocument) -> TrainingDocument:
         """Write what a finished training says of itself: architecture, picture and the rest."""
-        folder, architecture, tested = self._request.folder, self._architecture, document["test"]
-        best = (tested or document["validation"])["accuracy"]
+        folder, architecture, tested = self._request.folder, self._architecture, document.test
+        best = (tested or document.validation or {})["accuracy"]
         save_architecture(
             architecture,
             folder / ARCHITECTURE,
@@ -360,19 +342,19 @@ class _Run:
                 "convention": CONVENTION,
                 "training": {
                     "identity": self._identity,
-                    "recipe": document["recipe"],
-                    "epochs": document["plan"]["epochs"],
+                    "recipe": asdict(document.recipe),
+                    "epochs": document.plan.epochs,
                     "weights": WEIGHTS,
                 },
             },
         )
         picture = draw_history(
-            document["epochs"],
+            document.epochs,
             f"{architecture.name} on {self._data.name}",
             None if tested is None else tested["accuracy"]["mean"],
         )
         write_bytes(folder / PICTURE, picture["png"])
-        write_json(folder / FILE, document)
+        return self._results.finish(document, (WEIGHTS, ARCHITECTURE, PICTURE))
 
     def _tested(self, training: Training, epochs: float) -> dict[str, Any] | None:
         images, labels = self._data.test_images, self._data.test_labels

@@ -207,7 +207,7 @@ def test_a_run_that_goes_on_shows_what_there_is(whole: Path, tmp_path: Path) -> 
 
 
 def _name(folder: Path) -> str:
-    from nas.records.workspace import study_name
+    from nas.records.run_document import study_name
 
     state = json.loads((folder / "run.json").read_text())
     return study_name(state["study"], "search", state["identity"])

@@ -23,7 +23,7 @@ TRIALS = 12
 RUN = ["--budget", "400M-flops", "--sampler", "random", "--no-scale", "--trials", str(TRIALS)]
 
 HISTORY = {
-    "schema": "nas-search-training/1",
+    "schema": "nas-search-training/2",
     "status": "running",
     "architecture": "efficientnet-b0",
     "recipe": {"batch_size": 64, "flip": True, "learning_rate": 0.003, "checks": [0.5]},
@@ -118,7 +118,7 @@ def test_what_was_measured_on_the_way(tmp_path: Path) -> None:
     study.add(StudyRow(0, params, "finished", 0.2, ((1, 0.1), (2, 0.2)), {"accuracy": accuracy}))
     study.add(StudyRow(1, {}, "failed", None, (), {"accuracy": None, "reason": "x"}))
     state = {
-        "schema": "nas-search-run/1",
+        "schema": "nas-search-run/2",
         "command": {},
         "phases": {"search": {"study": "mine", "total": 9}},
     }
@@ -209,7 +209,7 @@ def test_verify_says_nothing_of_them(run: Path, capsys: pytest.CaptureFixture[st
         ({"run.json": '{"schema": "mine"}'}, "schema"),
         ({"history.json": "{}"}, "history.json"),
         ({"history.json": json.dumps(HISTORY | {"epochs": []})}, "nothing is measured yet"),
-        ({"run.json": '{"schema": "nas-search-run/1", "command": {}}'}, "nothing is measured yet"),
+        ({"run.json": '{"schema": "nas-search-run/2", "command": {}}'}, "nothing is measured yet"),
     ],
 )
 def test_what_holds_no_numbers_is_one_line(

@@ -20,8 +20,8 @@ from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import save_architecture
 from nas.networks.compound_scaling import scale
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
+from nas.records.document import sealed
 from nas.records.lock import locked
-from nas.records.workspace import sealed
 from nas.spaces.registry import load_space
 
 Captured = pytest.CaptureFixture[str]
@@ -122,6 +122,7 @@ def test_images_are_read_with_as_many_pixels_as_are_looked_at() -> None:
 
 def test_two_at_once_in_one_folder_are_refused(images: str, capsys: Captured) -> None:
     words = ["compare", *files(1.0, 2.0), "--data", images, "--seeds", "1", "--jobs", "1"]
+    Path("c").mkdir()
     with locked(Path("c")):
         assert command([*words, "--out", "c", "--quiet"]) == 2
         assert "in use by another process" in capsys.readouterr().err

@@ -157,7 +157,7 @@ def test_a_study_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     assert abs(row.written_at - time.time()) < 3600
 
 
-@pytest.mark.parametrize("content", [None, "{}", '{"schema": "nas-search-run/1"}', "nonsense"])
+@pytest.mark.parametrize("content", [None, "{}", '{"schema": "nas-search-run/2"}', "nonsense"])
 def test_no_run_is_one_line(
     content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ from nas.errors import InputError
 from nas.evaluation.seeded_runs import SeededRuns
 from nas.files import sha256, write_json
 from nas.proxies.short_training import TrainingSettings
-from nas.records.workspace import sealed
+from nas.records.document import sealed
 from nas.runs.verify.json_diff import differing
 from nas.runs.verify.verify import Verification, verify
 from nas.spaces.latency_table import LatencyTable, Setting, Timing, block_keys, write_table

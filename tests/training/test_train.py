@@ -22,8 +22,9 @@ from nas.export.equivalence import randomised
 from nas.networks.architecture_file import read_record
 from nas.networks.modules import StochasticDepth, build
 from nas.networks.weights import TrainedOn, read_weights, save_weights
+from nas.records.documents import TrainingDocument
 from nas.report.tensorboard import write_events
-from nas.runs.training import FILE, PICTURE, WEIGHTS, Request, Trained, train
+from nas.runs.training import PICTURE, WEIGHTS, Request, Trained, train
 from nas.training import trainer as loop
 from nas.training.class_metrics import class_scores, confusion
 from nas.training.distillation import Teacher
@@ -313,10 +314,10 @@ def test_what_is_written(request_: Request) -> None:
     trained = train(request_, Silent())
     folder = request_.folder
     kept = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    assert kept == {FILE, WEIGHTS, "architecture.json", PICTURE}
+    assert kept == {TrainingDocument.FILE, WEIGHTS, "architecture.json", PICTURE}
     assert (folder / PICTURE).read_bytes().startswith(b"\x89PNG")
 
-    document = json.loads((folder / FILE).read_text())
+    document = json.loads((folder / TrainingDocument.FILE).read_text())
     assert document == json.loads(json.dumps(trained.document))
     assert document["status"] == "finished"
     assert [row["epoch"] for row in document["epochs"]] == [1, 2, 3]
@@ -450,7 +451,12 @@ def test_a_finished_training_is_not_done_again(
     tested = train(request_, Silent())  # only the test is missing
     accuracy = tested.document["test"]["accuracy"]["mean"]
     assert accuracy > 0.6
-    assert json.loads((request_.folder / FILE).read_text())["test"]["accuracy"]["mean"] == accuracy
+    assert (
+        json.loads((request_.folder / TrainingDocument.FILE).read_text())["test"]["accuracy"][
+            "mean"
+        ]
+        == accuracy
+    )
     # All that was written says so, as if it had been asked for at once.
     record = read_record(request_.folder / "architecture.json")
     assert record.accuracy is not None
@@ -483,14 +489,16 @@ def test_a_time_is_planned_for_and_a_resumed_run_keeps_the_plan(
         train(request, shown)
     monkeypatch.setattr(loop.Training, "run", run)
     assert any(note.startswith("planned: ") for note in shown.notes)
-    plan = json.loads((request.folder / FILE).read_text())["plan"]
+    plan = json.loads((request.folder / TrainingDocument.FILE).read_text())["plan"]
     assert plan["steps"] >= 1
     assert plan["seconds"] == 3.0
     assert plan["images_per_second"]
     monkeypatch.setattr(nas.runs.training, "measure_speed", None)
     trained = train(request, Silent())
     assert json.loads(json.dumps(trained.document["plan"])) == plan
-    assert trained.document["epochs"][-1]["epoch"] == pytest.approx(plan["epochs"], abs=1e-4)
+    assert trained.document["epochs"][-1]["epoch"] == pytest.approx(
+        plan["steps"] / plan["steps_per_epoch"], abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("where", ["rate", "loss", "answers"])

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, Field, TypeAdapter
+from typing import Any
 
 from nas.environment import environment
 from nas.evaluation.process_pool import Tell, WorkerDied, in_parallel
-from nas.files import to_json, write_bytes, write_json
-from nas.records.lock import locked
-from nas.records.workspace import RUN_FILE, check_identity, read_own, sealed
+from nas.files import to_json, write_bytes
+from nas.records.documents import ReproductionDocument
+from nas.records.result_folder import ResultFolder
 from nas.report.reproduction_plot import draw
 from nas.runs.reproduction.document import Documents, identity
 from nas.runs.reproduction.evidence import OBJECTIVES, Evidence, Question, Settings, gather
 from nas.strategies.loop import SearchFailed
 
-RUN_SCHEMA = "nas-search-discovery-run/1"
 FILES = (
     "discovery.json",
     "b0.json",
@@ -27,16 +23,6 @@ FILES = (
     "discovery.png",
     "discovery.svg",
 )
-
-
-class _Before(BaseModel):
-    """What of ``run.json`` is asked before anything is replaced."""
-
-    schema_: Annotated[Literal["nas-search-discovery-run/1"], Field(alias="schema")]
-    identity: dict[str, Any]
-
-
-_BEFORE: TypeAdapter[_Before] = TypeAdapter(_Before)
 
 
 def reproduce(
@@ -55,10 +41,8 @@ def reproduce(
     start = time.monotonic()
     question = Question()
     own = identity(question, settings)
-    with locked(folder):
-        before = read_own(folder, RUN_FILE, _BEFORE)
-        if before is not None:
-            check_identity(folder, before.identity, own)
+    with ResultFolder.open(folder, ReproductionDocument) as results:
+        results.check_identity(own)
         try:
             evidence = gather(settings, jobs, tell)
             [documents] = in_parallel([Documents(evidence)], 1, tell)
@@ -68,21 +52,20 @@ def reproduce(
         files = {name: to_json(content).encode() for name, content in documents.items()}
         data = documents["discovery.json"]
         files |= {f"discovery.{kind}": part for kind, part in _picture(evidence, data).items()}
-        state = {
-            "schema": RUN_SCHEMA,
-            "command": command,
-            "identity": own,
-            "jobs": jobs,
+        document = ReproductionDocument(
+            identity=own,
+            command=command,
+            jobs=jobs,
             **environment(),
-            "seconds": {
+            seconds={
                 "evidence": round(gathered - start, 1),
                 "writing": round(time.monotonic() - gathered, 1),
             },
-            "files": {name: hashlib.sha256(files[name]).hexdigest() for name in FILES},
-        }
-        write_json(folder / RUN_FILE, sealed(state))
+        )
+        results.save(document)
         for name in FILES:
             write_bytes(folder / name, files[name])
+        results.finish(document, FILES)
     return data
 
 

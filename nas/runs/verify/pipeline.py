@@ -21,8 +21,7 @@ from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.registry import SUPERNET
 from nas.proxies.short_training import trained_view
-from nas.records.results import family_of, record_of, tested
-from nas.records.workspace import FAMILY
+from nas.records.results import FAMILY, family_of, record_of, tested
 from nas.runs.provenance import final
 from nas.runs.schedule import CHECKED, FINAL_SEEDS
 from nas.runs.verify.comparison import Entries, entries_of, gaps

@@ -21,7 +21,7 @@ from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.protocol import description
 from nas.proxies.registry import SUPERNET, trains
 from nas.records.plan import Plan
-from nas.records.workspace import LATENCY_FILE, study_name
+from nas.records.run_document import LATENCY_FILE, study_name
 from nas.runs.verify.result_folder import Written
 from nas.spaces.budget import Budget
 from nas.spaces.latency_table import read_table

@@ -12,7 +12,15 @@ from nas.errors import InputError, one_line
 from nas.evaluation.journal import JOURNAL
 from nas.files import decoded, parse_json, read_bytes, sha256, to_json
 from nas.progress import Progress
-from nas.records.workspace import RUN_FILE, SEAL, sealed
+from nas.records.document import SEAL, Document, check_schema, sealed
+from nas.records.documents import (
+    ComparisonDocument,
+    FidelityDocument,
+    ReproductionDocument,
+    TableDocument,
+    TrainingDocument,
+)
+from nas.records.run_document import RUN_FILE, RunDocument
 from nas.report.tensorboard import FOLDER as EVENTS
 from nas.report.write import FILES as REPORT
 from nas.runs.verify.comparison import comparison_parts
@@ -26,35 +34,25 @@ MAX_RESULT_BYTES = 256 * 1024 * 1024
 """Largest file of results that is hashed; the largest that is written is the study."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of folder.
-
-    Attributes:
-        name: in a word or two.
-        file: the one that says what the folder is, and the hashes of the others.
-        parts: what can be computed again.
-        missing: what it lacks until it is finished.
-    """
-
-    name: str
-    file: str
-    parts: Callable[[Written], list[Part]]
-    missing: str
-
-
-def _no_parts(written: Written) -> list[Part]:
+def _of_fidelity(written: Written) -> list[Part]:
     written.note("the table is not in the folder: what the proxy was found to be is not computed")
     return []
 
 
-KINDS = {
-    "nas-search-run/1": Kind("run", RUN_FILE, run_parts, "files"),
-    "nas-search-discovery-run/1": Kind("reproduction", RUN_FILE, discovery_parts, "files"),
-    "nas-search-comparison/1": Kind("comparison", "comparison.json", comparison_parts, "entries"),
-    "nas-search-table/1": Kind("benchmark table", "table.json", table_parts, "files"),
-    "nas-search-fidelity/1": Kind("judgement of a proxy", "fidelity.json", _no_parts, "result"),
+def _of_training(written: Written) -> list[Part]:
+    written.note("the images are not in the folder: how accurate the network is is not computed")
+    return []
+
+
+PARTS: dict[type[Document], Callable[[Written], list[Part]]] = {
+    RunDocument: run_parts,
+    ReproductionDocument: discovery_parts,
+    ComparisonDocument: comparison_parts,
+    TableDocument: table_parts,
+    FidelityDocument: _of_fidelity,
+    TrainingDocument: _of_training,
 }
+"""What of each kind of folder can be computed again."""
 
 
 @dataclass(frozen=True)
@@ -96,38 +94,35 @@ def verify(folder: Path, progress: Progress) -> Verification:
         InputError: no such folder, or not one of these, or not finished.
     """
     kind, document, content = _opened(folder)
-    listed = _listed(folder / kind.file, document)
-    written = Written(folder, kind.file, document)
-    parts = [Part("hashes", kind.file, lambda: _hashes(written, content, listed))]
-    parts += kind.parts(written)
+    listed = _listed(folder / kind.FILE, document)
+    written = Written(folder, kind.FILE, document)
+    parts = [Part("hashes", kind.FILE, lambda: _hashes(written, content, listed))]
+    parts += PARTS[kind](written)
     differences: list[Difference] = []
     progress.phase("verify", len(parts))
     for part in parts:
         differences += _computed(part)
         progress.advance(1)
-    unlisted = _unlisted(folder, {kind.file, *listed})
-    notes = (*written.notes, *(f"{name}: not listed in {kind.file}" for name in unlisted))
+    unlisted = _unlisted(folder, {kind.FILE, *listed})
+    notes = (*written.notes, *(f"{name}: not listed in {kind.FILE}" for name in unlisted))
     # What differs in one way is told once, however many parts come to it.
     held = 1 + sum(written.has(name) for name in listed)
-    return Verification(kind.name, held, tuple(dict.fromkeys(differences)), notes)
+    return Verification(kind.KIND, held, tuple(dict.fromkeys(differences)), notes)
 
 
-def _opened(folder: Path) -> tuple[Kind, dict[str, Any], bytes]:
-    """Return the kind of a folder, and the document that says so."""
+def _opened(folder: Path) -> tuple[type[Document], dict[str, Any], bytes]:
+    """Return the kind of a folder, its document, and the bytes of that."""
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder")
-    names = list(dict.fromkeys(kind.file for kind in KINDS.values()))
+    names = list(dict.fromkeys(kind.FILE for kind in PARTS))
     path = next((folder / name for name in names if os.path.isfile(folder / name)), None)
     if path is None:
         raise InputError(f"{folder}: holds none of {', '.join(names)}: nothing to verify")
     content = read_bytes(path)
     document = parse_json(decoded(content, str(path)), str(path))
-    schema = document.get("schema") if isinstance(document, dict) else None
-    kind = KINDS.get(schema) if isinstance(schema, str) else None
-    if kind is None or kind.file != path.name:
-        accepted = ", ".join(name for name, kind in KINDS.items() if kind.file == path.name)
-        raise InputError(f"{path}: schema: {text(schema)[:60]} is not accepted: {accepted}")
-    if document.get("status", "finished") != "finished" or kind.missing not in document:
+    kinds = {kind.SCHEMA: kind for kind in PARTS if path.name == kind.FILE}
+    kind = kinds[check_schema(document, kinds, str(path))]
+    if document.get("status") != "finished":
         raise InputError(f"{path}: not finished: the same command goes on, then it can be verified")
     return kind, document, content
 
