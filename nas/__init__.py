@@ -27,7 +27,8 @@ from nas.strategies.search import search
 if TYPE_CHECKING:
     from nas.data import ImageData, load_images
     from nas.networks.modules import Backbone, Network, build
-    from nas.networks.weights import load_weights, save_weights
+    from nas.networks.weights import load_weights
+    from nas.networks.weights_file import save_weights
     from nas.proxies.short_training import TrainingProxy, TrainingSettings
     from nas.proxies.supernet import SupernetProxy
     from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
@@ -94,7 +95,7 @@ _LATE = {
     "load_images": "nas.data",
     "load_weights": "nas.networks.weights",
     "measure_fidelity": "nas.runs.fidelity.rank_agreement",
-    "save_weights": "nas.networks.weights",
+    "save_weights": "nas.networks.weights_file",
 }
 
 

@@ -13,8 +13,9 @@ import pytest
 from tests.support.paths import ROOT
 
 # Before any test imports torch, ray or datasets, since they read these when they are imported.
-# One thread: the networks of the tests are too small for two, and results do not depend on the
-# machine. The processes that tests start inherit it all.
+# One thread, unless the environment says otherwise: the networks of the tests are too small for
+# two, and sums are taken in an order that depends on the number. Processes that tests start inherit
+# these variables, and so compute with as many threads as the test itself.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -41,10 +42,10 @@ else:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Undo what an earlier test, or the code it tested, did to torch's threads."""
+def _as_many_threads_as_other_processes() -> None:
+    """Undo changes that an earlier test, or the code it tested, made to torch's threads."""
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session")

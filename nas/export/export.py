@@ -30,7 +30,8 @@ from nas.networks.architecture_file import read_record, save_architecture
 from nas.networks.cost import count_module, measure_cost
 from nas.networks.modules import Network
 from nas.networks.pretrained_names import rename
-from nas.networks.weights import Weights, load_weights, network_with, read_weights, save_weights
+from nas.networks.weights import load_weights, network_with
+from nas.networks.weights_file import Weights, read_weights, save_weights
 from nas.progress import Progress
 
 Target = Literal["timm", "torchvision", "onnx", "torch", "json"]

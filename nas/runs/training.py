@@ -24,7 +24,8 @@ from nas.files import sha256, slug, write_bytes
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import save_architecture
 from nas.networks.cost import CONVENTION, measure_cost
-from nas.networks.weights import TrainedOn, Weights, load_weights, read_weights, save_weights
+from nas.networks.weights import load_weights
+from nas.networks.weights_file import TrainedOn, Weights, read_weights, save_weights
 from nas.progress import Progress as Shown
 from nas.progress import shown_as
 from nas.records.documents import TrainingDocument

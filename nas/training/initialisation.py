@@ -13,7 +13,8 @@ from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.networks.fast_convolution import fold_norms, lay_out
 from nas.networks.modules import Network, build
-from nas.networks.weights import CLASSIFIER, Weights, network_with, read_weights
+from nas.networks.weights import CLASSIFIER, network_with
+from nas.networks.weights_file import Weights, read_weights
 from nas.seeding import derived_seed
 from nas.training.distillation import Teacher
 

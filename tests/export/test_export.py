@@ -33,7 +33,8 @@ from nas.export.torchvision import torchvision_definition
 from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
 from nas.networks.cost import count_module, measure_cost
 from nas.networks.modules import build
-from nas.networks.weights import TrainedOn, load_weights, read_weights, save_weights
+from nas.networks.weights import load_weights
+from nas.networks.weights_file import TrainedOn, read_weights, save_weights
 from nas.spaces.registry import shipped
 from tests.support.silent import Silent
 

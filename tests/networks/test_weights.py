@@ -19,7 +19,8 @@ from nas.export.optional_packages import package
 from nas.networks.architecture import Architecture, Norm
 from nas.networks.modules import build
 from nas.networks.pretrained_names import rename
-from nas.networks.weights import IMAGENET, TrainedOn, load_weights, read_weights, save_weights
+from nas.networks.weights import load_weights
+from nas.networks.weights_file import IMAGENET, TrainedOn, read_weights, save_weights
 from nas.spaces.registry import load_architecture
 
 TINY = 48
@@ -119,8 +120,35 @@ def test_a_state_dict_of_pytorch(tmp_path: Path) -> None:
     old = {n: v for n, v in network.state_dict().items() if not n.endswith("num_batches_tracked")}
     torch.save(old, tmp_path / "w.pth")
     assert same_logits(load_weights(tmp_path / "w.pth", architecture), network)
-    with pytest.raises(InputError, match="says nothing of the architecture"):
+    with pytest.raises(InputError, match="names no architecture"):
         load_weights(tmp_path / "w.pth")
+
+
+def assert_read_aligned(file: Path, architecture: Architecture) -> None:
+    assert any(value.data_ptr() % 64 for value in read_weights(file).tensors.values())
+    for transfer, classes in ((False, architecture.num_classes), (True, 2)):
+        wanted = replace(architecture, num_classes=classes)
+        read = load_weights(file, wanted, transfer=transfer).state_dict()
+        assert [name for name, value in read.items() if value.data_ptr() % 64] == []
+
+
+@pytest.mark.parametrize("length", range(0, 64, 8))
+def test_weights_are_aligned_whatever_their_offset_in_the_file(length: int, tmp_path: Path) -> None:
+    """The tensors follow a header, whose length depends on the metadata."""
+    architecture = tiny(num_classes=5)
+    tensors, file = randomised(architecture, 0).state_dict(), tmp_path / "w.safetensors"
+    save_file(tensors, file, {"note": "-" * length})
+    assert_read_aligned(file, architecture)
+
+
+def test_weights_are_aligned_where_a_state_dict_has_parts_of_one_tensor(tmp_path: Path) -> None:
+    architecture = tiny(num_classes=5)
+    tensors, file = randomised(architecture, 0).state_dict(), tmp_path / "w.pt"
+    whole = torch.cat([torch.zeros(1), *(value.float().flatten() for value in tensors.values())])
+    parts = whole[1:].split([value.numel() for value in tensors.values()])
+    shaped = zip(tensors.items(), parts, strict=True)
+    torch.save({name: part.view(value.shape) for (name, value), part in shaped}, file)
+    assert_read_aligned(file, architecture)
 
 
 def test_half_precision_is_read(tmp_path: Path) -> None:
@@ -221,7 +249,7 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
     architecture = tiny()
     save_weights(build(architecture), architecture, tmp_path / "w.safetensors")
     other = replace(architecture, activation="relu6", norm=Norm(eps=1e-3))
-    with pytest.raises(InputError, match="of other activation, norm"):
+    with pytest.raises(InputError, match="activation, norm"):
         load_weights(tmp_path / "w.safetensors", other)
     larger = replace(
         architecture,
@@ -230,7 +258,7 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
         head=replace(architecture.head, dropout=0.5),
     )
     load_weights(tmp_path / "w.safetensors", larger)  # neither changes what the weights are
-    with pytest.raises(InputError, match="not this architecture's"):
+    with pytest.raises(InputError, match="not of this architecture"):
         save_weights(build(architecture), replace(architecture, num_classes=3), tmp_path / "v")
 
 

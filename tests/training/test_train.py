@@ -21,7 +21,7 @@ from nas.errors import Diverged, InputError
 from nas.export.equivalence import randomised
 from nas.networks.architecture_file import read_record
 from nas.networks.modules import StochasticDepth, build
-from nas.networks.weights import TrainedOn, read_weights, save_weights
+from nas.networks.weights_file import TrainedOn, read_weights, save_weights
 from nas.records.documents import TrainingDocument
 from nas.report.tensorboard import write_events
 from nas.runs.training import PICTURE, WEIGHTS, Request, Trained, train
