@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
 from nas.accuracy import Accuracy, RankBy
 from nas.errors import InputError
-from nas.evaluation.trial import Trial
+from nas.evaluation.study import StudyRow
+from nas.evaluation.trial import Trial, row_cost
 from nas.networks.cost import Cost
 from nas.spaces.budget import Budget
 
@@ -79,13 +81,39 @@ def make_objective(kind: str, budget: Budget, rank_by: RankBy = "accuracy") -> O
     return Objective("reward" if kind == "reward" else "accuracy", rank_by, budget.flops)
 
 
-def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the finished trials, best first.
+def rank_key(score: float, cost: Cost, number: int) -> tuple[float, int, int, int]:
+    """Return the sort key by which networks are ranked; the best network has the smallest key.
 
-    Ties go to fewer FLOPs, then fewer parameters, then the earlier trial.
+    A higher score wins. Ties go to fewer FLOPs, then to fewer parameters, then to the earlier
+    trial. Whatever chooses the best of several networks uses this key. Scores that agree to 12
+    decimals are a tie: the fitted means of a comparison have rounding errors.
+
+    Args:
+        score: what the objective makes of the network, higher is better.
+        cost: of the network.
+        number: of the trial, or another place in the order in which the networks came.
     """
-    finished = [trial for trial in trials if trial.state == "finished"]
-    return sorted(finished, key=lambda t: (-_score(t), t.cost.flops, t.cost.params, t.number))
+    return (-round(score, 12), cost.flops, cost.params, number)
+
+
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the finished trials, the best first (see :func:`rank_key`)."""
+    keyed = [(rank_key(t.score, t.cost, t.number), t) for t in trials if t.score is not None]
+    return [trial for _, trial in sorted(keyed, key=itemgetter(0))]
+
+
+def ranked_rows(rows: Iterable[StudyRow]) -> list[StudyRow]:
+    """Return the finished rows of a search's study, the best first (see :func:`rank_key`).
+
+    Raises:
+        InputError: a row has no cost.
+    """
+    keyed = [
+        (rank_key(row.value, row_cost(row), row.number), row)
+        for row in rows
+        if row.value is not None
+    ]
+    return [row for _, row in sorted(keyed, key=itemgetter(0))]
 
 
 def pareto_front(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
@@ -93,22 +121,31 @@ def pareto_front(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
 
     Of those that are equal in both, the one with fewer parameters, then the earlier.
     """
-    rows = sorted(
-        (trial for trial in trials if trial.state == "finished"),
-        key=lambda t: (t.cost.flops, -_quality(t, objective), t.cost.params, t.number),
+    measured = [(trial.accuracy, trial) for trial in trials if trial.accuracy is not None]
+    front = non_dominated(
+        [objective.quality(accuracy) for accuracy, _ in measured],
+        [trial.cost for _, trial in measured],
+        [trial.number for _, trial in measured],
     )
-    front: list[Trial] = []
-    for trial in rows:
-        if not front or _quality(trial, objective) > _quality(front[-1], objective):
-            front.append(trial)
+    return [measured[index][1] for index in front]
+
+
+def non_dominated(
+    qualities: Sequence[float], costs: Sequence[Cost], numbers: Sequence[int]
+) -> list[int]:
+    """Return the indices of the Pareto front of some networks, by FLOPs.
+
+    Args:
+        qualities: what stands for accuracy, of each network.
+        costs: of each network.
+        numbers: the trial's, of each network.
+    """
+    order = sorted(
+        range(len(costs)),
+        key=lambda i: (costs[i].flops, -qualities[i], costs[i].params, numbers[i]),
+    )
+    front: list[int] = []
+    for index in order:
+        if not front or qualities[index] > qualities[front[-1]]:
+            front.append(index)
     return front
-
-
-def _score(trial: Trial) -> float:
-    assert trial.score is not None
-    return trial.score
-
-
-def _quality(trial: Trial, objective: Objective) -> float:
-    assert trial.accuracy is not None
-    return objective.quality(trial.accuracy)

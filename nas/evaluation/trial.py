@@ -59,6 +59,15 @@ def read_trials(study: Study, space: SearchSpace) -> list[Trial]:
     return [_trial(rows[number], space) for number in sorted(rows)]
 
 
+def row_cost(row: StudyRow) -> Cost:
+    """Return the cost of the network that a row of a search's study is of.
+
+    Raises:
+        InputError: the row has none.
+    """
+    return validate(_COST, row.attrs.get("cost"), f"study: trial {row.number}: cost")
+
+
 def _record(trial: Trial) -> StudyRow:
     return StudyRow(
         number=trial.number,
@@ -79,6 +88,9 @@ def _record(trial: Trial) -> StudyRow:
             **({"retries": trial.retries} if trial.retries else {}),
         },
     )
+
+
+_COST: TypeAdapter[Cost] = TypeAdapter(Cost)
 
 
 class _Attrs(BaseModel):

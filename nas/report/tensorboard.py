@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from nas.errors import InputError
+from nas.evaluation.objective import ranked_rows
 from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import read_study
 from nas.files import parse_json, read_text, validate, write_bytes
@@ -161,20 +162,18 @@ def search_series(rows: Sequence[StudyRow], top: int) -> dict[str, Series]:
     ``search`` has all that were measured; ``trials/0042`` is a session of trial 42.
     """
     measured = sorted(
-        (row for row in rows if row.attrs.get("accuracy")), key=lambda row: row.number
+        (row for row in rows if row.value is not None and row.attrs.get("accuracy")),
+        key=lambda row: row.number,
     )
     scalars: list[Scalar] = []
-    best = -1.0
+    best: list[StudyRow] = []
     for row in measured:
-        score = row.value
-        if score is not None and score > best:
-            best = score
-            mean = row.attrs["accuracy"]["mean"]
         # By the objective: of what is ranked by loss, accuracy may fall from one best to the next.
-        scalars += _of_trial(row, "search", {"best so far": mean})
+        best = ranked_rows([*best, row])[:1]
+        so_far = best[0].attrs["accuracy"]["mean"]
+        scalars += _of_trial(row, "search", {"best so far": so_far})
     series = {"search": Series(scalars)}
-    ranked = sorted(measured, key=lambda row: (-(row.value or 0.0), row.number))
-    for row in ranked[:top]:
+    for row in ranked_rows(measured)[:top]:
         name = f"trials/{row.number:04}"
         scalars = list(_of_trial(row, "trial", {}))
         for step, value in row.steps:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nas.accuracy import Accuracy
 from nas.errors import InputError, one_line
-from nas.evaluation.objective import Objective
+from nas.evaluation.objective import Objective, non_dominated, rank_key
 from nas.evaluation.study import StudyRow
 from nas.networks.cost import Cost
 from nas.spaces.search_space import SearchSpace, Value
@@ -78,31 +78,25 @@ class Trials:
 
     def front(self, objective: Objective) -> list[int]:
         """Return where those are that no other beats in both accuracy and FLOPs, by FLOPs."""
-        quality = self.quality(objective)
-        params = [cost.params for cost in self.costs]
-        order = sorted(
-            (index for index, state in enumerate(self.states) if state == "finished"),
-            key=lambda i: (self.costs[i].flops, -quality[i], params[i], self.numbers[i]),
+        quality = self.quality(objective).tolist()
+        finished = self._finished()
+        front = non_dominated(
+            [quality[i] for i in finished],
+            [self.costs[i] for i in finished],
+            [self.numbers[i] for i in finished],
         )
-        found: list[int] = []
-        for index in order:
-            if not found or quality[index] > quality[found[-1]]:
-                found.append(index)
-        return found
+        return [finished[index] for index in front]
 
     def best(self) -> int | None:
-        """Return where the best one is: by score, then FLOPs, parameters, number."""
-        finished = [index for index, state in enumerate(self.states) if state == "finished"]
+        """Return where the best one is (see :func:`nas.evaluation.objective.rank_key`)."""
         return min(
-            finished,
-            key=lambda i: (
-                -self.scores[i],
-                self.costs[i].flops,
-                self.costs[i].params,
-                self.numbers[i],
-            ),
+            self._finished(),
+            key=lambda i: rank_key(float(self.scores[i]), self.costs[i], self.numbers[i]),
             default=None,
         )
+
+    def _finished(self) -> list[int]:
+        return [index for index, state in enumerate(self.states) if state == "finished"]
 
 
 def trials_of(rows: Sequence[StudyRow], space: SearchSpace | None, where: str) -> Trials:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from nas.accuracy import Accuracy
 from nas.errors import InputError
+from nas.evaluation.objective import ranked_rows
 from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import census, read_study
 from nas.files import parse_json, read_text, validate
@@ -274,10 +275,9 @@ def _rate(moments: Sequence[float]) -> float | None:
 
 
 def _best(rows: Sequence[StudyRow]) -> dict[str, Any] | None:
-    found = [row for row in rows if row.value is not None]
-    if not found:
+    best = next(iter(ranked_rows(rows)), None)
+    if best is None:
         return None
-    best = max(found, key=lambda row: (row.value or 0.0, -row.number))
     attrs = validate(_BEST, dict(best.attrs), f"study: trial {best.number}")
     return {
         "number": best.number,

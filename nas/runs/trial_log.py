@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from nas.evaluation.objective import ranked
 from nas.evaluation.trial import Trial
 from nas.progress import ALREADY, Progress
 from nas.spaces.budget import amount
@@ -37,9 +38,8 @@ class Teller:
 
     def _take(self, trial: Trial) -> bool:
         """Return whether it failed as none has before."""
-        best = self._best
-        if trial.score is not None and (best is None or trial.score > (best.score or 0.0)):
-            self._best = trial
+        rivals = [trial] if self._best is None else [self._best, trial]
+        self._best = next(iter(ranked(rivals)), None)
         if trial.state == "failed":
             self._reasons[trial.reason] += 1
         new = trial.state == "failed" and self._reasons[trial.reason] == 1

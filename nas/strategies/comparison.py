@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.accuracy import Accuracy, pooled
+from nas.evaluation.objective import rank_key
 from nas.evaluation.seeded_runs import SeededRuns
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
@@ -49,20 +50,23 @@ class SeededComparison:
     ) -> int | None:
         """Return which of some entries is the best; None where none has a score.
 
-        One that failed wins over none that did not. Where the time ended in the middle of a round
-        some have fewer seeds than others, which their scores allow for.
+        Ranked by :func:`nas.evaluation.objective.rank_key`, but that a network of which an
+        evaluation failed comes after all of which none did. Where the time ended in the middle of a
+        round some have fewer seeds than others, which their scores allow for.
 
         Args:
             among: where they stand among the entries.
             worth: what an entry's score is worth, by its place and the score.
         """
 
-        def key(index: int) -> tuple[bool, float, int]:
+        keys = {}
+        for index in among:
             entry = self.entries[index]
-            return not entry.reason, worth(index, entry.score or 0.0), -index
-
-        measured = [i for i in among if self.entries[i].score is not None]
-        return max(measured, key=key, default=None)
+            if entry.score is not None:
+                cost = measure_cost(entry.architecture)
+                rank = rank_key(worth(index, entry.score), cost, index)
+                keys[index] = (bool(entry.reason), *rank)
+        return min(keys, key=lambda index: keys[index], default=None)
 
     def difference(self, one: int, other: int) -> Difference | None:
         """Return by how much one entry is more accurate than another; None: not both measured."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from nas.errors import InputError
+from nas.evaluation.objective import ranked
 from nas.evaluation.trial import Trial
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import SearchSpace, Value
@@ -69,7 +70,7 @@ class EvolutionSampler:
         if len(alive) < self.population:
             return feasible.sample(rng)
         drawn = rng.sample(alive, self.tournament)
-        parent = max(drawn, key=lambda t: (_score(t), -t.cost.flops, -t.number)).choices
+        parent = ranked(drawn)[0].choices
         children = [
             (name, value)
             for name, values in feasible.space.choices.items()
@@ -89,11 +90,6 @@ class EvolutionSampler:
                 ):
                     return child
         return feasible.sample(rng)
-
-
-def _score(trial: Trial) -> float:
-    assert trial.score is not None
-    return trial.score
 
 
 class OptunaSampler:

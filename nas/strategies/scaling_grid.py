@@ -10,10 +10,11 @@ from typing import Any
 
 from nas.accuracy import Accuracy, pooled
 from nas.evaluation.executor import Engine
-from nas.evaluation.objective import Objective
+from nas.evaluation.objective import Objective, rank_key
 from nas.evaluation.seeded_runs import OnEvaluation, SeededRuns
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
+from nas.networks.cost import measure_cost
 from nas.statistics import compare
 from nas.strategies.loop import SearchFailed
 from nas.strategies.scaling_candidates import Point, imbalance
@@ -166,7 +167,7 @@ class _Race:
                 scores = {index: rounds.scores(index, turn) for index in survivors}
                 better = sorted(
                     (index for index in survivors if scores[index]),
-                    key=lambda index: (-statistics.fmean(scores[index].values()), index),
+                    key=lambda index: self._rank(index, statistics.fmean(scores[index].values())),
                 )
                 survivors = better[:size]
                 if self._labelled not in survivors:
@@ -189,16 +190,16 @@ class _Race:
                 f"no coefficients could be evaluated; the last failed with: {reasons[-1]}"
             )
         most = max(found.counts[i] for i in measured)
-        means = [-math.inf if mean is None else mean for mean in found.means]
+        ranks = [self._rank(index, mean) for index, mean in enumerate(found.means)]
         last = [i for i in measured if found.counts[i] == most]
-        best = max(last, key=lambda i: (means[i], -i))
+        best = min(last, key=lambda i: ranks[i])
         alike = [i for i in measured if i == best or not found.difference(i, best).real]
         # Where measurements decide nothing the paper's finding does: dimensions grow together.
         chosen = min(
             (i for i in last if i in alike),
-            key=lambda i: (imbalance(self.points[i]), -means[i], i),
+            key=lambda i: (imbalance(self.points[i]), ranks[i]),
         )
-        order = sorted(range(len(evaluated)), key=lambda i: -means[i])
+        order = sorted(range(len(evaluated)), key=lambda i: ranks[i])
         return GridResult(
             points=tuple(evaluated[i] for i in order),
             chosen=evaluated[chosen],
@@ -207,6 +208,12 @@ class _Race:
             reference=replace(evaluated[self._labelled], point=self._reference),
             noise=found.deviation,
         )
+
+    def _rank(self, index: int, score: float | None) -> tuple[float, int, int, int]:
+        """Return a point's rank; those without a score come last, in the order of the points."""
+        if score is None:
+            return (math.inf, 0, 0, index)
+        return rank_key(score, measure_cost(self.points[index].architecture), index)
 
     def _evaluated(self, index: int, rounds: SeededRuns, score: float | None) -> Evaluated:
         found = list(rounds.accuracies(index).values())

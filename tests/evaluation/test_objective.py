@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from nas.accuracy import Accuracy
 from nas.errors import InputError
-from nas.evaluation.objective import Objective, make_objective, pareto_front, ranked
+from nas.evaluation.objective import Objective, make_objective, pareto_front, ranked, ranked_rows
+from nas.evaluation.study import StudyRow
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import efficientnet_b0
 from nas.networks.cost import Cost
@@ -85,6 +86,18 @@ def test_ties_go_to_fewer_flops_then_params_then_the_earlier() -> None:
     ]
     shuffled = [best_first[i] for i in (4, 1, 3, 0, 2)]
     assert ranked(shuffled) == best_first
+    assert [row.number for row in ranked_rows(map(row_of, shuffled))] == [9, 8, 7, 3, 6]
+
+
+def row_of(trial: Trial) -> StudyRow:
+    attrs = {"cost": trial.cost.to_dict()}
+    return StudyRow(trial.number, {}, trial.state, trial.score, (), attrs)
+
+
+def test_a_row_without_a_cost_cannot_be_ranked() -> None:
+    with pytest.raises(InputError, match="trial 3: cost"):
+        ranked_rows([StudyRow(3, {}, "finished", 0.5, (), {})])
+    assert ranked_rows([StudyRow(3, {}, "failed", None, (), {})]) == []
 
 
 def test_only_finished_trials_rank() -> None:

@@ -113,9 +113,11 @@ def test_the_best_trials_have_their_choices(run: Path) -> None:
 
 def test_what_was_measured_on_the_way(tmp_path: Path) -> None:
     accuracy = {"mean": 0.5, "loss": 1.5}
+    cost = {"flops": 9, "params": 8, "activations": 7}
     study = Study(tmp_path, "mine", {"stage1.kernel": [3, 5], "stage1.block": ["skip", "mbconv"]})
     params = {"stage1.kernel": 5, "stage1.block": "skip"}
-    study.add(StudyRow(0, params, "finished", 0.2, ((1, 0.1), (2, 0.2)), {"accuracy": accuracy}))
+    attrs = {"accuracy": accuracy, "cost": cost}
+    study.add(StudyRow(0, params, "finished", 0.2, ((1, 0.1), (2, 0.2)), attrs))
     study.add(StudyRow(1, {}, "failed", None, (), {"accuracy": None, "reason": "x"}))
     state = {
         "schema": "nas-search-run/2",

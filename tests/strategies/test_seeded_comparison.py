@@ -87,6 +87,31 @@ def test_the_better_wins_and_real_differences_are_told_from_noise(tmp_path: Path
     assert not unsure.real
 
 
+class Level(Toy):
+    """Finds all networks equally accurate."""
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        return Accuracy(0.5, 0.0, seeds=(seed,))
+
+
+def test_ties_go_to_fewer_flops_then_to_the_earlier(tmp_path: Path) -> None:
+    networks = [
+        replace(B0, name="dear", resolution=256),
+        replace(B0, name="cheaper", resolution=232),
+        replace(B0, name="cheapest"),
+        replace(B0, name="as cheap"),
+    ]
+    runs = SeededRuns(
+        networks, Study(tmp_path, "ties", {}), InProcess(Level()), Objective(),
+        seed=0, purpose="compare",
+    )  # fmt: skip
+    result = compare_networks(networks, runs, 2)
+    assert [entry.score for entry in result.entries] == pytest.approx([0.5] * 4, abs=1e-12)
+    assert result.best(range(4)) == 2
+    assert result.best((3, 0, 1)) == 3
+    assert result.best((0, 1)) == 1
+
+
 def test_all_have_the_same_seeds_and_a_resumed_comparison_repeats_none(tmp_path: Path) -> None:
     first = Toy()
     play(first, tmp_path, seeds=1)

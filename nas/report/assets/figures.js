@@ -252,13 +252,12 @@ function progressFigure(colours, group) {
   const title = reward ? "reward" : byLoss ? "validation loss" : SCALES.accuracy.title;
   const data = group.map(({ run, networks, place }) => {
     const better = [];
-    let best = -Infinity;
+    // A higher score is better; ties go to fewer FLOPs, then to fewer parameters, then to the earlier.
+    const beats = (i, j) => (networks.score[i] - networks.score[j]
+      || networks.flops[j] - networks.flops[i] || networks.params[j] - networks.params[i]) > 0;
     for (let i = 0; i < networks.count; i += 1) {
-      const score = networks.score[i];
-      if (score !== null && networks.states[i] === "f" && score > best) {
-        best = score;
-        better.push(i);
-      }
+      if (networks.score[i] === null || networks.states[i] !== "f") continue;
+      if (!better.length || beats(i, better[better.length - 1])) better.push(i);
     }
     const value = (i) => {
       if (reward) return networks.score[i];

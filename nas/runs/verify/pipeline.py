@@ -13,7 +13,7 @@ from typing import Any, cast
 from nas.accuracy import at_chance
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
-from nas.evaluation.objective import make_objective, pareto_front, ranked
+from nas.evaluation.objective import make_objective, pareto_front, rank_key, ranked
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import Coefficients
@@ -195,13 +195,14 @@ class _Run:
             return None
         objective = make_objective(self.facts.identity.objective, self.facts.budget, "loss")
 
-        def worth(index: int) -> tuple[bool, float, int]:
+        def rank(index: int) -> tuple[bool, tuple[float, int, int, int]]:
             entry = entries[index]
-            # Of a cost, FLOPs alone count.
+            # Of a cost the file has the FLOPs alone.
             cost = replace(self.facts.baseline_record.cost, flops=entry.flops)
-            return not entry.reason, objective.reward(entry.score or 0.0, cost), -index
+            worth = objective.reward(entry.score or 0.0, cost)
+            return bool(entry.reason), rank_key(worth, cost, index)
 
-        return max((i for i in range(len(entries)) if entries[i].score is not None), key=worth)
+        return min((i for i in range(len(entries)) if entries[i].score is not None), key=rank)
 
     def _tied(self, comparison: Entries, best: int) -> list[str] | None:
         others = [i for i, e in enumerate(comparison.entries) if e.trial is not None and i != best]
