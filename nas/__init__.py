@@ -5,6 +5,7 @@ The public API. What needs torch or numpy is imported when it is first used.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from nas._version import __version__
@@ -80,6 +81,8 @@ __all__ = [
     "scale",
     "search",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _LATE = {
     "Backbone": "nas.networks.modules",

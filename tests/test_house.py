@@ -60,6 +60,9 @@ FORBIDDEN_CALLS = {
     "yaml.unsafe_load",
 }
 
+# What is shown is for the command line to decide; the library logs.
+SHOWING = ("print", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
+
 # Slow to import, and no help text needs them.
 HEAVY = (
     *("torch", "matplotlib", "optuna", "ray", "datasets", "fvcore", "numpy", "pandas", "pyarrow"),
@@ -178,6 +181,17 @@ def call_violations(module: str, source: str) -> list[str]:
     return found
 
 
+def output_violations(module: str, source: str) -> list[str]:
+    """Every use of what prints, outside the command line."""
+    if within(module, ("nas.cli",)):
+        return []
+    return [
+        f"{module}:{node.lineno} uses {full_name(node, {})}: only nas.cli prints"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Name | ast.Attribute) and full_name(node, {}) in SHOWING
+    ]
+
+
 def path_violations(name: str, text: str) -> list[str]:
     return [
         f"{name}:{number} names a folder of a machine: {line.strip()}"
@@ -195,6 +209,10 @@ def test_imports_go_one_way() -> None:
 
 def test_nothing_runs_code_from_data() -> None:
     assert [v for name, text in read_sources().items() for v in call_violations(name, text)] == []
+
+
+def test_only_the_command_line_prints() -> None:
+    assert [v for name, text in read_sources().items() for v in output_violations(name, text)] == []
 
 
 def test_no_machine_path() -> None:
@@ -368,6 +386,20 @@ def test_a_dangerous_call_is_found(source: str) -> None:
 )
 def test_a_harmless_call_passes(source: str) -> None:
     assert call_violations("nas.made_up", source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["print('a')", "def f(say=print):\n    say(1)", "import sys\nsys.stderr.write('a')"],
+)
+def test_output_is_found(source: str) -> None:
+    assert output_violations("nas.runs.pipeline", source) != []
+    assert output_violations("nas.cli.console", source) == []
+
+
+def test_logging_is_no_output() -> None:
+    source = "import logging\nlogger = logging.getLogger(__name__)\nlogger.info('a')\nx.print()"
+    assert output_violations("nas.runs.pipeline", source) == []
 
 
 def test_a_machine_path_is_found() -> None:

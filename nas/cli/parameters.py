@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from nas.cli import completion
+from nas.cli.log import show_log
 from nas.cli.panels import ACCURACY, BUDGET, MACHINE, OUTPUT, SEARCH
 
 Budget_ = Annotated[
@@ -147,6 +148,18 @@ Quiet = Annotated[
         "--quiet",
         "-q",
         help="Print neither progress nor the result; with --json, the document alone.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        help="Show the log on standard error: what happens, or with -vv in detail.",
+        show_default=False,
+        callback=show_log,
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from nas.data.images import ImageData, fingerprint
 from nas.errors import one_line
+
+logger = logging.getLogger(__name__)
 
 # Part of every key: raise it when decoding or splitting changes.
 FORMAT = "nas-search-images/1"
@@ -34,6 +37,7 @@ def read_cache(folder: Path, key: str) -> ImageData | None:
 
     path = _path(folder, key)
     if not path.is_file():
+        logger.debug("%s: not in the cache", path)
         return None
     try:
         with safe_open(path, framework="pt") as file:
@@ -55,9 +59,12 @@ def read_cache(folder: Path, key: str) -> ImageData | None:
             **tensors,
         )
         # A fifth of a second a gigabyte… and a flipped bit would be a wrong result for good.
-        return data if fingerprint(data.classes, data.parts) == data.fingerprint else None
-    except Exception:  # whatever is wrong with it, it is made anew
-        return None
+        if fingerprint(data.classes, data.parts) == data.fingerprint:
+            return data
+        logger.warning("%s: its fingerprint does not match; the images are read again", path)
+    except Exception as error:  # whatever is wrong with it, it is made anew
+        logger.warning("%s: cannot be read (%s); the images are read again", path, error)
+    return None
 
 
 def write_cache(folder: Path, key: str, data: ImageData) -> str | None:
@@ -98,6 +105,7 @@ def write_cache(folder: Path, key: str, data: ImageData) -> str | None:
             with temporary.open("rb+") as stream:
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
+            logger.debug("%s: written", path)
         finally:
             temporary.unlink(missing_ok=True)
     except Exception as error:  # OSError, and safetensors' own for a full disk

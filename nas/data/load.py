@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,8 @@ from nas.data.images import ImageData, Part, stratified_split
 from nas.data.sources import Source, find_source, quiet_readers
 from nas.environment import memory
 from nas.errors import InputError, one_line
+
+logger = logging.getLogger(__name__)
 
 # Where images differ in size and nothing else is asked for: enough for a proxy, and an eighth of
 # the work of 256 px.
@@ -94,6 +97,7 @@ def _load(
         **({} if most is None else {"most": most}),
     )
     if cache is not None and (stored := read_cache(cache, key)) is not None:
+        logger.info("%s: prepared images read from the cache: %s", name, _described(stored))
         return stored
     if source is None:
         data = _built_in(resolution, channels, progress)
@@ -101,7 +105,16 @@ def _load(
         data = _read(source, resolution, most, channels, seed, progress)
     if cache is not None and (problem := write_cache(cache, key, data)) is not None:
         data = replace(data, notes=(*data.notes, problem))
+    logger.info("%s: images read: %s", name, _described(data))
     return data
+
+
+def _described(data: ImageData) -> str:
+    sizes = ", ".join("none" if part is None else f"{len(part[1]):,}" for part in data.parts)
+    return (
+        f"{data.num_classes} classes, {data.resolution} px, {data.channels} channels, "
+        f"train, validation, test: {sizes}"
+    )
 
 
 def _built_in(resolution: int | None, channels: int, progress: Progress | None) -> ImageData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from nas.errors import InputError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -147,6 +150,9 @@ def patiently(work: Callable[[bool], T], patience: float | None = None) -> T:
         except Exception as error:
             if not passes(error) or time.monotonic() > until:
                 raise
+            logger.warning(
+                "the database is away or locked (%s); trying again", type(error).__name__
+            )
         time.sleep(pause)
         pause, again = min(2 * pause, 2.0), True
 

@@ -8,6 +8,7 @@ renews it: then another driver takes the trial over as it stands. What is finish
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ from nas.evaluation.database import made_meanwhile, options, patiently
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, ColumnElement, Connection, Engine, Table
+
+logger = logging.getLogger(__name__)
 
 LEASE = 60.0
 """Seconds that a claim is good for; it is renewed four times as often."""
@@ -116,6 +119,7 @@ class Claims:
                 return "ours" if ours else "number"
 
         answer = patiently(work)
+        logger.debug("%s: claim of trial %d by %s: %s", self._run, number, self._owner, answer)
         if answer == "ours":
             self._hold(number)
         return answer
@@ -172,6 +176,13 @@ class Claims:
                     taken += 1
                     mine.append(Claim(row.number, json.loads(row.content), takeovers))
         for claim in mine:
+            logger.info(
+                "%s: claim of trial %d inherited by %s, %d drivers died with it",
+                self._run,
+                claim.number,
+                self._owner,
+                claim.takeovers,
+            )
             self._hold(claim.number)
         return mine
 
@@ -186,6 +197,9 @@ class Claims:
             expires=self._now + LEASE,
         )
         if not kept:
+            logger.warning(
+                "%s: claim of trial %d expired; another driver has it", self._run, number
+            )
             self._held.discard(number)
         return kept
 

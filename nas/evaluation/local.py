@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from nas.proxies.protocol import Proxy
 if TYPE_CHECKING:
     from nas.data import ImageData
     from nas.proxies.supernet import SupernetProxy
+
+logger = logging.getLogger(__name__)
 
 
 def local_engine(proxy: Proxy, jobs: int) -> Engine:
@@ -100,6 +103,7 @@ class Processes:
             worker = self._idle.pop()
             if sent(worker.connection, task):
                 break
+            logger.warning("worker %s died idle; replaced", worker.process.pid)
             worker.end()  # it died idle, which is not the task's fault
         else:
             worker = self._start()
@@ -128,6 +132,12 @@ class Processes:
                         "jobs > 1: a proxy that other processes can import, and in a script "
                         "'if __name__ == \"__main__\":' around what starts the search"
                     ) from None
+                logger.warning(
+                    "worker %s died in task %d: %s",
+                    worker.process.pid,
+                    task.number,
+                    how_died(status),
+                )
                 return Outcome(task.number, None, (), False, how_died(status), 0.0)
             if outcome is None:
                 worker.started = True
@@ -152,6 +162,7 @@ class Processes:
         process = self._context.Process(target=_work, args=(theirs, self._threads), daemon=True)
         start_worker(process)
         theirs.close()
+        logger.info("worker %s started with %d threads", process.pid, self._threads)
         worker = _Worker(process, ours)
         try:
             sent(ours, self._proxy)  # if it is dead already, next() sees that and reports it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,8 @@ from nas.networks.pretrained_names import rename
 from nas.networks.weights import load_weights, network_with
 from nas.networks.weights_file import Weights, read_weights, save_weights
 from nas.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 Target = Literal["timm", "torchvision", "onnx", "torch", "json"]
 
@@ -187,6 +190,15 @@ def export_network(
             },
         }
         document = finish(place, command, document)
+    logger.info(
+        "%s exported for %s to %s: %d parameters, %d FLOPs, logits differ by at most %.1e",
+        architecture.name,
+        target,
+        folder,
+        proof.params,
+        proof.flops,
+        proof.difference,
+    )
     return Export(folder, proof, structure, quantised, document)
 
 

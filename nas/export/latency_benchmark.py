@@ -10,6 +10,7 @@ meanwhile befalls all alike.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,8 @@ from nas.spaces.latency_table import (
 )
 from nas.spaces.search_space import SearchSpace
 from nas.statistics import kendall_tau
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 2
 """Of what is remembered: raise it when latencies come to mean something else."""
@@ -116,6 +119,13 @@ class Device:
         known: dict[str, Timing] = {}
         with suppress(InputError):  # a cache: what is not there or cannot be read is measured
             known = read_table(path).blocks
+        logger.info(
+            "latency table %s: %d of %d blocks of %s are cached",
+            path,
+            len(wanted & known.keys()),
+            len(wanted),
+            space.name,
+        )
         others = {key: timing for key, timing in known.items() if key not in wanted}
         given = LatencyTable(where, others if self.again else known)
         table = measure(space, where, known=given, checked=checked, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import time
 import warnings
 from collections import Counter
@@ -31,6 +32,8 @@ from nas.networks.architecture import (
 
 if TYPE_CHECKING:
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 CONVENTION = "fvcore conv+linear MACs"
 """Multiply-adds of convolutions and linear layers, batch 1, eval mode, own resolution."""
@@ -320,6 +323,7 @@ class _Store:
             data = {}  # a cache: what cannot be read is measured again
         self.blocks = {key: _Measured(*parts) for key, parts in data.items()}
         self._saved = len(self.blocks)
+        logger.debug("%s: costs of %d blocks read", self._path, self._saved)
 
     def changed(self) -> None:
         if time.monotonic() - self._saved_at > _SAVE_INTERVAL_SECONDS:
@@ -335,6 +339,7 @@ class _Store:
         }
         try:
             write_json(self._path, data)
+            logger.debug("%s: costs of %d blocks written", self._path, len(data))
             self._saved = len(self.blocks)
         except InputError:
             self._saved = len(self.blocks)  # no place for a cache is no reason to fail

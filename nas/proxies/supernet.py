@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -28,6 +29,8 @@ from nas.training.optim import precision
 from nas.training.scoring import score
 from nas.training.supernet_trainer import Progress, SharedTraining, SupernetSettings
 from nas.training.weight_sharing import NetworkPath, SharedWeights
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "supernet"
 SCHEMA = "nas-search-supernet/1"
@@ -115,6 +118,7 @@ class SupernetProxy:
             "seed": self.seed,
         }
         if self.progress is not None and self._identity == identity:
+            logger.debug("supernet of %s: already prepared", space.name)
             return
         feasible = Feasible(space, budget)
         feasible.check()
@@ -128,6 +132,13 @@ class SupernetProxy:
 
         training = SharedTraining(weights, data, settings, draw, self.seed, self.device)
         self._space, self._weights, self._identity = space, weights, identity
+        logger.info(
+            "supernet of %s: training on %s for %d steps on %s",
+            space.name,
+            data.name,
+            training.steps,
+            self.device,
+        )
         checkpoints = Checkpoints(folder / FOLDER, identity, Progress, SCHEMA)
         self.progress = training.run(checkpoints, self.on_progress or (lambda *_: None))
 

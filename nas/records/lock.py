@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import stat
@@ -14,6 +15,8 @@ from nas.errors import InputError
 from nas.files import read_bytes, why
 
 LOCK = ".lock"
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -48,6 +51,7 @@ def locked(folder: Path) -> Iterator[None]:
             stream.write(str(os.getpid()).encode())
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {why(error)}") from None
+        logger.debug("%s: locked by process %d", folder, os.getpid())
         yield
 
 

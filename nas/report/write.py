@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from nas.report.document import published, run_document
 from nas.report.page import make_page
 from nas.report.plots import PICTURES, draw_pictures
 from nas.report.run_folder import read_run
+
+logger = logging.getLogger(__name__)
 
 PAGE = "report.html"
 
@@ -42,6 +45,7 @@ def write_report(folder: Path, storage: str | None = None) -> list[Path]:
     for name in FILES - written:
         (folder / name).unlink(missing_ok=True)
     _list(folder, written)
+    logger.info("%s: report written, %d files", folder, len(written))
     return [folder / name for name in (PAGE, *pictures)]
 
 
@@ -63,6 +67,7 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
         InputError: no run's folder, a file of it that cannot be read, or it cannot be written.
     """
     write_text(out, _page([run_document(read_run(folder)) for folder in folders]))
+    logger.info("%s: page of %d runs written", out, len(folders))
     return out
 
 

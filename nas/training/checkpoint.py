@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from nas.errors import InputError
 from nas.files import parse_json, read_bytes, read_text, validate, write_bytes, write_json
+
+logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.json"
 
@@ -82,6 +85,7 @@ class Checkpoints(Generic[P]):
         if state.schema_ != self._schema:
             raise InputError(f"{path}: schema: {state.schema_!r} is not accepted: {self._schema}")
         if state.identity != self._identity:
+            logger.info("%s: checkpoint of another training, ignored", path)
             return None
         file = self._folder / Path(state.tensors).name
         content = read_bytes(file, MAX_BYTES)
@@ -94,6 +98,7 @@ class Checkpoints(Generic[P]):
         except SafetensorError as error:
             raise InputError(f"{file}: not safetensors: {error}") from None
         progress = validate(self._progress, state.progress, f"{path}: progress")
+        logger.info("%s: resumed at step %d", path, progress.step)
         return progress, {name: tensor.to(device) for name, tensor in tensors.items()}
 
     def save(self, progress: P, tensors: dict[str, Tensor]) -> None:
@@ -115,6 +120,7 @@ class Checkpoints(Generic[P]):
                 "sha256": hashlib.sha256(content).hexdigest(),
             },
         )
+        logger.info("%s: checkpoint written at step %d", file, progress.step)
         for old in self._folder.glob("*step-*.safetensors*"):
             if old != file:
                 old.unlink(missing_ok=True)

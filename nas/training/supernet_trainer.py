@@ -6,6 +6,7 @@ are averaged, each on images of its own.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import time
@@ -25,6 +26,8 @@ from nas.seeding import derived_rng, derived_seed
 from nas.training.checkpoint import Checkpoints
 from nas.training.optim import optimiser, precision, schedule
 from nas.training.weight_sharing import NetworkPath, SharedWeights
+
+logger = logging.getLogger(__name__)
 
 INTERVAL = 50
 """Steps after which it is seen whether the training is sound, and what to go back to is kept."""
@@ -167,10 +170,19 @@ class SharedTraining:
                             f"by step {end} of {self.steps} at {progress.rate:g} of the learning "
                             "rate"
                         )
+                    logger.warning(
+                        "the supernet diverged by step %d with loss %g; rollback to step %d, "
+                        "at %g of the learning rate",
+                        end,
+                        loss,
+                        progress.step,
+                        progress.rate,
+                    )
                     self._load(good)
                     report(progress.step * self._images, total, "diverged: went back")
                     continue
                 progress = progress.after(end, loss)
+                logger.debug("supernet: step %d of %d, loss %.4f", end, self.steps, loss)
                 good = self._state()
                 if progress.step < self.steps and time.monotonic() - saved > SAVE_SECONDS:
                     checkpoints.save(progress, good)

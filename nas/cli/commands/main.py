@@ -25,6 +25,7 @@ from nas.cli.parameters import (
     Storage,
     Time,
     Trials,
+    Verbose,
     engine_option,
     out_option,
     seed_option,
@@ -152,6 +153,7 @@ def main_job(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
     version: Annotated[
         bool,
         typer.Option("--version", help="Print the versions of nas-search and its dependencies."),

@@ -17,6 +17,7 @@ from nas.cli.parameters import (
     Json,
     Quiet,
     Seeds,
+    Verbose,
     out_option,
     seed_option,
     space_option,
@@ -79,6 +80,7 @@ def latency(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Measure the latency of a space's blocks on this machine, for budgets such as 20ms-latency."""
     from nas.cli.latency import show_latency
@@ -147,6 +149,7 @@ def fidelity(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Measure how well a proxy ranks networks whose accuracy is known, and FLOPs alone beside it.
 
@@ -207,6 +210,7 @@ def table(
     device: Device = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Make a benchmark table: train random networks of a space, and record their accuracy.
 
@@ -245,6 +249,7 @@ def import_(
     ],
     out: Annotated[str, out_option("FILE.jsonl", "Benchmark table to write (JSON Lines).")],
     json: Json = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Import a published benchmark as a table, for --proxy table:FILE and fidelity --table."""
     from nas.cli.tables import import_table
@@ -288,6 +293,7 @@ def fit_predictor(
     ] = "",
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Fit an accuracy predictor to a benchmark table, and report its errors on held-out rows."""
     from nas.cli.tables import show_fit
@@ -349,6 +355,7 @@ def reproduce(
     out: Annotated[str, out_option("DIR", "Folder to write.", True)] = "results/b0-discovery",
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Reproduce the discovery of EfficientNet-B0, on predicted ImageNet accuracy."""
     from nas.cli.reproduce import run_reproduce

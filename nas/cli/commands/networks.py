@@ -18,6 +18,7 @@ from nas.cli.parameters import (
     Json,
     Quiet,
     Seeds,
+    Verbose,
     data_option,
     out_option,
     seed_option,
@@ -134,6 +135,7 @@ def scale(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Scale a network: by coefficients, by the published table, or to a number of FLOPs.
 
@@ -185,6 +187,7 @@ def compare(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Train networks under the same conditions, and test whether their accuracies differ.
 
@@ -311,6 +314,7 @@ def train(
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Train one network at full width and resolution, and write its weights.
 
@@ -370,6 +374,7 @@ def evaluate(
     device: Device = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Measure the accuracy of a network by a proxy, with its standard error.
 
@@ -436,6 +441,7 @@ def export(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Export a network to another library or format, and check that it is equivalent.
 

@@ -21,6 +21,7 @@ from nas.cli.parameters import (
     Storage,
     Time,
     Trials,
+    Verbose,
     as_before,
     engine_option,
     out_option,
@@ -40,6 +41,7 @@ def resume(
     storage: Annotated[str | None, as_before(Storage)] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Resume a run with the command that began it; options given here replace its own."""
     from nas.cli.job import resume_job
@@ -64,6 +66,7 @@ def status(
     folder: Folder,
     storage: Annotated[str | None, as_before(Storage)] = None,
     json: Json = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Show the progress of a run, also while it runs: trials, best network, time left, failures."""
     from nas.cli.status import show_status
@@ -90,6 +93,7 @@ def report(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Write report.html and plots of a run, finished or not, or a page that compares several."""
     from nas.cli.report import show_report
@@ -122,6 +126,7 @@ def events(
     ] = 50,
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Write the metrics of a run or a training as TensorBoard events, into DIR/tensorboard."""
     from nas.cli.events import show_events
@@ -141,6 +146,7 @@ def verify(
     ],
     json: Json = False,
     quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
     """Verify a folder of results: check the hashes of its files and recompute its numbers."""
     from nas.cli.verify import show_verification
