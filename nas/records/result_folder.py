@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,6 +15,8 @@ from nas.errors import InputError
 from nas.files import why
 from nas.records.document import Document, hashes
 from nas.records.lock import LOCK, locked
+
+logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=Document)
 
@@ -58,7 +61,12 @@ class ResultFolder(Generic[D]):
         made = _make(path)
         with locked(path):
             try:
-                yield cls(path, kind, _before(path, kind))
+                before = _before(path, kind)
+                if before is None:
+                    logger.info("%s: opened, a new folder", path)
+                else:
+                    logger.info("%s: resumed, status %s", path, before.status)
+                yield cls(path, kind, before)
             finally:
                 if not os.path.lexists(path / kind.FILE):
                     (path / LOCK).unlink(missing_ok=True)
@@ -68,12 +76,14 @@ class ResultFolder(Generic[D]):
 
     def check_identity(self, identity: Mapping[str, Any]) -> None:
         """Raise :class:`InputError`, naming what differs, if the folder holds other results."""
+        logger.debug("%s: identity %s", self.path, identity)
         if self.before is not None:
             check_identity(self.path, self.before.identity, identity)
 
     def save(self, document: D) -> None:
         """Write the document, whole or not at all."""
         document.write(self.path)
+        logger.debug("%s: %s written, status %s", self.path, self.kind.FILE, document.status)
 
     def finish(self, document: D, files: Iterable[str]) -> D:
         """Seal the folder: write and return the document as finished, with hashes of the files.
@@ -85,6 +95,7 @@ class ResultFolder(Generic[D]):
         """
         finished = document.updated(status="finished", files=hashes(self.path, files))
         self.save(finished)
+        logger.info("%s: finished and sealed, %d files hashed", self.path, len(finished.files))
         return finished
 
     def discard(self) -> None:
@@ -142,4 +153,5 @@ def _before(folder: Path, kind: type[D]) -> D | None:
     half_written = ".*.*.[0-9]*.tmp"
     for left in (*folder.glob(half_written), *folder.glob(f"*/{half_written}")):
         left.unlink(missing_ok=True)
+        logger.info("%s: removed, left by a killed process", left)
     return before
