@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nas.networks.modules import Network
+
+logger = logging.getLogger(__name__)
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation that the published weights of timm and torchvision expect."""
@@ -91,6 +94,7 @@ def read_weights(path: Path) -> Weights:
     tensors, metadata = read_tensors(path)
     layout = recognise(tensors, str(path))
     text = metadata.get("architecture")
+    logger.debug("%s: %d tensors read, named as by %s", path, len(tensors), layout)
     source = f"{path}: architecture in the metadata"
     known = None if text is None else architecture_from_dict(parse_json(text, source), source)
     return Weights(str(path), layout, tensors, known, _trained_on(path, metadata, known))
