@@ -83,7 +83,7 @@ def as_built(proxy: SupernetProxy, space: SearchSpace, arch: Architecture) -> Ne
 def measure(data: ImageData, name: str, settings: SupernetSettings, count: int) -> None:
     """Print the line of a space and a view."""
     space = load_space(name)
-    proxy = SupernetProxy(data, replace(settings, passes=4 * settings.batch_size))
+    proxy = SupernetProxy(data, replace(settings, images_seen=4 * settings.batch_size))
     feasible = Feasible(space, Budget(BUDGET, flops=400_000_000))
     rng = random.Random(0)
     ours, theirs, apart = [], [], 0.0

@@ -87,7 +87,7 @@ def plain_loop(data: ImageData, view: Architecture, settings: TrainingSettings, 
         ],
         lr=settings.learning_rate,
     )
-    total = settings.passes // BATCH
+    total = settings.images_seen // BATCH
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: schedule(step / total, settings.warm_up)
     )
@@ -123,8 +123,8 @@ def ours(proxy: TrainingProxy, jobs: int) -> tuple[float, list[Accuracy]]:
     Start-up and validation are left out by training twice as long, too: what is more is training.
     """
     settings, taken = proxy.settings, []
-    for passes in (settings.passes, 2 * settings.passes):
-        proxy.settings = replace(settings, passes=passes)
+    for images_seen in (settings.images_seen, 2 * settings.images_seen):
+        proxy.settings = replace(settings, images_seen=images_seen)
         engine = local_engine(proxy, jobs)
         try:
             # A first task each: processes start, and caches fill.
@@ -135,10 +135,10 @@ def ours(proxy: TrainingProxy, jobs: int) -> tuple[float, list[Accuracy]]:
             taken.append(time.perf_counter() - proxy_start)
         finally:
             engine.close()
-        if passes == settings.passes:
+        if images_seen == settings.images_seen:
             accuracies = [one.accuracy for one in found if one.accuracy is not None]
     proxy.settings = settings
-    return jobs * settings.passes / (taken[1] - taken[0]), accuracies
+    return jobs * settings.images_seen / (taken[1] - taken[0]), accuracies
 
 
 def gemm(size: int = 2048) -> float:
@@ -169,7 +169,7 @@ def main() -> None:
         validation_labels=data.validation_labels[:2500],
     )
     settings = TrainingSettings(
-        width=options.width, passes=options.images, batch_size=BATCH, checks=()
+        width=options.width, images_seen=options.images, batch_size=BATCH, checks=()
     )
     proxy = TrainingProxy(data, settings)
     proxy.prepare(load_space("efficientnet"), Budget("none"), Path())

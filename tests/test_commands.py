@@ -277,9 +277,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def _brief(patch: pytest.MonkeyPatch) -> None:
     """Make trainings short: 64 images of 16 px each, and of the built-in images a few."""
-    training = TrainingSettings(width=0.25, resolution=16, passes=64, batch_size=16)
+    training = TrainingSettings(width=0.25, resolution=16, images_seen=64, batch_size=16)
     supernet = SupernetSettings(
-        width=0.25, passes=256, batch_size=16, recalibration_images=16, validation_images=16
+        width=0.25, images_seen=256, batch_size=16, recalibration_images=16, validation_images=16
     )
     for module in (nas.runs.schedule, nas.proxies.presets):
         patch.setattr(module, "default_settings", lambda *of: training)

@@ -70,7 +70,7 @@ def make_table(
         data = load_data(data_name, channels_for(space, data_name), show, show.note)
         jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)
         settings = final_settings(default_settings(data, space))
-        settings = replace(settings, passes=images or settings.passes)
+        settings = replace(settings, images_seen=images or settings.images_seen)
         seen = [
             replace(network, in_channels=data.channels, num_classes=data.num_classes)
             for network in drawn

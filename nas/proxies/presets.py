@@ -45,14 +45,14 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
     """
     return TrainingSettings(
         resolution=min(TrainingSettings.resolution, space.resolution),
-        passes=max(4_000, min(20_000, len(data.train_labels) * 4 // 3)),
+        images_seen=max(4_000, min(20_000, len(data.train_labels) * 4 // 3)),
         flip=data.name != BUILT_IN,
     )
 
 
 def final_settings(settings: TrainingSettings) -> TrainingSettings:
     """Return how finalists are trained, given how candidates are: longer, and to the end."""
-    return replace(settings, passes=int(FINAL_TIMES * settings.passes), checks=())
+    return replace(settings, images_seen=int(FINAL_TIMES * settings.images_seen), checks=())
 
 
 def grid_settings(
@@ -63,11 +63,11 @@ def grid_settings(
     ``share`` of a candidate's training images; None: where no time is given.
     """
     if share is None:
-        share = max(GRID_SHARE, min(1.0, GRID_LEAST / settings.passes))
+        share = max(GRID_SHARE, min(1.0, GRID_LEAST / settings.images_seen))
     return replace(
         settings,
         resolution=min(GRID_RESOLUTION, space.resolution),
-        passes=max(256, int(settings.passes * share)),
+        images_seen=max(256, int(settings.images_seen * share)),
         validation_images=min(settings.validation_images, 2_000),
     )
 
@@ -91,13 +91,13 @@ def settings_for_work(data: ImageData, space: SearchSpace, images: float) -> Tra
     settings = default_settings(data, space)
     validated = (settings.validation_images + settings.check_images) / 3
     share = 1 + (1 + _CHECKED) / 3
-    passes = min(0.85 * images, max(0.95 * images - validated, 0.95 * images / share))
-    passes = int(max(256, min(200_000, passes)))
+    images_seen = min(0.85 * images, max(0.95 * images - validated, 0.95 * images / share))
+    images_seen = int(max(256, min(200_000, images_seen)))
     return replace(
         settings,
-        passes=passes,
-        validation_images=min(settings.validation_images, passes),
-        check_images=min(settings.check_images, int(_CHECKED * passes)),
+        images_seen=images_seen,
+        validation_images=min(settings.validation_images, images_seen),
+        check_images=min(settings.check_images, int(_CHECKED * images_seen)),
     )
 
 
@@ -108,7 +108,7 @@ def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
     """
     middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
     settings = default_settings(data, space)
-    settings = replace(settings, passes=384, validation_images=64, checks=())
+    settings = replace(settings, images_seen=384, validation_images=64, checks=())
     proxy = TrainingProxy(data, settings, device)
     proxy.prepare(space, Budget("none"), Path())
     threads = torch.get_num_threads()
@@ -119,7 +119,7 @@ def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
         proxy.evaluate(middle, seed=0, report=lambda step, value: False)
     finally:
         torch.set_num_threads(threads)
-    return settings.passes / (time.perf_counter() - start)
+    return settings.images_seen / (time.perf_counter() - start)
 
 
 def training_settings(
@@ -145,13 +145,13 @@ def supernet_settings(
     settings = SupernetSettings(
         width=SupernetSettings.width * (1 if resolution <= SupernetSettings.resolution else 0.5),
         resolution=resolution,
-        passes=max(10_000, min(150_000, 60 * len(data.train_labels))),
+        images_seen=max(10_000, min(150_000, 60 * len(data.train_labels))),
         flip=data.name != BUILT_IN,
     )
     if seconds is None:
         return settings
     speed = _supernet_speed(data, space, settings, device)
-    return replace(settings, passes=int(max(1_000, min(3_000_000, 0.95 * seconds * speed))))
+    return replace(settings, images_seen=int(max(1_000, min(3_000_000, 0.95 * seconds * speed))))
 
 
 def _supernet_speed(
@@ -159,9 +159,9 @@ def _supernet_speed(
 ) -> float:
     """Return training images a second of random networks, with all the threads there are."""
     start = 0.0
-    for passes in (4, 16):  # the first ones are slow
-        count = passes * settings.batch_size * settings.paths
-        proxy = SupernetProxy(data, replace(settings, passes=count), device)
+    for steps in (4, 16):  # the first steps are slow
+        count = steps * settings.batch_size * settings.paths
+        proxy = SupernetProxy(data, replace(settings, images_seen=count), device)
         with TemporaryDirectory() as folder:
             start = time.perf_counter()
             proxy.prepare(space, Budget("none"), Path(folder))

@@ -33,7 +33,7 @@ class TrainingSettings:
         width: multiplies the candidate's widths.
         resolution: pixels that a network of the space's own resolution is trained at; networks
             of other resolutions in proportion.
-        passes: how many training images are shown in all. Data with more images are shown in
+        images_seen: how many training images are shown in all. Data with more images are shown in
             part, once (a stratified draw); data with fewer are shown several times.
         batch_size: images a step.
         learning_rate: highest, for AdamW; it rises linearly for ``warm_up`` of the steps and
@@ -48,7 +48,7 @@ class TrainingSettings:
 
     width: float = 0.5
     resolution: int = 32
-    passes: int = 24_000
+    images_seen: int = 24_000
     batch_size: int = 64
     learning_rate: float = 4e-3
     weight_decay: float = 0.02
@@ -173,7 +173,7 @@ class TrainingProxy:
             n=1,
             seeds=(seed,),
             loss=found.loss,
-            metric=f"{part} accuracy after {self.settings.passes:,} training images at "
+            metric=f"{part} accuracy after {self.settings.images_seen:,} training images at "
             f"{view.resolution} px and {self.settings.width:g} of the width{balanced}",
             proxy=self.name,
             data=f"{self.data.name} ({part})",
@@ -185,13 +185,13 @@ class TrainingProxy:
         """Train to the end; or until told to stop, and return the score by which that was."""
         settings, data = self.settings, self.data
         generator = torch.Generator().manual_seed(seed)
-        chosen = _draw(data.train_labels.cpu(), settings.passes, generator)
+        chosen = _draw(data.train_labels.cpu(), settings.images_seen, generator)
         labels = data.train_labels
         batch = min(settings.batch_size, len(chosen))
-        total = max(1, settings.passes // batch)
+        total = max(1, settings.images_seen // batch)
         checks = {max(1, int(share * total)): share for share in settings.checks}
         # Shifted copies help where images come again; an image seen once is new as it is.
-        pad = max(1, data.resolution // 8) if settings.passes > 1.5 * len(chosen) else 0
+        pad = max(1, data.resolution // 8) if settings.images_seen > 1.5 * len(chosen) else 0
         weights = data.balanced_weights()
         adamw = optimiser(network.parameters(), settings.learning_rate, settings.weight_decay)
         step = 0
@@ -260,12 +260,12 @@ class Tested:
         return accuracy
 
 
-def _draw(labels: Tensor, passes: int, generator: torch.Generator) -> Tensor:
+def _draw(labels: Tensor, images_seen: int, generator: torch.Generator) -> Tensor:
     """Return the indices to train on: all, or as many as are shown, in the classes' shares."""
     order = torch.randperm(len(labels), generator=generator)
-    if passes >= len(labels):
+    if images_seen >= len(labels):
         return order
     # Sorting by class, then taking every n-th, keeps each class's share to one image.
     by_class = order[torch.argsort(labels[order], stable=True)]
-    picks = torch.linspace(0, len(labels) - 1, passes).long()
+    picks = torch.linspace(0, len(labels) - 1, images_seen).long()
     return by_class[picks]

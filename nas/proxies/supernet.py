@@ -166,7 +166,7 @@ class SupernetProxy:
             seeds=(self.seed,),
             loss=found.loss,
             metric=f"validation accuracy with weights that all networks share, after "
-            f"{settings.passes:,} training images at {settings.resolution} px and "
+            f"{settings.images_seen:,} training images at {settings.resolution} px and "
             f"{settings.width:g} of the width{balanced}",
             proxy=self.name,
             data=f"{self.data.name} (validation)",

@@ -369,10 +369,10 @@ class _Run:
     def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
         proxy.prepare(space, self.settings.budget, self.folder)
         assert proxy.progress is not None
-        if proxy.progress.mendings:
+        if proxy.progress.rollbacks:
             self._note(
-                f"the supernet's training diverged {len(proxy.progress.mendings)} times, went back "
-                f"and on with {proxy.progress.rate:g} of the learning rate"
+                f"the supernet's training diverged: {len(proxy.progress.rollbacks)} rollbacks, "
+                f"finished at {proxy.progress.rate:g} times the learning rate"
             )
 
     def _search(

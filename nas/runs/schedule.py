@@ -81,7 +81,7 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
     if not each:
         grid_like = grid_settings(left, space, 1.0)
         return Plan(search=left, finals=longer, grid=grid_like, supernet=supernet)
-    share = left.passes / candidate.passes
+    share = left.images_seen / candidate.images_seen
     return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
 
 

@@ -53,7 +53,7 @@ class _Command(BaseModel):
 
 class _Supernet(BaseModel):
     model_config = _STRICT
-    passes: _Positive
+    images_seen: _Positive
     batch_size: _Positive
     paths: _Positive
 
@@ -256,7 +256,7 @@ def _supernet(folder: Path, run: _Run) -> float | None:
     found = validate(_CHECKPOINT, parse_json(read_text(path), str(path)), str(path))
     # A batch is no more than the training images there are.
     batch = min(plan.batch_size, max(1, run.data.images[0]) if run.data else plan.batch_size)
-    steps = max(1, plan.passes // (batch * plan.paths))
+    steps = max(1, plan.images_seen // (batch * plan.paths))
     return round(min(1.0, found.progress.step / steps), 3)
 
 

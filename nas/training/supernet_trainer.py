@@ -1,4 +1,4 @@
-"""Training shared weights: a few random networks a step, saved each minute, mended if it diverges.
+"""Training shared weights: a few random networks a step, rolled back if it diverges.
 
 Single-path uniform sampling (Guo et al. 2020, arXiv 1904.00420); the gradients of a step's networks
 are averaged, each on images of its own.
@@ -35,8 +35,8 @@ INTERVAL = 50
 SAVE_SECONDS = 30.0
 """The state goes to disk at the first interval after so many seconds."""
 
-MENDINGS = 5
-"""So often a diverged training goes back and on with a smaller learning rate, not more."""
+MAX_ROLLBACKS = 5
+"""A training that diverges more often than this fails."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SupernetSettings:
     Attributes:
         width: multiplies the widths of the space.
         resolution: pixels that images are trained at.
-        passes: how many training images are shown in all.
+        images_seen: how many training images are shown in all.
         batch_size: images a network is shown in a step.
         paths: networks a step.
         learning_rate: highest, for AdamW; it rises linearly for ``warm_up`` of the steps and
@@ -60,7 +60,7 @@ class SupernetSettings:
 
     width: float = 0.5
     resolution: int = 32
-    passes: int = 200_000
+    images_seen: int = 200_000
     batch_size: int = 64
     paths: int = 2
     learning_rate: float = 4e-3
@@ -79,23 +79,23 @@ class Progress:
         step: steps done.
         rate: factor on the learning rate; halved each time the training diverged.
         losses: mean training loss of each interval so far.
-        mendings: each time that it diverged: the step it went back to, and the interval's loss
+        rollbacks: one for each divergence: the step that was returned to, and the interval's loss
             (None: not finite).
     """
 
     step: int = 0
     rate: float = 1.0
     losses: tuple[float, ...] = ()
-    mendings: tuple[tuple[int, float | None], ...] = ()
+    rollbacks: tuple[tuple[int, float | None], ...] = ()
 
     def after(self, step: int, loss: float) -> Progress:
         """Return the progress after a sound interval that ends at ``step``."""
         return replace(self, step=step, losses=(*self.losses, round(loss, 6)))
 
-    def mended(self, loss: float) -> Progress:
+    def rolled_back(self, loss: float) -> Progress:
         """Return the progress after an interval that was taken back."""
         seen = round(loss, 6) if math.isfinite(loss) else None
-        return replace(self, rate=self.rate / 2, mendings=(*self.mendings, (self.step, seen)))
+        return replace(self, rate=self.rate / 2, rollbacks=(*self.rollbacks, (self.step, seen)))
 
 
 class SharedTraining:
@@ -126,10 +126,10 @@ class SharedTraining:
         self._seed = seed
         self._device = device
         self._batch = min(settings.batch_size, len(data.train_labels))
-        self.steps = max(1, settings.passes // (self._batch * settings.paths))
+        self.steps = max(1, settings.images_seen // (self._batch * settings.paths))
         self._images = self._batch * settings.paths
         # Shifted copies help where images come again; an image seen once is new as it is.
-        again = settings.passes > 1.5 * len(data.train_labels)
+        again = settings.images_seen > 1.5 * len(data.train_labels)
         self._pad = max(1, data.resolution // 8) if again else 0
         self._class_weights = data.balanced_weights()
         self._optimiser = optimiser(
@@ -163,10 +163,10 @@ class SharedTraining:
                     losses += self._step(step, progress.rate, workers)
                 loss = float(losses) / (end - progress.step)
                 if not self._is_sound(loss, progress):
-                    progress = progress.mended(loss)
-                    if len(progress.mendings) > MENDINGS:
+                    progress = progress.rolled_back(loss)
+                    if len(progress.rollbacks) > MAX_ROLLBACKS:
                         raise Diverged(
-                            f"the supernet diverged {len(progress.mendings)} times, the last time "
+                            f"the supernet diverged {len(progress.rollbacks)} times, the last time "
                             f"by step {end} of {self.steps} at {progress.rate:g} of the learning "
                             "rate"
                         )
@@ -179,7 +179,7 @@ class SharedTraining:
                         progress.rate,
                     )
                     self._load(good)
-                    report(progress.step * self._images, total, "diverged: went back")
+                    report(progress.step * self._images, total, "diverged: rolled back")
                     continue
                 progress = progress.after(end, loss)
                 logger.debug("supernet: step %d of %d, loss %.4f", end, self.steps, loss)

@@ -28,7 +28,7 @@ from tests.corpus.valid import valid
 
 RUNS: Mapping[str, Callable[[Any], object]] = {
     "a pass of nothing": lambda data: data.update(
-        plan={"supernet": {"passes": 0, "batch_size": 1, "paths": 1}}
+        plan={"supernet": {"images_seen": 0, "batch_size": 1, "paths": 1}}
     ),
     "a total of 4,000 digits": lambda data: (
         data["phases"].setdefault("search", {}).update(total=int("7" * 4_000))

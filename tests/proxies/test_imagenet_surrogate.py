@@ -330,7 +330,7 @@ def test_the_grid_trains_on_the_built_in_images(
         for i in range(24):
             pixels = rng.integers(100 * kind, 100 * kind + 100, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / str(kind) / f"{i}.png")
-    quick = TrainingSettings(width=0.125, resolution=16, passes=16, batch_size=16)
+    quick = TrainingSettings(width=0.125, resolution=16, images_seen=16, batch_size=16)
     monkeypatch.setattr(
         nas.data.dataset, "load_images", lambda *a, **k: load_images(str(tmp_path / "images"))
     )

@@ -22,7 +22,7 @@ from nas.proxies.short_training import TrainingProxy, TrainingSettings, _draw
 from nas.spaces.budget import Budget
 from nas.training.scoring import score
 
-QUICK = TrainingSettings(resolution=16, passes=640, batch_size=32, checks=(0.5, 0.75))
+QUICK = TrainingSettings(resolution=16, images_seen=640, batch_size=32, checks=(0.5, 0.75))
 
 
 def images(
@@ -186,10 +186,10 @@ def test_grey_images(network: nas.Architecture) -> None:
 
 
 def test_fewer_images_than_a_batch(network: nas.Architecture) -> None:
-    proxy = proxy_of(made_up([5, 5, 5]), replace(QUICK, batch_size=64, passes=300))
+    proxy = proxy_of(made_up([5, 5, 5]), replace(QUICK, batch_size=64, images_seen=300))
     accuracy = proxy.evaluate(network, seed=1, report=never)
     assert accuracy.mean > 1 / 3
-    pair = proxy_of(made_up([1, 1]), replace(QUICK, batch_size=64, passes=20))
+    pair = proxy_of(made_up([1, 1]), replace(QUICK, batch_size=64, images_seen=20))
     assert pair.evaluate(network, seed=1, report=never).loss is not None
 
 
@@ -234,26 +234,26 @@ def test_is_a_proxy_that_ranks_by_loss() -> None:
     assert proxy.capabilities.rank_by == "loss"
     described = description(proxy)
     assert described["name"] == "training"
-    assert described["passes"] == 640
+    assert described["images_seen"] == 640
     make_objective("accuracy", Budget("none"), proxy.capabilities.rank_by)
 
 
 def test_settings_suit_the_data() -> None:
     tiny, large = nas.load_space("tiny"), nas.load_space("efficientnet")
     data = made_up()
-    assert default_settings(data, tiny).passes == 4_000
+    assert default_settings(data, tiny).images_seen == 4_000
     assert default_settings(data, replace(tiny, resolution=8)).resolution == 8
     grid = grid_settings(default_settings(data, large), large)
     assert grid.resolution == GRID_RESOLUTION
-    assert grid.passes == 4_000  # less would be at chance
-    assert grid_settings(TrainingSettings(passes=40_000), large).passes == 8_000
+    assert grid.images_seen == 4_000  # less would be at chance
+    assert grid_settings(TrainingSettings(images_seen=40_000), large).images_seen == 8_000
     timed = training_settings(data, tiny, 0.01, "cpu")
-    assert timed.passes == 256
+    assert timed.images_seen == 256
     # A short training is validated on no more than it saw: its time is for training.
     assert (timed.validation_images, timed.check_images) == (256, 64)
     longer = training_settings(data, tiny, 20, "cpu")
-    assert longer.passes > 256
-    assert longer.validation_images <= longer.passes
+    assert longer.images_seen > 256
+    assert longer.validation_images <= longer.images_seen
 
 
 def test_proxies_by_name() -> None:

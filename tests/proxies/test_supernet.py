@@ -35,13 +35,13 @@ from tests.support.paths import ROOT
 
 QUICK = SupernetSettings(
     resolution=16,
-    passes=640,
+    images_seen=640,
     batch_size=8,
     paths=2,
     recalibration_images=32,
     validation_images=48,
 )
-LONGER = replace(QUICK, passes=2_400)
+LONGER = replace(QUICK, images_seen=2_400)
 
 WIDE = """
 schema = "nas-search-space/1"
@@ -290,7 +290,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
         trained(tmp_path)
 
 
-def test_divergence_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_divergence_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supernet_trainer, "INTERVAL", 10)
     monkeypatch.setattr(supernet_trainer, "SAVE_SECONDS", 0.0)
     step = supernet_trainer.SharedTraining._step
@@ -305,7 +305,7 @@ def test_divergence_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     proxy = trained(tmp_path / "whole")
     assert proxy.progress is not None
     assert proxy.progress.rate == 0.25
-    assert proxy.progress.mendings == ((20, None), (20, None))
+    assert proxy.progress.rollbacks == ((20, None), (20, None))
     assert len(proxy.progress.losses) == 4
     for network in drawn(5):
         assert math.isfinite(proxy.evaluate(network, seed=0, report=never).loss or math.nan)
@@ -320,7 +320,7 @@ def test_divergence_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert only_file(tmp_path / "whole") == only_file(tmp_path / "killed")
 
 
-def test_what_cannot_be_mended_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverging_again_and_again_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supernet_trainer, "INTERVAL", 10)
     step = supernet_trainer.SharedTraining._step
 
@@ -344,7 +344,7 @@ def test_only_networks_within_the_budget_are_trained(
 
     monkeypatch.setattr(SharedWeights, "forward", note)
     space, budget = nas.load_space("tiny"), nas.load_budget("900K-flops")
-    proxy = SupernetProxy(made_up(), replace(QUICK, passes=800))
+    proxy = SupernetProxy(made_up(), replace(QUICK, images_seen=800))
     proxy.prepare(space, budget, tmp_path)
     assert proxy._weights is not None
     small = proxy._weights.space
@@ -363,7 +363,7 @@ def test_refuses_what_it_does_not_know(tmp_path: Path) -> None:
         proxy.evaluate(drawn(1)[0], seed=0, report=never)
     with pytest.raises(nas.InputError, match="no network of space"):
         proxy.prepare(nas.load_space("tiny"), nas.load_budget("1K-flops"), tmp_path)
-    proxy = trained(tmp_path, settings=replace(QUICK, passes=64))
+    proxy = trained(tmp_path, settings=replace(QUICK, images_seen=64))
     wide = replace(drawn(1)[0], stem=nas.networks.architecture.Stem(3, 1, 24))
     with pytest.raises(nas.InputError, match="is not in space 'tiny': stem is"):
         proxy.evaluate(wide, seed=0, report=never)
@@ -371,7 +371,7 @@ def test_refuses_what_it_does_not_know(tmp_path: Path) -> None:
 
 def test_other_channels_and_few_images(tmp_path: Path) -> None:
     data = made_up([5, 4], channels=1, test=False)
-    proxy = trained(tmp_path, data, replace(QUICK, batch_size=64, passes=300))
+    proxy = trained(tmp_path, data, replace(QUICK, batch_size=64, images_seen=300))
     assert proxy.evaluate(drawn(1)[0], seed=0, report=never).loss is not None
 
 
@@ -402,7 +402,7 @@ from tests.proxies.test_short_training import made_up
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
     space = nas.load_space("efficientnet")
-    proxy = SupernetProxy(made_up(), SupernetSettings(resolution=32, passes=32, batch_size=8))
+    proxy = SupernetProxy(made_up(), SupernetSettings(resolution=32, images_seen=32, batch_size=8))
     proxy.prepare(space, nas.load_budget("400M-flops"), __import__("pathlib").Path({folder!r}))
     engine = local_engine(proxy, 3)
     for number in range(3):
@@ -446,12 +446,12 @@ def test_is_a_proxy_that_ranks_by_loss() -> None:
     proxy = SupernetProxy(made_up(), QUICK)
     assert isinstance(proxy, Proxy)
     assert proxy.capabilities.rank_by == "loss"
-    assert description(proxy)["passes"] == 640
+    assert description(proxy)["images_seen"] == 640
     assert pickle.dumps(proxy)
 
 
 def test_progress() -> None:
-    progress = Progress().after(10, 2.0).mended(math.inf)
+    progress = Progress().after(10, 2.0).rolled_back(math.inf)
     assert progress == Progress(10, 0.5, (2.0,), ((10, None),))
     assert Checkpoints(Path("nowhere"), {}, Progress, "any/1").load("cpu") is None
 
@@ -459,10 +459,10 @@ def test_progress() -> None:
 def test_settings_suit_the_data() -> None:
     tiny, data = nas.load_space("tiny"), made_up()
     settings = supernet_settings(data, tiny, None, "cpu")
-    assert (settings.passes, settings.resolution, settings.width) == (10_000, 32, 0.5)
+    assert (settings.images_seen, settings.resolution, settings.width) == (10_000, 32, 0.5)
     large = supernet_settings(data, nas.load_space("efficientnet"), None, "cpu")
     assert (large.resolution, large.width) == (64, 0.25)  # a last map of 2 x 2
     assert supernet_settings(data, replace(tiny, resolution=8), None, "cpu").resolution == 8
     short = supernet_settings(data, tiny, 0.01, "cpu")
-    assert short == replace(settings, passes=1_000)
-    assert supernet_settings(data, tiny, 100, "cpu").passes > 1_000
+    assert short == replace(settings, images_seen=1_000)
+    assert supernet_settings(data, tiny, 100, "cpu").images_seen > 1_000

@@ -40,7 +40,7 @@ def images(tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = TrainingSettings(resolution=16, passes=48, batch_size=16)
+    settings = TrainingSettings(resolution=16, images_seen=48, batch_size=16)
     monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of: settings)
     monkeypatch.setattr(nas.proxies.presets, "grid_settings", lambda settings, *of: settings)
     monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
@@ -77,7 +77,7 @@ def test_networks_are_compared_and_the_study_is_kept(
     picture = Path("c/comparison.svg").read_bytes()
     assert b"</svg>" in picture
     # Were it to measure the machine's speed again, it would train otherwise now.
-    settings = TrainingSettings(resolution=16, passes=96, batch_size=16)
+    settings = TrainingSettings(resolution=16, images_seen=96, batch_size=16)
     monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of: settings)
     assert command([*words, "--out", "c", "--json"]) == 0
     again = capsys.readouterr()
@@ -94,7 +94,7 @@ def test_networks_are_compared_and_the_study_is_kept(
     assert command(["verify", "forged", "--json", "--quiet"]) == 1
     [found] = json.loads(capsys.readouterr().out)["differences"]
     assert (found["file"], found["key"]) == ("comparison.json", "entries1.score")
-    assert data["settings"]["passes"] == 48
+    assert data["settings"]["images_seen"] == 48
     other = ["compare", *files(1.0, 3.0), "--data", images, "--out", "c"]
     assert command(other) == 2
     assert "networks differ" in capsys.readouterr().err

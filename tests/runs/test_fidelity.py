@@ -525,7 +525,7 @@ def test_a_proxy_that_trains_and_a_folder_to_go_on_from(
     from nas.proxies.short_training import TrainingProxy, TrainingSettings
 
     def quick(*of: object) -> TrainingSettings:
-        return TrainingSettings(width=0.25, resolution=16, passes=64, batch_size=16)
+        return TrainingSettings(width=0.25, resolution=16, images_seen=64, batch_size=16)
 
     monkeypatch.setattr(nas.proxies.presets, "default_settings", quick)
     prepared: list[tuple[int, str]] = []
@@ -540,7 +540,7 @@ def test_a_proxy_that_trains_and_a_folder_to_go_on_from(
     arguments[arguments.index("--proxy") + 1] = "training"
     data = json.loads(said(arguments, capsys))
     assert (data["samples"], data["proxy"], data["in_sample"]) == (10, "training", False)
-    assert data["settings"]["passes"] == 64
+    assert data["settings"]["images_seen"] == 64
     assert prepared == [(2, "kept")]
     kept = json.loads((tmp_path / "kept" / "fidelity.json").read_text(encoding="utf-8"))
     assert kept["result"] == data

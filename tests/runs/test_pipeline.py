@@ -42,8 +42,8 @@ from nas.training.supernet_trainer import SupernetSettings
 from tests.support.paths import ROOT
 
 TINY, ANY = load_space("tiny"), Budget("none")
-PASSES = 64
-QUICK = f"TrainingSettings(width=0.5, resolution=16, passes={PASSES}, batch_size=16)"
+IMAGES_SEEN = 64
+QUICK = f"TrainingSettings(width=0.5, resolution=16, images_seen={IMAGES_SEEN}, batch_size=16)"
 
 # The command with trainings of a few steps.
 SCRIPT = f"""
@@ -77,7 +77,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    settings = TrainingSettings(width=0.5, resolution=16, passes=PASSES, batch_size=16)
+    settings = TrainingSettings(width=0.5, resolution=16, images_seen=IMAGES_SEEN, batch_size=16)
     monkeypatch.setattr(nas.runs.schedule, "default_settings", lambda *of: settings)
     monkeypatch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
     monkeypatch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
@@ -661,7 +661,7 @@ def test_with_images_a_supernet_is_the_default(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    quick = SupernetSettings(resolution=16, passes=320, batch_size=8, validation_images=6)
+    quick = SupernetSettings(resolution=16, images_seen=320, batch_size=8, validation_images=6)
     monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of: quick)
     monkeypatch.setattr(supernet_trainer, "INTERVAL", 5)
     monkeypatch.setattr(supernet_trainer, "SAVE_SECONDS", 0.0)
@@ -690,10 +690,10 @@ def test_with_images_a_supernet_is_the_default(
     baseline = load(whole / "baseline.json")
     assert baseline["accuracy"]["proxy"] == "supernet"
     assert baseline["provenance"]["rank_by"] == "loss"
-    assert baseline["provenance"]["proxy"]["passes"] == 320
+    assert baseline["provenance"]["proxy"]["images_seen"] == 320
     assert baseline["provenance"]["test"]["proxy"] == "training"  # trained alone
     state = load(whole / "run.json")
-    assert state["plan"]["supernet"]["passes"] == 320
+    assert state["plan"]["supernet"]["images_seen"] == 320
     assert {"supernet", "search", "test"} <= set(state["seconds"])
     # It is there to go on from, and no result.
     assert (whole / "supernet" / "state.json").exists()
@@ -704,7 +704,7 @@ def test_with_images_a_supernet_is_the_default(
 def test_a_supernet_that_diverges_again_and_again_is_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    quick = SupernetSettings(resolution=16, passes=320, batch_size=8, validation_images=6)
+    quick = SupernetSettings(resolution=16, images_seen=320, batch_size=8, validation_images=6)
     monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of: quick)
     monkeypatch.setattr(
         supernet_trainer.SharedTraining, "_step", lambda *of: torch.tensor(float("nan"))
@@ -829,7 +829,7 @@ def test_a_signal_ends_it_soon_and_leaves_no_worker(
     pictures: Path, tmp_path: Path, number: signal.Signals, to_all: bool, jobs: int
 ) -> None:
     out = tmp_path / "r"
-    slow = SCRIPT.replace(f"passes={PASSES}", "passes=20_000")
+    slow = SCRIPT.replace(f"images_seen={IMAGES_SEEN}", "images_seen=20_000")
     arguments = [*words(pictures, out), "--jobs", str(jobs), "--quiet"]
     running = process(arguments, slow)
     until = time.monotonic() + 60

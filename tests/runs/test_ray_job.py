@@ -12,7 +12,7 @@ import pytest
 
 from nas.evaluation.ray_cluster import cluster
 from tests.runs.test_pipeline import (  # noqa: F401  (fixtures)
-    PASSES,
+    IMAGES_SEEN,
     SCRIPT,
     _quick,
     finished,
@@ -103,7 +103,9 @@ def test_a_signal_ends_it_soon(
 ) -> None:
     out = tmp_path / "r"
     arguments = words(pictures, out, *RAY, "--quiet")
-    running = process(arguments, SCRIPT.replace(f"passes={PASSES}", "passes=100_000"))
+    running = process(
+        arguments, SCRIPT.replace(f"images_seen={IMAGES_SEEN}", "images_seen=100_000")
+    )
     wait_for(lambda: lines(out) >= 1, running)
     time.sleep(5)  # well into a training
     begin = time.monotonic()

@@ -67,7 +67,7 @@ def test_a_baseline_that_is_tested_alone_has_time_of_its_own(
         plan = make_plan(settings, images, SPACE, jobs)
         # It is one of the jobs, for its part of the time.
         seconds = shares(settings)["test"] * LATEST * 600
-        assert 0.5 * 1_000 * seconds < plan.finals.passes < 1_000 * seconds
+        assert 0.5 * 1_000 * seconds < plan.finals.images_seen < 1_000 * seconds
     assert shares(Settings(SPACE, BUDGET, seconds=600.0, data="mine"))["test"] == 0
 
 

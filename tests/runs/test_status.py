@@ -91,7 +91,7 @@ def test_failures_are_told_by_reason_and_a_run_that_died_is_stopped(
 
 
 def test_how_far_a_supernet_is_where_there_are_fewer_images_than_a_batch(copy: Path) -> None:
-    change(copy, plan={"supernet": {"passes": 320, "batch_size": 64, "paths": 2}})
+    change(copy, plan={"supernet": {"images_seen": 320, "batch_size": 64, "paths": 2}})
     state = copy / "supernet" / "state.json"
     state.parent.mkdir()
     for images, steps in ((20, 8), (1000, 2)):

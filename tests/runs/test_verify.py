@@ -45,7 +45,7 @@ def keys(folder: Path) -> set[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def _quick() -> Iterator[None]:
     """Trainings of a few steps, that choose although they are no better than chance."""
-    training = TrainingSettings(width=0.5, resolution=16, passes=64, batch_size=16)
+    training = TrainingSettings(width=0.5, resolution=16, images_seen=64, batch_size=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nas.runs.schedule, "default_settings", lambda *of: training)
         patch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
