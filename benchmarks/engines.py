@@ -28,7 +28,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 from nas.accuracy import Accuracy
 from nas.evaluation.executor import Engine, Outcome, Task, run_task
 from nas.evaluation.local import local_engine
-from nas.evaluation.ray_cluster import cluster
+from nas.evaluation.ray_cluster import connect_to_ray
 from nas.networks.architecture import Architecture, efficientnet_b0
 
 
@@ -144,7 +144,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if options.wait:
         rounds = max(1, trials // jobs)
-        with cluster(num_cpus=jobs, object_store_memory=100 * 1024 * 1024) as connected:
+        with connect_to_ray(num_cpus=jobs, object_store_memory=100 * 1024 * 1024) as connected:
             taken = seconds(connected.engine(Nothing(options.wait), jobs), rounds * jobs)
         print(
             f"{rounds * jobs} evaluations of {options.wait:g} s on {jobs} workers: "
@@ -156,12 +156,12 @@ def main() -> None:
         "this process": seconds(local_engine(Nothing(), 1), trials),
         "parallel processes": seconds(local_engine(Nothing(), jobs), trials),
     }
-    with cluster(num_cpus=jobs, object_store_memory=100 * 1024 * 1024) as connected:
+    with connect_to_ray(num_cpus=jobs, object_store_memory=100 * 1024 * 1024) as connected:
         found["ray: Tune, our engine"] = seconds(connected.engine(Nothing(), jobs), trials)
     # Others: the warm workers keep their CPUs to the end of theirs.
-    with cluster(num_cpus=jobs, object_store_memory=100 * 1024 * 1024):
+    with connect_to_ray(num_cpus=jobs, object_store_memory=100 * 1024 * 1024):
         found["actors driven by hand"] = seconds(ByHand(jobs), trials)
-    with cluster(num_cpus=jobs, object_store_memory=100 * 1024 * 1024):
+    with connect_to_ray(num_cpus=jobs, object_store_memory=100 * 1024 * 1024):
         found["Ray Tune, a function"] = tuned(trials, jobs)
     ours = found["ray: Tune, our engine"]
     print(f"{trials} evaluations of nothing, {jobs} at once")

@@ -57,7 +57,7 @@ def run_reproduce(
                 settings,
                 out,
                 jobs=jobs or default_jobs("cpu"),
-                tell=show.advance,
+                advance=show.advance,
                 command=command,
             )
     except KeyboardInterrupt:

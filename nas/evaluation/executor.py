@@ -113,6 +113,11 @@ def run_task(proxy: Proxy, task: Task) -> Outcome:
     )
 
 
+def failed_outcome(task: Task, error: str, retries: int = 0) -> Outcome:
+    """Return the outcome of a task that failed, after so many restarts."""
+    return Outcome(task.number, None, (), False, error, 0.0, retries)
+
+
 def reason(problem: BaseException) -> str:
     """Return an exception as one line of at most 300 characters."""
     if isinstance(problem, ValidationError):

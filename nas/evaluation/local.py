@@ -12,8 +12,8 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import InputError
-from nas.evaluation.executor import Engine, Outcome, Task, run_task
-from nas.evaluation.worker import begin_worker, how_died, sent, start_worker
+from nas.evaluation.executor import Engine, Outcome, Task, failed_outcome, run_task
+from nas.evaluation.worker import describe_exit, initialize_worker, send_to_worker, start_worker
 from nas.proxies.protocol import Proxy
 
 if TYPE_CHECKING:
@@ -101,13 +101,13 @@ class Processes:
         """Hand a task to an idle worker, or to a new one."""
         while self._idle:
             worker = self._idle.pop()
-            if sent(worker.connection, task):
+            if send_to_worker(worker.connection, task):
                 break
             logger.warning("worker %s died idle; replaced", worker.process.pid)
             worker.end()  # it died idle, which is not the task's fault
         else:
             worker = self._start()
-            sent(worker.connection, task)  # if it is dead already, next() sees that and reports it
+            send_to_worker(worker.connection, task)  # next() reports it if the worker is dead
         self._busy[worker.connection] = (worker, task)
 
     def next(self) -> Outcome:
@@ -132,13 +132,11 @@ class Processes:
                         "jobs > 1: a proxy that other processes can import, and in a script "
                         "'if __name__ == \"__main__\":' around what starts the search"
                     ) from None
+                error = describe_exit(status)
                 logger.warning(
-                    "worker %s died in task %d: %s",
-                    worker.process.pid,
-                    task.number,
-                    how_died(status),
+                    "worker %s died in task %d: %s", worker.process.pid, task.number, error
                 )
-                return Outcome(task.number, None, (), False, how_died(status), 0.0)
+                return failed_outcome(task, error)
             if outcome is None:
                 worker.started = True
                 continue
@@ -165,7 +163,7 @@ class Processes:
         logger.info("worker %s started with %d threads", process.pid, self._threads)
         worker = _Worker(process, ours)
         try:
-            sent(ours, self._proxy)  # if it is dead already, next() sees that and reports it
+            send_to_worker(ours, self._proxy)  # next() reports it if the worker is dead
         except BaseException as error:
             process.kill()
             worker.end()
@@ -197,7 +195,7 @@ class _Worker:
 def _work(connection: Connection, threads: int) -> None:
     import torch
 
-    begin_worker()
+    initialize_worker()
     torch.set_num_threads(threads)
     proxy: Proxy = connection.recv()
     connection.send(None)  # started

@@ -1,4 +1,4 @@
-"""Computations beside each other on this machine; their number changes no result."""
+"""Parallel computations on this machine, whose results do not depend on the number of processes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol, TypeVar
 
-from nas.evaluation.worker import begin_worker, environment, how_died, sent, start_worker
+from nas.evaluation.worker import (
+    describe_exit,
+    environment_variables,
+    initialize_worker,
+    send_to_worker,
+    start_worker,
+)
 
-Tell = Callable[[int], None]
-"""Says that so many more steps of a computation are done."""
+Advance = Callable[[int], None]
+"""Reports that so many more steps of a computation are done."""
 
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-"""What computes reads these as it loads."""
+"""Environment variables that numerical libraries read when they are loaded."""
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -26,24 +32,31 @@ R_co = TypeVar("R_co", covariant=True)
 class Computation(Protocol[R_co]):
     """A picklable description of what to compute."""
 
-    def compute(self, tell: Tell) -> R_co:
-        """Compute it."""
+    def compute(self, advance: Advance) -> R_co:
+        """Compute and return the result, which must be picklable."""
         ...
 
 
 class WorkerDied(RuntimeError):
-    """A worker process ended in the middle of its work; the message says how, in one line."""
+    """A worker process ended in the middle of a computation; the message says how, in one line."""
 
 
-def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> list[R_co]:
-    """Return what all tasks compute, in their order.
+def compute_in_parallel(
+    tasks: Sequence[Computation[R_co]], jobs: int, advance: Advance
+) -> list[R_co]:
+    """Compute all tasks in ``jobs`` worker processes and return the results in the tasks' order.
 
-    They run in ``jobs`` processes of one thread each, in a process of its own also where that is
-    one: sums of several threads differ in their last bits.
+    Each process has one thread, since sums over several threads differ in their last bits. With
+    one job, too, the tasks run in a process of their own.
+
+    Args:
+        tasks: what to compute.
+        jobs: number of processes.
+        advance: called in this process with what the tasks report.
 
     Raises:
-        WorkerDied: a worker was killed, for want of memory perhaps.
-        Exception: what a task raised.
+        WorkerDied: a worker process was killed, for example for lack of memory.
+        Exception: the first exception that a task raised.
     """
     results: dict[int, R_co] = {}
     waiting = deque(enumerate(tasks))
@@ -53,8 +66,8 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
     try:
         for _ in range(min(jobs, len(tasks))):
             ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
-            with environment(_ONE_THREAD):
+            process: BaseProcess = context.Process(target=_run_worker, args=(theirs,), daemon=True)
+            with environment_variables(_ONE_THREAD):
                 start_worker(process)
             theirs.close()
             workers.append((process, ours))
@@ -69,10 +82,10 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
                     kind, value = connection.recv()
                 except (EOFError, OSError):
                     process.join(5)
-                    raise WorkerDied(how_died(process.exitcode)) from None
-                if kind == "told":
-                    tell(value)
-                elif kind == "failed":
+                    raise WorkerDied(describe_exit(process.exitcode)) from None
+                if kind == "steps":
+                    advance(value)
+                elif kind == "error":
                     raise value
                 else:
                     results[number] = value
@@ -91,21 +104,21 @@ def in_parallel(tasks: Sequence[Computation[R_co]], jobs: int, tell: Tell) -> li
 
 
 def _send(connection: Connection, task: Computation[object], process: BaseProcess) -> None:
-    if not sent(connection, task):
+    if not send_to_worker(connection, task):
         process.join(5)
-        raise WorkerDied(how_died(process.exitcode))
+        raise WorkerDied(describe_exit(process.exitcode))
 
 
-def _work(connection: Connection) -> None:
-    begin_worker()
+def _run_worker(connection: Connection) -> None:
+    initialize_worker()
     while True:
         try:
             task: Computation[object] = connection.recv()
         except EOFError:
             return
         try:
-            answer = ("done", task.compute(lambda steps: connection.send(("told", steps))))
+            answer = ("result", task.compute(lambda steps: connection.send(("steps", steps))))
         except Exception as error:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
-            answer = ("failed", error)
+            answer = ("error", error)
         connection.send(answer)

@@ -1,7 +1,8 @@
-"""A data set as arrays that all processes of a node share: it lies there once, and is not copied.
+"""A data set in the object store of a Ray node, which all worker processes of the node share.
 
-Ray keeps arrays, unlike tensors, in the memory that all its workers map. Nothing writes to a data
-set.
+Ray keeps numpy arrays in memory that all its workers map, but copies tensors to each of them. So
+the tensors of a data set are sent as arrays and become views of the shared memory again. Nothing
+writes to a data set.
 """
 
 from __future__ import annotations
@@ -13,33 +14,33 @@ from typing import Any
 from nas.data import ImageData
 
 
-def apart(data: ImageData) -> dict[str, Any]:
-    """Return a data set with arrays in place of its tensors."""
+def image_data_to_arrays(data: ImageData) -> dict[str, Any]:
+    """Return the fields of a data set with arrays in place of tensors."""
     import torch
 
     found: dict[str, Any] = {}
     for field in fields(data):
         value = getattr(data, field.name)
         if isinstance(value, torch.Tensor):
-            images = value.ndim == 4  # stored channels_last, that is, in this order
-            plain = value.detach().cpu()
-            plain = plain.permute(0, 2, 3, 1) if images else plain
-            value = _Array(plain.contiguous().numpy(), images, str(value.device))
+            is_images = value.ndim == 4
+            stored = value.detach().cpu()
+            stored = stored.permute(0, 2, 3, 1) if is_images else stored
+            value = _TensorArray(stored.contiguous().numpy(), is_images, str(value.device))
         found[field.name] = value
     return found
 
 
-def together(found: dict[str, Any]) -> ImageData:
-    """Return the data set that ``apart`` was given, its tensors over the arrays' own memory."""
+def image_data_from_arrays(found: dict[str, Any]) -> ImageData:
+    """Return the data set of :func:`image_data_to_arrays`; its tensors share the arrays' memory."""
     import torch
 
     values: dict[str, Any] = {}
     for name, value in found.items():
-        if isinstance(value, _Array):
+        if isinstance(value, _TensorArray):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that it cannot be written to
+                warnings.simplefilter("ignore")  # torch warns that the array is read-only
                 tensor = torch.from_numpy(value.array)
-            tensor = tensor.permute(0, 3, 1, 2) if value.images else tensor
+            tensor = tensor.permute(0, 3, 1, 2) if value.is_images else tensor
             values[name] = tensor.to(value.device)
         else:
             values[name] = value
@@ -47,7 +48,16 @@ def together(found: dict[str, Any]) -> ImageData:
 
 
 @dataclass(frozen=True, eq=False)
-class _Array:
+class _TensorArray:
+    """A tensor as an array.
+
+    Attributes:
+        array: of the tensor's values; images as (count, height, width, channels), which is the
+            order in memory of tensors in channels_last.
+        is_images: whether the tensor is a batch of images.
+        device: of the tensor.
+    """
+
     array: Any
-    images: bool
+    is_images: bool
     device: str

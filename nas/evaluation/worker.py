@@ -1,4 +1,4 @@
-"""What all worker processes share: who may interrupt them, when they end, and how they died."""
+"""What the worker processes of this machine share: their start, signals, messages and exit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from multiprocessing.reduction import ForkingPickler
 
 
 def start_worker(process: BaseProcess) -> None:
-    """Start a worker process.
+    """Start a worker process, with SIGINT and SIGTERM blocked.
 
-    It takes over what is blocked here, so that neither Ctrl-C nor SIGTERM can reach it before it
-    has learned to leave them to the driver. One that came meanwhile is raised when it has started,
-    and as nobody knows it yet, nobody else would end it.
+    The process inherits the mask, so neither signal can end it before it ignores both
+    (:func:`initialize_worker`). A signal that arrives here in the meantime is handled when the
+    process has started. If its handler raises, the process is killed, as the caller never gets to
+    know it.
     """
     numbers = {signal.SIGINT, signal.SIGTERM}
-    resource_tracker.ensure_running()  # as it starts, it unblocks them
+    resource_tracker.ensure_running()  # starting it unblocks both signals
     try:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
         try:
@@ -36,10 +37,10 @@ def start_worker(process: BaseProcess) -> None:
 
 
 @contextmanager
-def environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Have these variables set, for this process and those that start in here."""
-    before = {name: os.environ.get(name) for name in more}
-    os.environ.update(more)
+def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for this process and those that it starts in the context."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -50,26 +51,27 @@ def environment(more: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def begin_worker() -> None:
-    """Do first of all in a worker: signals are the driver's to handle, and its end is the worker's.
+def initialize_worker() -> None:
+    """Ignore SIGINT and SIGTERM, and exit when the driver does; call it first in a worker.
 
-    Who ends a job may send SIGTERM to all its processes: a worker that died of it before the driver
-    had its own would be a failed trial. A driver that is killed cannot end its workers: each
-    watches it and ends itself.
+    Signals are handled by the driver. Ctrl-C and job schedulers send them to all processes of a
+    job: a worker that died of one before the driver handled its own would be a failed trial. A
+    driver that is killed cannot end its workers, so each worker watches it.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+    threading.Thread(target=_exit_with_driver, args=(parent.sentinel,), daemon=True).start()
 
 
-def sent(connection: Connection, what: object) -> bool:
-    """Send something to a worker; False: its process is dead.
+def send_to_worker(connection: Connection, message: object) -> bool:
+    """Pickle and send a message to a worker; return False if its process is dead.
 
-    Not with the process as it starts: that waits forever for one that died before it read all.
+    What a worker needs is sent this way and not as an argument of its process: starting a process
+    blocks forever if it dies before it has read all of its arguments.
     """
-    content = ForkingPickler.dumps(what)  # an OSError of its own is no dead process
+    content = ForkingPickler.dumps(message)  # outside: an OSError of pickling is no dead process
     try:
         connection.send_bytes(content)
     except OSError:
@@ -77,8 +79,8 @@ def sent(connection: Connection, what: object) -> bool:
     return True
 
 
-def how_died(exitcode: int | None) -> str:
-    """Return in words how a worker ended that was not asked to."""
+def describe_exit(exitcode: int | None) -> str:
+    """Return in one line how a worker process ended that should still run."""
     if exitcode is not None and exitcode < 0:
         try:
             name = signal.Signals(-exitcode).name
@@ -89,6 +91,6 @@ def how_died(exitcode: int | None) -> str:
     return f"the worker process ended with status {exitcode}"
 
 
-def _die_with(sentinel: int) -> None:
+def _exit_with_driver(sentinel: int) -> None:
     wait([sentinel])
     os._exit(1)

@@ -68,7 +68,7 @@ from nas.strategies.scaling_grid import GridResult, grid_search
 from nas.strategies.search import search
 
 if TYPE_CHECKING:
-    from nas.evaluation.ray_cluster import Cluster
+    from nas.evaluation.ray_cluster import RayCluster
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
 
 
 @contextmanager
-def _cluster(settings: Settings, progress: Progress) -> Iterator[Cluster | None]:
+def _cluster(settings: Settings, progress: Progress) -> Iterator[RayCluster | None]:
     """Yield the Ray cluster that is asked for, or None."""
     if settings.engine != "ray":
         yield None
@@ -135,7 +135,7 @@ def _cluster(settings: Settings, progress: Progress) -> Iterator[Cluster | None]
 
     progress.phase("connect to Ray", None)
     gpus = float(settings.device.startswith("cuda"))
-    with ray_cluster.cluster(
+    with ray_cluster.connect_to_ray(
         settings.ray_address,
         cpus=1.0 if settings.cpus_per_trial is None else settings.cpus_per_trial,
         gpus=gpus if settings.gpus_per_trial is None else settings.gpus_per_trial,
@@ -150,7 +150,7 @@ class _Run:
         progress: Progress,
         start: float,
         results: ResultFolder[RunDocument],
-        cluster: Cluster | None,
+        cluster: RayCluster | None,
     ) -> None:
         self.settings = settings
         self.progress = progress

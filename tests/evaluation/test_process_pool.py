@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 
 from nas.errors import InputError
-from nas.evaluation.process_pool import Tell, WorkerDied, in_parallel
+from nas.evaluation.process_pool import Advance, WorkerDied, compute_in_parallel
 
 
 @dataclass(frozen=True)
 class Square:
     number: int
 
-    def compute(self, tell: Tell) -> int:
+    def compute(self, advance: Advance) -> int:
         time.sleep(0.02 * (self.number % 3))  # they end in another order than they began in
-        tell(self.number)
+        advance(self.number)
         return self.number**2
 
 
 @dataclass(frozen=True)
 class Environment:
-    def compute(self, tell: Tell) -> tuple[int, str | None]:
+    def compute(self, advance: Advance) -> tuple[int, str | None]:
         return os.getpid(), os.environ.get("OMP_NUM_THREADS")
 
 
@@ -34,13 +34,13 @@ class Environment:
 class Wrong:
     kind: type[Exception]
 
-    def compute(self, tell: Tell) -> None:
+    def compute(self, advance: Advance) -> None:
         raise self.kind("seven is not accepted")
 
 
 @dataclass(frozen=True)
 class Suicide:
-    def compute(self, tell: Tell) -> None:
+    def compute(self, advance: Advance) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -48,7 +48,7 @@ class Suicide:
 class Sleep:
     path: Path
 
-    def compute(self, tell: Tell) -> None:
+    def compute(self, advance: Advance) -> None:
         self.path.touch()
         time.sleep(60)
 
@@ -60,7 +60,7 @@ def nothing(steps: int) -> None:
 @pytest.mark.parametrize("jobs", [1, 2, 9])
 def test_results_are_in_order(jobs: int) -> None:
     told: list[int] = []
-    assert in_parallel([Square(n) for n in range(7)], jobs, told.append) == [
+    assert compute_in_parallel([Square(n) for n in range(7)], jobs, told.append) == [
         *(0, 1, 4, 9, 16, 25, 36),
     ]
     assert sorted(told) == list(range(7))
@@ -68,31 +68,31 @@ def test_results_are_in_order(jobs: int) -> None:
 
 
 def test_nothing_to_do() -> None:
-    assert in_parallel([], 2, nothing) == []
+    assert compute_in_parallel([], 2, nothing) == []
 
 
 def test_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    [(pid, threads)] = in_parallel([Environment()], 1, nothing)
+    [(pid, threads)] = compute_in_parallel([Environment()], 1, nothing)
     assert pid != os.getpid()
     assert threads == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7"
     monkeypatch.delenv("OMP_NUM_THREADS")
-    in_parallel([Environment()], 1, nothing)
+    compute_in_parallel([Environment()], 1, nothing)
     assert "OMP_NUM_THREADS" not in os.environ
 
 
 @pytest.mark.parametrize("kind", [InputError, ZeroDivisionError])
 def test_what_a_task_raises_is_raised(kind: type[Exception], tmp_path: Path) -> None:
     with pytest.raises(kind, match="seven is not accepted") as caught:
-        in_parallel([Square(1), Wrong(kind), Sleep(tmp_path / "a")], 2, nothing)
+        compute_in_parallel([Square(1), Wrong(kind), Sleep(tmp_path / "a")], 2, nothing)
     assert "in compute" in "".join(caught.value.__notes__)
     assert multiprocessing.active_children() == []
 
 
 def test_a_worker_that_dies_is_an_error() -> None:
     with pytest.raises(WorkerDied, match="SIGKILL"):
-        in_parallel([Square(1), Suicide()], 2, nothing)
+        compute_in_parallel([Square(1), Suicide()], 2, nothing)
     assert multiprocessing.active_children() == []
 
 
@@ -100,15 +100,15 @@ def test_a_worker_that_dies_is_an_error() -> None:
 class Large:
     content: bytes
 
-    def compute(self, tell: Tell) -> None: ...
+    def compute(self, advance: Advance) -> None: ...
 
 
 def test_a_worker_that_dies_before_it_has_its_task_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nas.evaluation.process_pool._work", sys.exit)
+    monkeypatch.setattr("nas.evaluation.process_pool._run_worker", sys.exit)
     with pytest.raises(WorkerDied, match="status 1"):
-        in_parallel([Large(bytes(1_000_000))], 1, nothing)
+        compute_in_parallel([Large(bytes(1_000_000))], 1, nothing)
     assert multiprocessing.active_children() == []
 
 
@@ -120,7 +120,7 @@ def test_an_interrupt_ends_the_workers(tmp_path: Path) -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 2.0)
         with pytest.raises(KeyboardInterrupt):
-            in_parallel([Sleep(tmp_path / "a"), Sleep(tmp_path / "b")], 2, nothing)
+            compute_in_parallel([Sleep(tmp_path / "a"), Sleep(tmp_path / "b")], 2, nothing)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import nas.evaluation.ray_cluster
-import nas.evaluation.ray_tune
+import nas.evaluation.ray_engine
 from nas.accuracy import Accuracy
 from nas.data import ImageData
 from nas.errors import InputError, Lost
 from nas.evaluation.executor import RETRIES
 from nas.evaluation.local import local_engine
-from nas.evaluation.ray_cluster import Cluster, cluster
+from nas.evaluation.ray_cluster import RayCluster, connect_to_ray
 from nas.networks.architecture import Architecture
 from tests.support.ray_toys import (
     QUIET,
@@ -38,13 +38,13 @@ pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Cluster]:
+def two() -> Iterator[RayCluster]:
     """A cluster of this machine, with room for two evaluations."""
-    with cluster(num_cpus=2, object_store_memory=STORE) as connected:
+    with connect_to_ray(num_cpus=2, object_store_memory=STORE) as connected:
         yield connected
 
 
-def test_workers_are_reused_and_what_fails_fails_alone(two: Cluster) -> None:
+def test_workers_are_reused_and_what_fails_fails_alone(two: RayCluster) -> None:
     assert two.capacity == 2
     engine = two.engine(Toy())
     try:
@@ -77,7 +77,7 @@ def test_workers_are_reused_and_what_fails_fails_alone(two: Cluster) -> None:
 
 @pytest.mark.parametrize("by", [1, 5], ids=["SIGKILL", "SIGTERM"])
 def test_a_worker_that_dies_is_replaced_and_its_evaluation_tried_again_so_often(
-    by: int, two: Cluster, tmp_path: Path
+    by: int, two: RayCluster, tmp_path: Path
 ) -> None:
     engine = two.engine(Toy(tmp_path), 1)
     try:
@@ -92,7 +92,7 @@ def test_a_worker_that_dies_is_replaced_and_its_evaluation_tried_again_so_often(
     assert len(list(tmp_path.iterdir())) == RETRIES + 2
 
 
-def test_closing_does_not_wait(two: Cluster, tmp_path: Path) -> None:
+def test_closing_does_not_wait(two: RayCluster, tmp_path: Path) -> None:
     engine = two.engine(Toy(tmp_path), 1)
     engine.submit(task(0, 4))
     while not list(tmp_path.iterdir()):
@@ -106,11 +106,11 @@ def test_closing_does_not_wait(two: Cluster, tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_has_lost_its_room_is_not_waited_for_forever(
-    two: Cluster, monkeypatch: pytest.MonkeyPatch
+    two: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nas.evaluation.ray_tune, "LOOK", 0.1)
-    monkeypatch.setattr(nas.evaluation.ray_tune, "NO_ROOM", 1.0)
-    monkeypatch.setattr(nas.evaluation.ray_tune.TuneRun, "rooms", lambda self: 0)
+    monkeypatch.setattr(nas.evaluation.ray_engine, "CAPACITY_CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr(nas.evaluation.ray_engine, "NO_CAPACITY_TIMEOUT", 1.0)
+    monkeypatch.setattr(nas.evaluation.ray_engine.TuneRun, "capacity", lambda self: 0)
     engine = two.engine(Toy(pause=30.0), 1)
     try:
         engine.submit(task(0))
@@ -134,7 +134,7 @@ class Unreadable(Toy):
         return broken, ()
 
 
-def test_a_proxy_that_cannot_be_sent_is_wrong_input(two: Cluster) -> None:
+def test_a_proxy_that_cannot_be_sent_is_wrong_input(two: RayCluster) -> None:
     with pytest.raises(InputError, match=r"proxy Unsendable: cannot be sent .*stays here"):
         two.engine(Unsendable())
     engine = two.engine(Unreadable())
@@ -174,7 +174,7 @@ class Looks(Toy):
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads /proc")
-def test_a_data_set_lies_once_in_the_memory_that_all_share(two: Cluster) -> None:
+def test_a_data_set_lies_once_in_the_memory_that_all_share(two: RayCluster) -> None:
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -197,7 +197,7 @@ def test_a_data_set_lies_once_in_the_memory_that_all_share(two: Cluster) -> None
     assert int(total) == int(data.train_images.long().sum()) + int(data.validation_labels.sum())
 
 
-def test_the_same_trials_as_local(two: Cluster) -> None:
+def test_the_same_trials_as_local(two: RayCluster) -> None:
     proxy = Toy()
     for jobs in (1, 2):
         ours = found(two.engine(proxy, jobs), proxy)
@@ -206,7 +206,7 @@ def test_the_same_trials_as_local(two: Cluster) -> None:
 
 
 def test_killed_workers_cost_a_retry_and_no_trial(
-    two: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    two: RayCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun = tmp_path / "begun"
     begun.mkdir()
@@ -227,7 +227,7 @@ def test_the_scratch_of_killed_drivers_is_removed() -> None:
     for place in places.values():
         place.mkdir()
     try:
-        nas.evaluation.ray_cluster._sweep()
+        nas.evaluation.ray_cluster.remove_stale_scratch()
         assert [place.exists() for place in places.values()] == [False, True, True]
     finally:
         for place in places.values():
@@ -242,5 +242,5 @@ def test_the_scratch_of_killed_drivers_is_removed() -> None:
     ],
 )
 def test_wrong_resources(arguments: dict[str, float], said: str) -> None:
-    with pytest.raises(InputError, match=said), cluster(**arguments):
+    with pytest.raises(InputError, match=said), connect_to_ray(**arguments):
         pass

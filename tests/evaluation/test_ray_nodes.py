@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.evaluation.ray_cluster import cluster
+from nas.evaluation.ray_cluster import connect_to_ray
 from tests.support.ray_toys import QUIET, STORE, Toy, found, kill_workers, lossless
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in QUIET]
@@ -27,7 +27,7 @@ def node_removed(
     nodes = Nodes(initialize_head=True, head_node_args=small)
     try:
         second = nodes.add_node(num_cpus=1, object_store_memory=STORE)
-        with cluster(nodes.address) as connected:
+        with connect_to_ray(nodes.address) as connected:
             assert connected.capacity == 2
             killer = threading.Thread(target=kill_workers, args=(begun, kills, 1.0, done))
             killer.start()

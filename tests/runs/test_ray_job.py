@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nas.evaluation.ray_cluster import cluster
+from nas.evaluation.ray_cluster import connect_to_ray
 from tests.runs.test_pipeline import (  # noqa: F401  (fixtures)
     IMAGES_SEEN,
     SCRIPT,
@@ -147,13 +147,13 @@ def test_ended_in_the_middle_it_ends_the_same(
 def test_where_tune_itself_fails_it_is_said(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from nas.evaluation.ray_tune import TuneRun
+    from nas.evaluation.ray_queue import EvaluationQueue
 
-    def fails(self: Any, trial: str) -> None:
+    def fails(self: Any, trial_id: str) -> None:
         raise OSError("no more of it")
 
-    monkeypatch.setattr(TuneRun, "hand_out", fails)
-    with cluster(num_cpus=1, object_store_memory=STORE) as connected:
+    monkeypatch.setattr(EvaluationQueue, "take", fails)
+    with connect_to_ray(num_cpus=1, object_store_memory=STORE) as connected:
         engine = connected.engine(Toy())
         engine.submit(task(0))
         with pytest.raises(RuntimeError, match=r"Ray Tune has ended: .*no more of it"):

@@ -13,7 +13,7 @@ import numpy as np
 from nas._version import __version__
 from nas.accuracy import Accuracy
 from nas.evaluation.objective import Objective, pareto_front
-from nas.evaluation.process_pool import Tell
+from nas.evaluation.process_pool import Advance
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import ArchitectureRecord
@@ -41,7 +41,7 @@ class Documents:
 
     evidence: Evidence
 
-    def compute(self, tell: Tell) -> dict[str, dict[str, Any]]:
+    def compute(self, advance: Advance) -> dict[str, dict[str, Any]]:
         """Return what each file holds, by its name."""
         question = Question()
         best = {

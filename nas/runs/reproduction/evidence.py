@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.evaluation.objective import Objective, make_objective
-from nas.evaluation.process_pool import Computation, Tell, in_parallel
+from nas.evaluation.process_pool import Advance, Computation, compute_in_parallel
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.cost import METRICS, Cost, measure_cost, save_measured
 from nas.proxies.imagenet_surrogate import SPACE, ImagenetProxy
@@ -148,7 +148,7 @@ class Draw:
     count: int
     seed: int
 
-    def compute(self, tell: Tell) -> Draws:
+    def compute(self, advance: Advance) -> Draws:
         """Draw, and predict those within the budget."""
         question = Question()
         encoding = Encoding(Feasible(question.space, question.budget))
@@ -163,7 +163,7 @@ class Draw:
             choices = [encoding.choices(row) for row in rows[allowed]]
             accuracy = np.round(question.proxy.predictor.predict(choices)[0], DIGITS)
             kept.append((choices, costs[allowed, METRICS.index("flops")], accuracy))
-        tell(1)
+        advance(1)
         every = [choices for block, _, _ in kept for choices in block]
         flops = np.concatenate([block for _, block, _ in kept]).astype(np.int64)
         accuracy = np.concatenate([block for _, _, block in kept])
@@ -191,7 +191,7 @@ class Search:
     seed: int
     folder: Path
 
-    def compute(self, tell: Tell) -> SearchResult:
+    def compute(self, advance: Advance) -> SearchResult:
         """Search."""
         question = Question()
         return search(
@@ -203,7 +203,7 @@ class Search:
             storage=self.folder / self.objective,
             sampler=self.sampler,
             objective=self.objective,
-            on_trial=lambda trial: tell(1),
+            on_trial=lambda trial: advance(1),
         )
 
 
@@ -215,7 +215,7 @@ class Match:
     trials: int
     seed: int
 
-    def compute(self, tell: Tell) -> int | None:
+    def compute(self, advance: Advance) -> int | None:
         """Return how many evaluations it took; None: more than ``trials``."""
         question = Question()
         space = question.space
@@ -233,11 +233,11 @@ class Match:
             ):
                 found = trial.number + 1
                 break
-        tell(self.trials)
+        advance(self.trials)
         return found
 
 
-def gather(settings: Settings, jobs: int, tell: Tell) -> Evidence:
+def gather(settings: Settings, jobs: int, advance: Advance) -> Evidence:
     """Compute all evidence in ``jobs`` processes.
 
     Raises:
@@ -258,7 +258,7 @@ def gather(settings: Settings, jobs: int, tell: Tell) -> Evidence:
         ]
         # The longest first, so that no process is left with one at the end.
         tasks: list[Computation[Any]] = [*searches, Draw(settings.random, settings.seed), *matches]
-        results = iter(in_parallel(tasks, jobs, tell))
+        results = iter(compute_in_parallel(tasks, jobs, advance))
     found = {task.objective: next(results) for task in searches}
     draws = next(results)
     matched: dict[str, list[int | None]] = {sampler: [] for sampler in settings.samplers}

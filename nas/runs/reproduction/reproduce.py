@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.environment import environment
-from nas.evaluation.process_pool import Tell, WorkerDied, in_parallel
+from nas.evaluation.process_pool import Advance, WorkerDied, compute_in_parallel
 from nas.files import to_json, write_bytes
 from nas.records.documents import ReproductionDocument
 from nas.records.result_folder import ResultFolder
@@ -26,7 +26,7 @@ FILES = (
 
 
 def reproduce(
-    settings: Settings, folder: Path, *, jobs: int, tell: Tell, command: dict[str, Any]
+    settings: Settings, folder: Path, *, jobs: int, advance: Advance, command: dict[str, Any]
 ) -> dict[str, Any]:
     """Ask how B0 comes out of its space; write the folder; return ``discovery.json``.
 
@@ -44,8 +44,8 @@ def reproduce(
     with ResultFolder.open(folder, ReproductionDocument) as results:
         results.check_identity(own)
         try:
-            evidence = gather(settings, jobs, tell)
-            [documents] = in_parallel([Documents(evidence)], 1, tell)
+            evidence = gather(settings, jobs, advance)
+            [documents] = compute_in_parallel([Documents(evidence)], 1, advance)
         except WorkerDied as error:
             raise SearchFailed(str(error)) from None
         gathered = time.monotonic()
