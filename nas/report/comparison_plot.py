@@ -47,7 +47,10 @@ def draw(comparison: SeededComparison, against: int, title: str) -> dict[str, by
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         name = comparison.entries[against].architecture.name
-        axes.set_xlabel(f"points of accuracy over {name}\nbars: 95 %; grey: cannot be told from it")
+        axes.set_xlabel(
+            f"difference in accuracy to {name} (percentage points)\n"
+            "bars: 95 % confidence intervals; grey: not significantly different"
+        )
         axes.set_title(title)
 
     return drawn(paint, (8.5, 1.4 + 0.6 * max(1, len(measured))))

@@ -54,8 +54,8 @@ def make_page(title: str, data: dict[str, Any]) -> str:
             f"<style>\n{_own(STYLE)}</style>",
             "</head>",
             "<body>",
-            "<noscript>This page draws itself by a script within it; the numbers are in the JSON "
-            "files beside it.</noscript>",
+            "<noscript>This page needs JavaScript, which it contains; the numbers are also in the "
+            "JSON files beside it.</noscript>",
             '<main id="report"></main>',
             f'<script type="application/json" id="data">{embedded(data)}</script>',
             f"<script>{_script(get_plotlyjs())}</script>",

@@ -109,7 +109,7 @@ def _progress(run: Document) -> dict[str, bytes]:
             axes.set_ylim(low, high + 0.06 * (high - low))
         axes.set_xlabel("trials")
         axes.set_ylabel("accuracy (%)" if percent else run["objective"])
-        axes.set_title("Best so far, and each trial")
+        axes.set_title("Best so far, and all trials")
 
     return drawn(paint, (6.5, 3.4))
 
@@ -131,8 +131,8 @@ def _choices(run: Document) -> dict[str, bytes]:
         places = np.arange(len(rows))
         left.barh(places, [100 * (choice["share"] or 0) for choice in rows], color=BLUE, height=0.7)
         left.set_yticks(places, [choice["name"] for choice in rows])
-        left.set_xlabel("explained alone (%)")
-        left.set_title("How much each choice explains")
+        left.set_xlabel("variance explained (%)")
+        left.set_title("Importance of each choice")
         for place, choice in zip(places, rows, strict=True):
             before = 0.0
             for value, count, shade in zip(
@@ -154,7 +154,7 @@ def _choices(run: Document) -> dict[str, bytes]:
         right.set_xlim(0, 100)
         right.set_ylim(-0.6, len(rows) - 0.4)
         right.set_xlabel("near the front (%)")
-        right.set_title(f"Values of the {importance['near']} nearest to the front")
+        right.set_title(f"Values of the {importance['near']} trials nearest to the front")
 
     return drawn(paint, (7.5, 1.2 + 0.19 * len(rows)))
 
@@ -192,10 +192,12 @@ def _coefficients(run: Document) -> dict[str, bytes]:
             )  # fmt: skip
         axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
         axes.set_yticks(range(len(gammas)), [f"{gamma:g}" for gamma in gammas])
-        axes.set_xlabel("β width\nin the cells: α depth; * chosen  = not told from the best  "
-                        "P the paper's  ! off the target")  # fmt: skip
+        axes.set_xlabel(
+            "β width\nin the cells: α depth; * chosen  = not significantly different (95 % CI)\n"
+            "P the paper's  ! off the FLOPs target"
+        )
         axes.set_ylabel("γ resolution")
-        axes.set_title("Coefficients")
+        axes.set_title("Scaling coefficients")
         label = "validation loss (lower is better)" if by_loss else "accuracy (%)"
         figure.colorbar(image, ax=axes, label=label)
 

@@ -142,7 +142,7 @@ def _networks(
         color=DARK,
     )
     axes.annotate(
-        "bars: 90 %\nintervals; of the\nbest, corrected",
+        "bars: 90 %\nintervals; best:\nbias-corrected",
         (frame[0][0], frame[1][0]),
         xytext=(6, 6),
         textcoords="offset points",

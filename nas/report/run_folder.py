@@ -209,22 +209,22 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
     )
     if space is None:
         missing.append(
-            f"The search space {state.command.get('space')!r} is not known here as the run had it: "
-            "only networks that have a file are drawn."
+            f"The search space {state.command.get('space')!r} is not available here as the run "
+            "used it: only networks that have a file are shown."
         )
     rows = _rows(folder, state, document["identity"], storage, missing)
     baseline = _optional(folder / "baseline.json", read_record)
     if baseline is None:
-        missing.append("There is no baseline yet: the best network so far is shown.")
+        missing.append("The run has no baseline yet: the best network so far is shown.")
     front = _optional(folder / "front.json", _read_front)
     finals = _optional(folder / "finalists.json", lambda at: _read(_FINALS, at))
     grid = _optional(folder / "coefficients.json", lambda at: _read(_GRID, at))
     members = (folder / FAMILY / f"b{index}.json" for index in range(8))
     family = tuple(read_record(path) for path in members if path.is_file())
     if grid is None and state.command.get("scale", True):
-        missing.append("There are no coefficients yet, and so no family.")
+        missing.append("The run has no scaling coefficients yet, and therefore no family.")
     if state.status != "finished":
-        missing.insert(0, "The run is not finished: the same command goes on.")
+        missing.insert(0, "The run is not finished: rerun the command to resume it.")
     return RunFolder(
         name=folder.resolve().name,
         state=state,
@@ -266,8 +266,8 @@ def _rows(
     name = study_name(state.study, "search", dict(identity))
     if url is None and not (folder / JOURNAL).is_file():
         missing.append(
-            f"{JOURNAL} is not here: of the trials only those on the front are known, and what "
-            "all of them would tell (progress, importance of choices) is left out."
+            f"{JOURNAL} is missing: only the trials on the front are known; progress and the "
+            "importance of choices are left out."
         )
         return None
     try:
@@ -275,7 +275,7 @@ def _rows(
     except InputError as error:
         if url is None:
             raise
-        missing.append(f"The study cannot be read, its trials are left out: {error}.")
+        missing.append(f"The study cannot be read, and its trials are left out: {error}.")
         return None
     rows: dict[int, StudyRow] = {}
     for one in written:  # of a number that stands twice the first counts

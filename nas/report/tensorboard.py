@@ -177,7 +177,7 @@ def search_series(rows: Sequence[StudyRow], top: int) -> dict[str, Series]:
         name = f"trials/{row.number:04}"
         scalars = list(_of_trial(row, "trial", {}))
         for step, value in row.steps:
-            scalars.append(Scalar("trial/on the way", step, value, row.written_at or 0.0))
+            scalars.append(Scalar("trial/intermediate", step, value, row.written_at or 0.0))
         series[name] = Series(scalars, Session(name, row.params))
     return series
 
@@ -202,8 +202,8 @@ def training_series(document: Any, source: str) -> Series:
             ("loss/validation", row.validation_loss),
             ("training/epoch", row.epoch),
             ("training/learning rate", row.learning_rate),
-            ("training/pixels", row.resolution),
-            ("training/images a second", row.images_per_second),
+            ("training/resolution", row.resolution),
+            ("training/images per second", row.images_per_second),
         ):
             scalars.append(Scalar(tag, step, value, when))
     if history.test is not None:

@@ -127,7 +127,7 @@ def test_what_was_measured_on_the_way(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps(state))
     assert command(["events", str(tmp_path), "--quiet"]) == 0
     found = scalars(tmp_path / FOLDER / "trials" / "0000")
-    assert found["trial/on the way"] == [(1, pytest.approx(0.1)), (2, pytest.approx(0.2))]
+    assert found["trial/intermediate"] == [(1, pytest.approx(0.1)), (2, pytest.approx(0.2))]
     assert found["trial/loss"] == [(0, 1.5)]
     assert choices(tmp_path / FOLDER / "trials" / "0000") == params
     assert list(scalars(tmp_path / FOLDER / "search")["search/accuracy"]) == [(0, 0.5)]

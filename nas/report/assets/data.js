@@ -1,10 +1,10 @@
 "use strict";
-// What the page was given, networks made of it again, and numbers in words.
+// The data of the page, the networks decoded from it, and the formatting of numbers.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const FIRST_LETTER = 48;
 
-// Architecture files come as text, and are shown as that: a seed has more digits than a number here.
+// Architecture files are kept as text: a seed has more digits than a JavaScript number holds.
 const TEXTS = new WeakMap();
 
 function fileOf(text) {
@@ -61,8 +61,8 @@ function stageText(stage) {
   return `${stage.layers}× ${OPERATIONS[stage.op] || stage.op}${shape}${ratio} → ${stage.width}`;
 }
 
-// The networks of a run: all trials or, where they are not known, those that have a file. Every
-// column has a place a network; `record(i)` is its architecture file.
+// The networks of a run: all trials or, where the study is missing, those that have a file. Each
+// column has one entry per network; `record(i)` is its architecture file.
 function networksOf(run) {
   const files = new Map();
   for (const record of [...(run.front.records || []), ...(run.baseline ? [run.baseline] : [])]) {
@@ -176,7 +176,7 @@ function ofTrials(trials, files) {
   };
 }
 
-// Where the front's networks are among those of the run.
+// The places of the front's networks among those of the run.
 function frontOf(run, networks) {
   if (run.trials) return run.front.places.filter((place) => place !== null);
   const numbers = new Set((run.front.records || []).map((record) => record.provenance.trial));
@@ -185,7 +185,7 @@ function frontOf(run, networks) {
   return places.sort((a, b) => networks.flops[a] - networks.flops[b]);
 }
 
-// A network in a few lines, as it is shown where a pointer rests on it.
+// A network in a few lines, as the hover text shows it.
 function summary(networks, i) {
   const lines = [
     `${networks.name(i)} (trial ${networks.numbers[i]})`,
@@ -202,7 +202,7 @@ function summary(networks, i) {
   return lines;
 }
 
-// What can be said of two runs on one axis: the same thing measured on the same data.
+// What was measured, on which data: only runs that agree in it share an axis.
 function measured(run) {
   const found = run.baseline && run.baseline.accuracy;
   return found ? `${found.metric} (${found.data || found.proxy})` : "accuracy";

@@ -202,7 +202,7 @@ function frontsFigure(colours, group) {
   };
 }
 
-// What the networks of others reach, on an axis of their own kind of accuracy.
+// Published networks, on an axis of their own: accuracy after full training.
 function publishedFigure(colours, run) {
   const data = DATA.published.families.map((family, at) => ({
     type: "scatter",
@@ -245,7 +245,7 @@ function publishedFigure(colours, run) {
   };
 }
 
-// The best so far, trial by trial.
+// The best network so far, by trial.
 function progressFigure(colours, group) {
   const reward = group[0].run.objective.includes("FLOPs");
   const byLoss = group[0].run.rank_by === "loss" && !reward;
@@ -339,7 +339,7 @@ function choicesFigure(colours, importance) {
         at < choice.values.length
           ? lines([
               `${choice.name} = ${choice.values[at]}`,
-              `${share(choice).toFixed(0)} % of those near the front`,
+              `${share(choice).toFixed(0)} % of the trials near the front`,
               `${base(choice).toFixed(0)} % of all finished trials`,
             ])
           : "",
@@ -355,7 +355,7 @@ function choicesFigure(colours, importance) {
       barmode: "stack",
       bargap: 0.2,
       yaxis: axis(colours, "", { tickfont: { size: 12, color: colours.ink }, fixedrange: true }),
-      xaxis: axis(colours, narrow ? "explained (%)" : "explained alone (%)", {
+      xaxis: axis(colours, narrow ? "explained (%)" : "variance explained (%)", {
         domain: [0, 0.44], rangemode: "tozero", fixedrange: true, nticks: 5,
       }),
       xaxis2: axis(colours, narrow ? "at the front (%)" : "near the front (%)", {
@@ -368,7 +368,7 @@ function choicesFigure(colours, importance) {
 
 const MARKS = { chosen: "★", tied: "=", paper: "P", off: "!" };
 
-// The coefficients: γ against β, α in the cell, the cell's colour what was measured.
+// The coefficients: γ against β; each cell lists α, and its colour is the measured value.
 function gridFigure(colours, grid) {
   const byLoss = grid.ranked_by === "loss";
   const value = (point) => (byLoss ? point.accuracy.loss : 100 * point.accuracy.mean);
@@ -449,8 +449,12 @@ function gridFigure(colours, grid) {
 }
 
 function pointText(point, byLoss) {
-  const words = { chosen: "chosen", tied: "cannot be told from the best", paper: "the paper's" };
-  words.off = "off the target";
+  const words = {
+    chosen: "chosen",
+    tied: "not significantly different from the best (95 % CI)",
+    paper: "the paper's coefficients",
+    off: "off the FLOPs target",
+  };
   const found = point.accuracy;
   return [
     `α ${point.alpha}, β ${point.beta}, γ ${point.gamma}`,
@@ -525,7 +529,7 @@ function trustFigure(colours, check) {
       showlegend: false,
     })),
     layout: layout(colours, 170, {
-      xaxis: axis(colours, "Kendall's τ (95 %)", {
+      xaxis: axis(colours, "Kendall's τ (95 % CI)", {
         range: [-1.05, 1.05], zeroline: true, zerolinecolor: colours.line,
       }),
       yaxis: axis(colours, "", { tickfont: { size: 13, color: colours.ink }, range: [-0.6, 1.6] }),

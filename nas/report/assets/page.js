@@ -27,7 +27,7 @@ const CONFIG = {
   toImageButtonOptions: { format: "svg" },
 };
 
-// A plot that is drawn later, after what comes before it; drawn anew when the colours change.
+// A plot that is drawn later, after those before it, and redrawn when the colours change.
 function plot(label, figure, click) {
   const element = el("div", { class: "plot", role: "figure", "aria-label": label });
   ready.plots.push({ element, figure, click });
@@ -54,8 +54,8 @@ function draw({ element, figure, click }) {
 const redraw = () => ready.plots.forEach(draw);
 const visible = () => ready.plots.filter(({ element }) => element.data);
 
-// The first at once, for which the page was opened; the others one by one, and between them the page
-// answers. What has been reached when is marked for whoever measures it.
+// The first plot is drawn at once, the others one by one, so that the page stays responsive. The
+// times are recorded as data attributes of the document, for benchmarks.
 function drawAll() {
   const rest = [...ready.plots];
   const reached = (what) => {
@@ -120,7 +120,7 @@ function table(caption, head, rows) {
 }
 
 function number(what, value, ...more) {
-  // What an accuracy is takes more words than the rest.
+  // Accuracies need more room, for the description of what was measured.
   return el(
     "div", { class: what.endsWith("accuracy") ? "number wide" : "number" }, el("div", { class: "what" }, what),
     el("div", { class: "value" }, value),
@@ -192,7 +192,7 @@ function headline({ run, networks }) {
     if (best.accuracy) cards.push(number("accuracy", accuracyText(best.accuracy), measured(run)));
     const corrected = best.provenance.corrected;
     if (corrected) {
-      cards.push(number("corrected", accuracyText(corrected), "for being the best of many predictions"));
+      cards.push(number("corrected", accuracyText(corrected), "for selection bias: it is the best of many predictions"));
     }
   }
   const test = run.finals && run.finals.test;
@@ -223,13 +223,13 @@ function headline({ run, networks }) {
 }
 
 function gapText(gap) {
-  if (!gap.ci95) return `${signed(100 * gap.mean)} points, error unknown`;
+  if (!gap.ci95) return `${signed(100 * gap.mean)} points, standard error unknown`;
   const half = 50 * (gap.ci95[1] - gap.ci95[0]);
-  const verdict = gap.real ? "" : ", not told apart (95 %)";
+  const verdict = gap.real ? "" : ", not significantly different (95 % CI)";
   return `${signed(100 * gap.mean)} ± ${half.toFixed(2)} points${verdict}`;
 }
 
-// In brackets where it is not told apart.
+// In parentheses where it is not significantly different.
 function gapCell(gap) {
   const half = gap.ci95 ? ` ± ${(50 * (gap.ci95[1] - gap.ci95[0])).toFixed(2)}` : "";
   const text = signed(100 * gap.mean) + half;
@@ -272,19 +272,19 @@ function frontSection({ run, networks }) {
   const thinned = run.trials && dots(networks).length < networks.mean.filter((m) => m !== null).length;
   return section(
     "front", "Accuracy against FLOPs",
-    "Each dot is a network that was tried. Those on the front are beaten by none that costs as little. " +
-      "Rest on a dot to see the network, click it for its JSON.",
+    "Each dot is an evaluated network. No other network is both cheaper and more accurate than one on the " +
+      "Pareto front. Hover over a dot to see the network, click it for its JSON.",
     el("div", { class: "beside" },
       el("div", {},
         hasLoss ? el("div", { class: "buttons", role: "group", "aria-label": "vertical axis" }, switches) : null,
         drawn,
         el("p", { class: "fine" },
           `Accuracy: ${measured(run)}. The search maximised ${run.objective}.` +
-            (run.rank_by === "loss" ? " It ranks by loss, so the front is that of the loss." : "") +
-            (thinned ? ` At most ${thousands(MOST_DOTS)} dots are drawn, evenly.` : ""))),
+            (run.rank_by === "loss" ? " Networks are ranked by loss, so the front is that of the loss." : "") +
+            (thinned ? ` At most ${thousands(MOST_DOTS)} dots are drawn, evenly spaced.` : ""))),
       panel.element),
-    el("details", {}, el("summary", {}, `The front as a table (${front.length} networks)`),
-      table("Networks of the front, the cheapest first",
+    el("details", {}, el("summary", {}, `The Pareto front as a table (${front.length} networks)`),
+      table("Networks on the Pareto front, by FLOPs",
         ["network", "FLOPs", "params", "accuracy (%)", ...(hasLoss ? ["loss"] : []), "JSON"], rows)),
   );
 }
@@ -292,9 +292,9 @@ function frontSection({ run, networks }) {
 function publishedSection(one) {
   const run = one && one.run;
   return section(
-    "published", "Published networks, for orientation",
-    "What others reach on ImageNet after full training. It is another kind of accuracy than any of this " +
-      "run's, so it has a plot of its own: only the FLOPs can be compared.",
+    "published", "Published networks",
+    "ImageNet accuracy after full training. It is not comparable with the accuracies of this run, so it has a " +
+      "plot of its own: only the FLOPs can be compared.",
     plot("ImageNet accuracy of published networks against FLOPs", (colours) => publishedFigure(colours, run)),
     el("details", {}, el("summary", {}, "Sources"),
       el("ul", { class: "fine" }, DATA.published.families.map((family) =>
@@ -307,8 +307,8 @@ function progressSection(group, id, more) {
   if (!known.length) return null;
   return section(
     id, "Progress",
-    `The best network so far, trial by trial${more || ""}. A line that has long been flat has little left to find.`,
-    plot("The best so far over trials", (colours) => progressFigure(colours, known)),
+    `The best network so far, by trial${more || ""}. A line that has been flat for long suggests that the search has converged.`,
+    plot("Best network so far over trials", (colours) => progressFigure(colours, known)),
   );
 }
 
@@ -318,14 +318,14 @@ function choicesSection({ run }) {
   const flops = found.flops === null ? "" : ` FLOPs alone explain ${percent(found.flops, 0)} %.`;
   return section(
     "choices", "Which choices matter",
-    `Left: how much of the differences in ${run.objective} each choice explains alone. Right: which values ` +
-      `the ${found.near} trials nearest to the front have.`,
+    `Left: the share of the variance of ${run.objective} that each choice explains on its own. Right: the values ` +
+      `of the ${found.near} trials nearest to the Pareto front.`,
     plot("Importance of choices, and their values near the front", (colours) => choicesFigure(colours, found)),
     el("p", { class: "fine" },
       `The share is the correlation ratio over ${thousands(found.trials)} finished trials, corrected for chance ` +
-        `(ε²).${flops} A search prefers good networks, so in its trials choices hang together and those it ` +
-        "settled early vary little: the shares describe these trials, not the whole space. Stronger parts " +
-        "are later values of a choice's list; rest on one for its share among all trials."),
+        `(ε²).${flops} A search prefers good networks, so its choices are correlated, and those that it ` +
+        "settled early vary little: the shares describe these trials, not the whole space. Darker parts " +
+        "are later values in a choice's list; hover over one for its share among all trials."),
   );
 }
 
@@ -369,8 +369,8 @@ function stagesSection(records, heading) {
   const costs = records.map((record) => `${amount(record.cost.flops)} FLOPs, ${amount(record.cost.params)} parameters`);
   return section(
     "stages", heading,
-    "A block is a bar: the wider, the more channels; its colour is the kernel. What is the same as " +
-      "EfficientNet-B0's is grey.",
+    "Each bar is a block: its length shows the channels, its colour the kernel size. Stages equal to " +
+      "those of EfficientNet-B0 are grey.",
     el("p", { class: "fine" }, key("k3", "3×3"), key("k5", "5×5"), key("k7", "7×7"), key("k1", "1×1"),
       key("se", "squeeze-excite")),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heading },
@@ -381,7 +381,7 @@ function stagesSection(records, heading) {
   );
 }
 
-// ── Contests, coefficients, family, trust ──────────────────────────────────────────────────────
+// ── Comparisons, coefficients, family, trust ──────────────────────────────────────────────────────
 
 function contestRows(entries, marks) {
   return entries.map((entry) => ({
@@ -403,10 +403,11 @@ function finalsSection({ run }) {
   const metric = (entries) => (entries.find((entry) => entry.accuracy) || { accuracy: { metric: "" } }).accuracy.metric;
   return section(
     "finals", "Finalists",
-    "The best of the search and a reference, trained alike from scratch: the best of these is the baseline.",
-    table(`${metric(finals.entries)}. ★ chosen, = cannot be told from it, R reference. Differences in points, with 95 % intervals, to R; ( ) not told apart`,
+    "The best networks of the search and a reference, trained from scratch under the same conditions. The best " +
+      "of them is the baseline.",
+    table(`${metric(finals.entries)}. ★ chosen, = not significantly different from it, R reference. Differences to R in percentage points, with 95 % confidence intervals; ( ) not significant`,
       head, contestRows(finals.entries, marks)),
-    finals.test && table(`${metric(finals.test.entries)}: images that chose nothing; differences to ${finals.test.against}`, head,
+    finals.test && table(`${metric(finals.test.entries)}: not used for any choice; differences to ${finals.test.against}`, head,
       contestRows(finals.test.entries, () => "")),
   );
 }
@@ -427,18 +428,19 @@ function gridSection({ run }) {
     ],
   }));
   return section(
-    "coefficients", "Coefficients: how the network should grow",
-    `Chosen: α ${chosen.alpha} depth, β ${chosen.beta} width, γ ${chosen.gamma} resolution, really ` +
-      `${chosen.ratio.toFixed(2)}× the FLOPs. ${tied || "None"} of the others cannot be told from the best.`,
+    "coefficients", "Scaling coefficients",
+    `Chosen: α ${chosen.alpha} depth, β ${chosen.beta} width, γ ${chosen.gamma} resolution, which realise ` +
+      `${chosen.ratio.toFixed(2)}× the FLOPs. ${tied || "None"} of the others ${tied === 1 ? "is" : "are"} not ` +
+      "significantly different from the best (95 % CI).",
     grid.points.some((point) => point.accuracy)
       ? plot("Heat map of the coefficients: resolution against width, depth in the cells",
           (colours) => gridFigure(colours, grid))
       : null,
     el("p", { class: "fine" },
-      "In each cell α of the points there; its colour is the best of them. ★ chosen, = cannot be told from " +
-        "the best (95 %), P the paper's coefficients, ! off the target of FLOPs."),
+      "Each cell lists the α of its points; its colour is that of the best of them. ★ chosen, = not significantly " +
+        "different from the best (95 % CI), P the paper's coefficients, ! off the FLOPs target."),
     el("details", {}, el("summary", {}, "All coefficients as a table"),
-      table("The best first", ["α", "β", "γ", "α·β²·γ²", "FLOPs", "accuracy", ...(byLoss ? ["loss"] : []), "seeds"], rows)),
+      table("All coefficients, by rank", ["α", "β", "γ", "α·β²·γ²", "FLOPs", "accuracy", ...(byLoss ? ["loss"] : []), "seeds"], rows)),
   );
 }
 
@@ -455,7 +457,7 @@ function familySection({ run, place }) {
   }));
   return section(
     "family", "Family",
-    "The baseline scaled step by step by the coefficients; each file is complete and can be built from alone.",
+    "The baseline scaled by the coefficients. Each file is self-contained: it is all that is needed to build its network.",
     el("div", { class: "pair" },
       table("b0 is the baseline", ["name", "px", "layers", "FLOPs", "× b0", "params", "dropout"], rows),
       el("div", {}, plot("FLOPs of the family's members", (colours) =>
@@ -471,12 +473,12 @@ function trustSection({ run }) {
   const body = [];
   if (check) {
     const [low, high] = check.kendall_tau_minus_flops_ci95;
-    const verdict = low > 0 ? "better than" : high < 0 ? "worse than" : "not to be told from";
+    const verdict = low > 0 ? "better than" : high < 0 ? "worse than" : "not significantly differently from";
     body.push(
       plot("Kendall's τ of the proxy and of FLOPs alone", (colours) => trustFigure(colours, check)),
       el("p", { class: "fine" },
-        `${check.samples} networks within the budget were drawn anew and trained longer. The proxy ranks them ` +
-          `${verdict} FLOPs alone (95 %). τ is 1 for the same order, 0 for none, −1 for the reverse.`),
+        `${check.samples} further random networks within the budget were trained longer. The proxy ranks them ` +
+          `${verdict} FLOPs alone (95 % CI). τ is 1 for the same order, 0 for no correlation, −1 for the reverse.`),
     );
   }
   if (predicted) {
@@ -484,18 +486,18 @@ function trustSection({ run }) {
     const near = Array.isArray(found) ? found.filter((one) => one && one.choices) : [];
     if (typeof proxy.kendall_tau === "number") {
       body.push(el("p", {},
-        `Nothing was trained: a model of ${thousands(proxy.rows)} trained networks predicts. On networks held out ` +
-          `it reached Kendall τ ${proxy.kendall_tau.toFixed(3)} and a RMSE of ${percent(proxy.rmse)} points.`));
+        `Nothing was trained: accuracies are predicted by a model fitted to ${thousands(proxy.rows)} trained networks. On ` +
+          `held-out networks it reached Kendall τ ${proxy.kendall_tau.toFixed(3)} and an RMSE of ${percent(proxy.rmse)} points.`));
     }
     if (near.length) {
-      body.push(table("The networks nearest to the baseline that were really trained",
+      body.push(table("The trained networks nearest to the baseline",
         ["choices that differ", "FLOPs", "measured accuracy (%)"],
         near.map((one) => ({ cells: [differing(one.choices, run.baseline.provenance.choices), amount(one.flops),
           percent(one.accuracy)] }))));
     }
   }
   return section("trust", "How far the proxy can be trusted",
-    "A proxy measures accuracy cheaply; what counts is whether it ranks networks as longer training does.", body);
+    "A proxy is a cheap measure of accuracy. What matters is whether it ranks networks as longer training does.", body);
 }
 
 function differing(choices, own) {
@@ -504,13 +506,13 @@ function differing(choices, own) {
 }
 
 function provenanceSection(members) {
-  return section("provenance", "Where the numbers come from", "With these the run can be made again.",
+  return section("provenance", "Provenance", "What is needed to reproduce the run.",
     members.map(({ run }) => [
       members.length > 1 ? el("h3", {}, run.name) : null,
       run.notes.length ? el("ul", { class: "fine" }, run.notes.map((note) => el("li", {}, note))) : null,
       facts(run.provenance),
     ]),
-    el("p", { class: "fine" }, `Page made by ${DATA.made_by}.`));
+    el("p", { class: "fine" }, `Page written by ${DATA.made_by}.`));
 }
 
 // ── Several runs ───────────────────────────────────────────────────────────────────────────────
@@ -526,9 +528,9 @@ function overview() {
       minutes(Object.values(run.seconds).reduce((a, b) => a + b, 0)), run.title,
     ],
   }));
-  return section("overview", "The runs",
-    "Accuracies stand on one plot only where the same was measured on the same data.",
-    table("One line a run",
+  return section("overview", "Runs",
+    "Accuracies share a plot only where the same metric was measured on the same data.",
+    table("The runs",
       ["folder", "baseline", "FLOPs", "accuracy", "trials", "sampler", "α, β, γ", "time", "search"], rows));
 }
 
@@ -546,27 +548,27 @@ function comparedFronts() {
   const show = ([place, i]) => panel.show(RUNS[place].networks, i);
   const drawn = groups().map(([what, group]) =>
     el("div", {}, el("h3", {}, what),
-      plot(`Fronts: ${what}`, (colours) => frontsFigure(colours, group), show)));
+      plot(`Pareto fronts: ${what}`, (colours) => frontsFigure(colours, group), show)));
   const one = groups()[0];
   if (!one) return null;
   const front = frontOf(one[1][0].run, one[1][0].networks);
   if (front.length) panel.show(one[1][0].networks, front[front.length - 1]);
-  return section("front", "Fronts",
+  return section("front", "Pareto fronts",
     drawn.length > 1
-      ? "The runs measured different things: each kind of accuracy has a plot of its own, and between plots only FLOPs compare."
-      : "All runs measured the same on the same data. Rest on a dot to see the network, click it for its JSON.",
+      ? "The runs measured different metrics: each has a plot of its own, and only FLOPs can be compared between plots."
+      : "All runs measured the same metric on the same data. Hover over a dot to see the network, click it for its JSON.",
     el("div", { class: "beside" }, el("div", {}, drawn), panel.element));
 }
 
 function comparedProgress() {
-  // Scores compare only where the same was maximised, too.
+  // Scores are comparable only where the same objective was maximised.
   const found = new Map();
   for (const one of RUNS.filter(({ run }) => run.trials && run.trials.states.includes("f"))) {
     const key = `${measured(one.run)}; maximised: ${one.run.objective}`;
     found.set(key, [...(found.get(key) || []), one]);
   }
   if (!found.size) return null;
-  return section("progress", "Progress", "The best network so far, trial by trial.",
+  return section("progress", "Progress", "The best network so far, by trial.",
     [...found.entries()].map(([what, group]) => [
       el("h3", {}, what), plot(`Progress: ${what}`, (colours) => progressFigure(colours, group))]));
 }
@@ -575,7 +577,7 @@ function comparedFamilies() {
   const members = RUNS.filter(({ run }) => run.family.length)
     .map(({ run, place }) => ({ run, family: run.family, place }));
   if (!members.length) return null;
-  return section("family", "Families", "The baselines, each scaled step by step by its own coefficients.",
+  return section("family", "Families", "The baselines, each scaled by its own coefficients.",
     plot("FLOPs of the families' members", (colours) => familyFigure(colours, members, efficientnet)));
 }
 
