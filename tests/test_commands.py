@@ -141,6 +141,7 @@ WAYS: dict[str, Way] = {
     "nas-search spaces": Way(),
     "nas-search budgets": Way(),
     "nas-search proxies": Way(),
+    "nas-search samplers": Way(),
     "nas-search --version": Way(),
     # docs/scaling.md
     "nas-search scale efficientnet-b0 --alpha 1.2 --beta 1.1 --gamma 1.15 --phi 3": Way(),

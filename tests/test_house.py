@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 # module of nas belongs to one of these packages, or to the ground.
 GROUND = (
     *("_version", "errors", "files", "progress", "accuracy", "statistics", "seeding"),
-    "environment",
+    *("environment", "plugins"),
 )
 PACKAGES = (
     *("networks", "spaces", "data", "training", "export", "proxies", "evaluation", "strategies"),

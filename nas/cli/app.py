@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "spaces": lists.spaces,
         "budgets": lists.budgets,
         "proxies": lists.proxies,
+        "samplers": lists.samplers,
     },
 }
 

@@ -8,17 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from nas.plugins import Registration, Registry
+
 Complete = Callable[[str], list[tuple[str, str]]]
 """Given what is typed of a word: what it may become, each with a few words on it."""
-
-PROXIES = {
-    "supernet": "shared weights of all networks",
-    "training": "each candidate from scratch, briefly",
-    "imagenet": "predicted ImageNet top-1",
-    "zero-cost:": "synflow, naswot, flops, params",
-    "table:": "a benchmark table",
-}
-"""The proxies as ``nas.proxies.registry`` has them, which would load torch."""
 
 TARGETS = ("timm", "torchvision", "onnx", "torch", "json")
 """Of exports, as ``nas.export.export`` has them, which would load torch too."""
@@ -53,7 +46,9 @@ def budgets(incomplete: str) -> list[tuple[str, str]]:
 
 def proxies(incomplete: str) -> list[tuple[str, str]]:
     """Complete the ways of measuring accuracy."""
-    return _fitting(PROXIES.items(), incomplete)
+    from nas.proxies.registry import PROXIES
+
+    return _registered(PROXIES, incomplete)
 
 
 def samplers(incomplete: str) -> list[tuple[str, str]]:
@@ -61,7 +56,7 @@ def samplers(incomplete: str) -> list[tuple[str, str]]:
     from nas.strategies.samplers import SAMPLERS
 
     before, comma, last = incomplete.rpartition(",")
-    return [(before + comma + name, what) for name, what in _fitting(SAMPLERS.items(), last)]
+    return [(before + comma + name, what) for name, what in _registered(SAMPLERS, last)]
 
 
 def folders(incomplete: str) -> list[tuple[str, str]]:
@@ -78,6 +73,16 @@ def _shipped(kind: str, incomplete: str) -> list[tuple[str, str]]:
 
 def _files(pattern: str, incomplete: str) -> list[tuple[str, str]]:
     return _fitting(((path.name, "a file") for path in sorted(Path().glob(pattern))), incomplete)
+
+
+def _registered(registry: Registry, incomplete: str) -> list[tuple[str, str]]:
+    """Complete the built-in names or, where none fits, those that are installed."""
+
+    def named(registrations: Iterable[Registration]) -> list[tuple[str, str]]:
+        names = ((f"{r.name}:" if r.argument else r.name, r.help) for r in registrations)
+        return _fitting(names, incomplete)
+
+    return named(registry.built_in) or named(registry.installed())
 
 
 def _fitting(named: Iterable[tuple[str, str]], incomplete: str) -> list[tuple[str, str]]:

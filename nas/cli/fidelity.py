@@ -56,14 +56,14 @@ def show_fidelity(
     quiet: bool,
 ) -> None:
     """Print how far a proxy can be trusted."""
-    from nas.proxies.registry import check_data, check_proxy, default_proxy
+    from nas.proxies.registry import check_data, default_proxy, proxy_capabilities
     from nas.records.documents import FidelityDocument
     from nas.records.result_folder import ResultFolder
     from nas.runs.fidelity.table_sample import draw_networks
 
     space = load_space(space_name)
     name = proxy_name or default_proxy(space, data_name)
-    check_proxy(name)
+    proxy_capabilities(name)  # an unknown name is an error before anything is read
     check_data(name, data_name)
     check_device(device)
     positive("jobs", jobs)
@@ -98,20 +98,22 @@ def _measure(
     from nas.progress import ALREADY, shown_as
     from nas.proxies.presets import supernet_settings, training_settings
     from nas.proxies.protocol import description
-    from nas.proxies.registry import SUPERNET, make_proxy, needs_images
+    from nas.proxies.registration import ProxySetup
+    from nas.proxies.registry import make_proxy, proxy_capabilities
     from nas.proxies.supernet import SupernetProxy
     from nas.records.documents import FidelityDocument
     from nas.runs.fidelity.rank_agreement import budget_of, measure_fidelity
 
     before = results.before
     space, count, data, training, supernet = draw.space, jobs or 1, None, None, None
-    if needs_images(name):
+    capabilities = proxy_capabilities(name)
+    if capabilities.needs_images:
         data = load_data(data_name, channels_for(space, data_name), show, show.note)
         space = replace(space, in_channels=data.channels, num_classes=data.num_classes)
         count = jobs_that_fit(data, jobs or default_jobs(device), show.note)
     start = time.monotonic()
     show.phase("prepare", None)
-    if data is not None and name == SUPERNET:
+    if data is not None and capabilities.shares_weights:
         share = None if seconds is None else SUPERNET_SHARE * seconds
         supernet = (
             supernet_settings(data, space, share, device) if before is None else before.supernet
@@ -121,9 +123,15 @@ def _measure(
         training = (
             training_settings(data, space, each, device) if before is None else before.training
         )
-    proxy = make_proxy(
-        name, data, supernet or training, device, draw.seed, shown_as(show, "supernet")
+    setup = ProxySetup(
+        data=data,
+        device=device,
+        seed=draw.seed,
+        training=training,
+        supernet=supernet,
+        on_progress=shown_as(show, "supernet"),
     )
+    proxy = make_proxy(name, setup)
     if isinstance(proxy, SupernetProxy):
         count = jobs_that_fit(proxy.data, count, show.note, proxy)
     identity = {

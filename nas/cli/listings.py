@@ -1,10 +1,11 @@
-"""What there is: search spaces, budgets, proxies, a line each."""
+"""Lists of what is available: search spaces, budgets, proxies and samplers, one per line."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
 from nas.cli.console import escape, print_json, print_table
+from nas.plugins import Registry
 from nas.spaces.budget import read_budget
 from nas.spaces.registry import load_space, shipped
 
@@ -43,10 +44,33 @@ def proxies(json: bool) -> None:
     """Print the proxies."""
     from nas.proxies.registry import PROXIES
 
+    _registered(PROXIES, json)
+
+
+def samplers(json: bool) -> None:
+    """Print the samplers."""
+    from nas.strategies.samplers import SAMPLERS
+
+    _registered(SAMPLERS, json)
+
+
+def _registered(registry: Registry, json: bool) -> None:
+    """Print the names of a registry, the built-in ones first."""
+    registrations = [*registry.built_in, *registry.installed()]
     if json:
-        print_json([{"name": name, "description": text} for name, text in PROXIES.items()])
+        print_json(
+            [
+                {
+                    "name": one.usage,
+                    "description": one.help,
+                    "distribution": one.distribution,
+                    "version": one.version,
+                }
+                for one in registrations
+            ]
+        )
         return
-    _print(list(PROXIES.items()))
+    _print([(one.usage, one.help) for one in registrations])
 
 
 def _print(rows: list[tuple[str, ...]]) -> None:

@@ -208,12 +208,12 @@ def show_accuracy(
     quiet: bool,
 ) -> None:
     """Print the accuracy of a network by a proxy."""
-    from nas.proxies.registry import check_data, check_proxy, needs_images
+    from nas.proxies.registry import check_data, proxy_capabilities
 
-    check_proxy(proxy_name)
+    capabilities = proxy_capabilities(proxy_name)
     check_data(proxy_name, training.data)
     architecture, space = load_architecture(name), load_space(space_name)
-    if needs_images(proxy_name):
+    if capabilities.needs_images:
         with Show(quiet=quiet) as show:
             accuracy = _trained(architecture, space, proxy_name, training, show)
     else:
@@ -253,28 +253,30 @@ def _trained(
     from nas.data.dataset import channels_for, load_data
     from nas.progress import shown_as
     from nas.proxies.presets import supernet_settings, training_settings
-    from nas.proxies.registry import SUPERNET, make_proxy
+    from nas.proxies.registration import ProxySetup
+    from nas.proxies.registry import make_proxy, proxy_capabilities
 
-    shares = proxy_name == SUPERNET
+    shares = proxy_capabilities(proxy_name).shares_weights
     if shares:
         space.encode(architecture)  # what is not in the space is found before minutes of training
     data = load_data(training.data, channels_for(space, training.data), show, show.note)
     space = replace(space, resolution=architecture.resolution)
     seeds, device = training.seeds, training.device
     each = None if training.seconds is None else training.seconds / seeds
-    plan = supernet_settings if shares else training_settings
-    settings = plan(data, space, each, device)
+    supernet = supernet_settings(data, space, each, device) if shares else None
+    alone = None if shares else training_settings(data, space, each, device)
     results: list[Accuracy] = []
     for index in range(training.seed, training.seed + seeds):
         # A supernet is trained once for all networks, so that another seed is another supernet.
-        proxy = make_proxy(
-            proxy_name,
-            data,
-            settings,
-            device,
-            derived_seed(index, "supernet"),
-            shown_as(show, f"supernet {index}"),
+        setup = ProxySetup(
+            data=data,
+            device=device,
+            seed=derived_seed(index, "supernet"),
+            training=alone,
+            supernet=supernet,
+            on_progress=shown_as(show, f"supernet {index}"),
         )
+        proxy = make_proxy(proxy_name, setup)
         with tempfile.TemporaryDirectory() as folder:
             proxy.prepare(space, Budget("none"), Path(folder))
         if shares or not results:

@@ -17,6 +17,7 @@ from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.proxies.protocol import ProxyCapabilities, Report
+from nas.proxies.registration import ProxyFactory
 from nas.proxies.surrogate import Predictor, read_predictor
 from nas.spaces.budget import Budget
 from nas.spaces.registry import load_space
@@ -153,3 +154,6 @@ class ImagenetProxy:
             data=DATA,
             predicted=True,
         )
+
+
+IMAGENET = ProxyFactory(lambda setup: ImagenetProxy(), ImagenetProxy.capabilities)

@@ -1,95 +1,143 @@
-"""The proxies by name, and what suits a user's data and time."""
+"""The proxies by name, built in and installed, and which of them suits.
+
+To add a proxy: a file with the proxy and its :class:`~nas.proxies.registration.ProxyFactory`, and
+a line here. Nothing here imports a proxy before it is used, since help and completion list them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from nas.data import ImageData
+from nas.accuracy import RankBy
 from nas.errors import InputError
-from nas.proxies.benchmark_table import read_table
-from nas.proxies.protocol import Proxy
-from nas.proxies.short_training import TrainingProxy, TrainingSettings
-from nas.proxies.supernet import OnProgress, SupernetProxy
+from nas.plugins import Registration, Registry
+from nas.proxies.protocol import Proxy, ProxyCapabilities, capabilities_of
+from nas.proxies.registration import ProxyFactory, ProxySetup
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
-from nas.training.supernet_trainer import SupernetSettings
 
-PROXIES: dict[str, str] = {
-    "supernet": "trains all networks at once, with shared weights; then scores each; ranks by loss",
-    "training": "trains each candidate from scratch, narrow, at few pixels, briefly; ranks by loss",
-    "imagenet": "predicts ImageNet top-1 after 16 epochs, from 5,138 real trainings; no images",
-    "zero-cost:NAME": "scores without training, as baselines: synflow, naswot, flops, params",
-    "table:FILE": "looks each candidate up in a benchmark table (JSON Lines); no images",
-}
-"""The proxies by name, a line each."""
-
-TRAINING = "training"
 SUPERNET = "supernet"
-_TABLE = "table:"
-_ZERO_COST = "zero-cost:"
+TRAINING = "training"
+IMAGENET = "imagenet"
+
+PROXIES = Registry(
+    "proxy",
+    "nas_search.proxies",
+    (
+        Registration(
+            SUPERNET,
+            "nas.proxies.supernet:SUPERNET",
+            "trains all networks at once, with shared weights; then scores each; ranks by loss",
+        ),
+        Registration(
+            TRAINING,
+            "nas.proxies.short_training:TRAINING",
+            "trains each candidate from scratch, narrow, at few pixels, briefly; ranks by loss",
+        ),
+        Registration(
+            IMAGENET,
+            "nas.proxies.imagenet_surrogate:IMAGENET",
+            "predicts ImageNet top-1 after 16 epochs, from 5,138 real trainings; no images",
+        ),
+        Registration(
+            "zero-cost:synflow",
+            "nas.proxies.zero_cost:SYNFLOW",
+            "scores without training or images: synaptic flow (Tanaka et al. 2020)",
+        ),
+        Registration(
+            "zero-cost:naswot",
+            "nas.proxies.zero_cost:NASWOT",
+            "scores without training: activation patterns of images (Mellor et al. 2021)",
+        ),
+        Registration(
+            "zero-cost:flops",
+            "nas.proxies.zero_cost:FLOPS",
+            "scores by FLOPs, more being better, as a baseline",
+        ),
+        Registration(
+            "zero-cost:params",
+            "nas.proxies.zero_cost:PARAMS",
+            "scores by parameters, more being better, as a baseline",
+        ),
+        Registration(
+            "table",
+            "nas.proxies.tabular:TABLE",
+            "looks each candidate up in a benchmark table (JSON Lines); no images",
+            argument="FILE",
+        ),
+    ),
+)
+"""The proxies. Other distributions add theirs by entry points of this group."""
 
 
-def trains(name: str) -> bool:
-    """Say whether the proxy of that name trains every candidate."""
-    return name == TRAINING
-
-
-def needs_images(name: str) -> bool:
-    """Say whether the proxy of that name looks at images."""
-    return name in (SUPERNET, TRAINING, f"{_ZERO_COST}naswot")
-
-
-def default_proxy(space: SearchSpace, data: str | None) -> str:
-    """Return the proxy that suits: a trained one for a user's data or a space nobody measured."""
-    from nas.proxies.imagenet_surrogate import knows
-
-    return "imagenet" if data is None and knows(space) else SUPERNET
-
-
-def make_proxy(
-    name: str,
-    data: ImageData | None = None,
-    settings: TrainingSettings | SupernetSettings | None = None,
-    device: str = "cpu",
-    seed: int = 0,
-    on_progress: OnProgress | None = None,
-) -> Proxy:
-    """Return a proxy by its name, not prepared yet.
-
-    Args:
-        name: of the catalogue.
-        data: images, for a proxy that needs them.
-        settings: how that one trains.
-        device: where it does.
-        seed: of what is trained once for all networks.
-        on_progress: told how far that training is.
+def proxy_factory(name: str) -> ProxyFactory:
+    """Return what the proxy of a name is made by.
 
     Raises:
-        InputError: unknown name, or a table that cannot be read.
+        InputError: unknown name, or an installed proxy that cannot be used.
     """
-    check_proxy(name)
-    assert data is not None or not needs_images(name), "the caller loads images where needed"
-    if name.startswith(_ZERO_COST):
-        from nas.proxies.zero_cost import ZeroCostProxy
+    registration = PROXIES.find(name)
+    loaded = PROXIES.load(registration)
+    if isinstance(loaded, ProxyFactory):
+        return loaded
+    if isinstance(loaded, type) and issubclass(loaded, Proxy):
+        made_by_itself = loaded
+        return ProxyFactory(lambda setup: made_by_itself(), capabilities_of(loaded))
+    raise PROXIES.unusable(
+        registration,
+        f"{type(loaded).__name__} is not accepted: a class with the methods prepare and evaluate, "
+        "or a ProxyFactory",
+    )
 
-        return ZeroCostProxy(name.removeprefix(_ZERO_COST), data, device)
-    if data is not None and name == TRAINING:
-        assert not isinstance(settings, SupernetSettings)
-        return TrainingProxy(data, settings, device)
-    if data is not None and name == SUPERNET:
-        assert not isinstance(settings, TrainingSettings)
-        return SupernetProxy(data, settings, device, seed, on_progress)
-    if name.startswith(_TABLE):
-        from nas.proxies.tabular import TableProxy
 
-        return TableProxy(read_table(Path(name.removeprefix(_TABLE))))
-    from nas.proxies.imagenet_surrogate import ImagenetProxy
+def proxy_capabilities(name: str) -> ProxyCapabilities:
+    """Return what the proxy of a name can do.
 
-    return ImagenetProxy()
+    Raises:
+        InputError: unknown name, or an installed proxy that cannot be used.
+    """
+    return proxy_factory(name).capabilities
+
+
+def recorded_rank_by(name: str) -> RankBy | None:
+    """Return what a built-in proxy ranks by, given its name in a file; None: no such proxy."""
+    for registration in PROXIES.built_in:
+        loaded = PROXIES.load(registration) if registration.name == name else None
+        if isinstance(loaded, ProxyFactory):
+            return loaded.capabilities.rank_by
+    return None
+
+
+def make_proxy(name: str, setup: ProxySetup | None = None) -> Proxy:
+    """Return the proxy of a name, not prepared yet.
+
+    Args:
+        name: with its argument, if it takes one.
+        setup: what it can be made of; its ``argument`` is taken from the name.
+
+    Raises:
+        InputError: unknown name, an installed proxy that cannot be made, or a table that cannot be
+            read.
+    """
+    registration, factory = PROXIES.find(name), proxy_factory(name)
+    setup = replace(setup or ProxySetup(), argument=registration.argument_in(name) or "")
+    if registration.distribution is None:
+        return factory.make(setup)
+    try:
+        proxy: object = factory.make(setup)
+    except InputError:
+        raise
+    except Exception as error:
+        raise PROXIES.unusable(registration, "cannot be made", error) from error
+    if not isinstance(proxy, Proxy):
+        reason = f"made {type(proxy).__name__}, which lacks a method prepare or evaluate"
+        raise PROXIES.unusable(registration, reason)
+    return proxy
 
 
 def known_proxy(name: str, space: SearchSpace) -> Proxy:
-    """Return a proxy that needs no images, ready for the space.
+    """Return a proxy that needs no images, prepared for a space.
 
     Raises:
         InputError: unknown name, a table that cannot be read or is of another space, a space that
@@ -100,33 +148,22 @@ def known_proxy(name: str, space: SearchSpace) -> Proxy:
     return proxy
 
 
-def check_proxy(name: str) -> None:
-    """Raise :class:`InputError` unless a proxy has that name."""
-    if name.startswith(_TABLE) and name != _TABLE:
-        return
-    if name.startswith(_ZERO_COST):
-        from nas.proxies.zero_cost import MEASURES
+def default_proxy(space: SearchSpace, data: str | None) -> str:
+    """Return the proxy that suits: a trained one for a user's data or a space nobody measured."""
+    from nas.proxies.imagenet_surrogate import knows
 
-        if name.removeprefix(_ZERO_COST) in MEASURES:
-            return
-        raise InputError(
-            f"proxy {name!r} is not accepted: "
-            + ", ".join(f"{_ZERO_COST}{measure}" for measure in MEASURES)
-        )
-    if name not in PROXIES or name.startswith(_TABLE):
-        raise InputError(f"proxy {name!r} is not accepted: {', '.join(PROXIES)}")
+    return IMAGENET if data is None and knows(space) else SUPERNET
 
 
 def check_data(name: str, data: str | None) -> None:
     """Raise :class:`InputError` where images are given to a proxy that looks at none."""
-    if data is not None and not needs_images(name):
+    if data is not None and not proxy_capabilities(name).needs_images:
         raise InputError(f"--data {data}: not accepted: proxy {name} looks at no images")
 
 
 def check_grid_proxy(name: str) -> None:
     """Raise :class:`InputError` unless that proxy can measure scaled networks."""
-    check_proxy(name)
-    if not trains(name):
+    if not proxy_capabilities(name).accepts_scaled:
         raise InputError(
             f"grid proxy {name!r} is not accepted: {TRAINING} (a predictor or a table knows "
             "nothing of scaled networks)"

@@ -19,6 +19,7 @@ from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.fast_convolution import lay_out
 from nas.networks.modules import build
 from nas.proxies.protocol import ProxyCapabilities, Report
+from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 from nas.training.optim import optimiser, precision, schedule
@@ -233,6 +234,12 @@ class TrainingProxy:
     ) -> Score:
         found = logits(network.eval(), images, resolution, self.data.mean, self.data.std)
         return score(found, labels.cpu(), even=self.data.is_balanced)
+
+
+TRAINING = ProxyFactory(
+    lambda setup: TrainingProxy(setup.images, setup.training, setup.device),
+    TrainingProxy.capabilities,
+)
 
 
 class Tested:

@@ -21,6 +21,7 @@ from nas.networks.compound_scaling import round_filters
 from nas.networks.fast_convolution import fold_norms, lay_out
 from nas.networks.modules import Network
 from nas.proxies.protocol import ProxyCapabilities, Report
+from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import Choices, SearchSpace
@@ -201,6 +202,14 @@ class SupernetProxy:
         pixels = images[_order(total, count)].to(self.device).float()
         pixels = resize(pixels, self.settings.resolution)
         return normalise(pixels, self.data.mean, self.data.std)
+
+
+SUPERNET = ProxyFactory(
+    lambda setup: SupernetProxy(
+        setup.images, setup.supernet, setup.device, setup.seed, setup.on_progress
+    ),
+    SupernetProxy.capabilities,
+)
 
 
 def narrowed(

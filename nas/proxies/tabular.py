@@ -8,8 +8,15 @@ from typing import Any
 
 from nas.accuracy import Accuracy
 from nas.networks.architecture import Architecture
-from nas.proxies.benchmark_table import Identity, Table, identity, spread_of_repeats
+from nas.proxies.benchmark_table import (
+    Identity,
+    Table,
+    identity,
+    read_table,
+    spread_of_repeats,
+)
 from nas.proxies.protocol import ProxyCapabilities, Report
+from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 
@@ -76,3 +83,6 @@ class TableProxy:
             proxy=self.name,
             data=self._table.path.name,
         )
+
+
+TABLE = ProxyFactory(lambda setup: TableProxy(read_table(setup.argument)), TableProxy.capabilities)

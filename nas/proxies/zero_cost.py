@@ -1,7 +1,7 @@
-"""Proxy ``zero-cost:NAME``: what can be said of a network before any training.
+"""The proxies ``zero-cost:…``: measures of a network that need no training.
 
-Baselines rather than recommendations: of the measures in the literature most rank networks of this
-kind little better than FLOPs or parameters do, which are here beside them.
+They are baselines rather than recommendations: most measures of the literature rank networks of
+this kind little better than FLOPs or parameters do, which are here beside them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.cost import measure_cost
 from nas.networks.modules import Network, build
 from nas.proxies.protocol import ProxyCapabilities, Report
+from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 
 MEASURES: dict[str, str] = {
-    "synflow": "flow of synapses through the linearised network (Tanaka et al. 2020)",
-    "naswot": "how differently a batch's images activate it (Mellor et al. 2021)",
+    "synflow": "synaptic flow through the linearised network (Tanaka et al. 2020)",
+    "naswot": "how differently the images of a batch activate it (Mellor et al. 2021)",
     "flops": "more FLOPs are better",
     "params": "more parameters are better",
 }
-"""The measures by name, a line each."""
+"""The measures by name, each in one line."""
 
 RESOLUTION = 32
 BATCH = 64
@@ -41,13 +42,13 @@ _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
 class ZeroCostProxy:
     """Scores networks as they are initialised. What it returns is a score, not an accuracy.
 
-    Scores are put into [0, 1] by x / (x + 100) of their logarithm (synflow, FLOPs, parameters) or
-    themselves (NASWOT, which is one): the order is kept, and nothing else means anything.
+    A score is the logarithm x of the measure, mapped into [0, 1] by x / (x + 100) (NASWOT is a
+    logarithm already). Only the order of scores has a meaning.
 
     Args:
         measure: one of :data:`MEASURES`.
         data: images for ``naswot``; the others need none.
-        device: where.
+        device: where the measure is computed.
     """
 
     def __init__(self, measure: str, data: ImageData | None = None, device: str = "cpu") -> None:
@@ -111,6 +112,16 @@ class ZeroCostProxy:
         if self._images is None:
             return synflow(network, small.in_channels, small.resolution)
         return naswot(network, resize(self._images, small.resolution).to(device))
+
+
+def _factory(measure: str) -> ProxyFactory:
+    return ProxyFactory(
+        lambda setup: ZeroCostProxy(measure, setup.data, setup.device),
+        ProxyCapabilities(needs_images=measure == "naswot"),
+    )
+
+
+SYNFLOW, NASWOT, FLOPS, PARAMS = map(_factory, MEASURES)
 
 
 def synflow(network: Network, channels: int, resolution: int) -> float:

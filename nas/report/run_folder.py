@@ -16,7 +16,7 @@ from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import read_study
 from nas.files import parse_json, read_text, validate
 from nas.networks.architecture_file import ArchitectureRecord, read_record, record_from_dict
-from nas.proxies.registry import SUPERNET
+from nas.proxies.registry import recorded_rank_by
 from nas.records.document import check_schema
 from nas.records.results import FAMILY
 from nas.records.run_document import RUN_FILE, RunDocument, study_name
@@ -248,10 +248,10 @@ def _input(state: RunState) -> tuple[int, int] | None:
 
 def _rank_by(state: RunState, baseline: ArchitectureRecord | None) -> RankBy:
     said = None if baseline is None else baseline.provenance.get("rank_by")
-    proxy = state.identity.proxy
-    name = proxy.get("name") if isinstance(proxy, dict) else proxy
-    trained = name in ("training", SUPERNET)
-    return "loss" if said == "loss" or (said is None and trained) else "accuracy"
+    if said is None:
+        proxy = state.identity.proxy
+        said = recorded_rank_by(str(proxy.get("name") if isinstance(proxy, dict) else proxy))
+    return "loss" if said == "loss" else "accuracy"
 
 
 def _rows(

@@ -27,14 +27,13 @@ from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.progress import ALREADY, Progress, shown_as
 from nas.proxies.protocol import Proxy, TrainsReduced, capabilities_of, reduced
+from nas.proxies.registration import ProxySetup
 from nas.proxies.registry import (
     SUPERNET,
     check_grid_proxy,
-    check_proxy,
     known_proxy,
     make_proxy,
-    needs_images,
-    trains,
+    proxy_capabilities,
 )
 from nas.proxies.short_training import Tested, TrainingProxy
 from nas.proxies.supernet import SupernetProxy
@@ -100,10 +99,10 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         nas.strategies.loop.SearchFailed: too many failures, or nothing finished.
     """
     start = time.monotonic()
-    check_proxy(settings.proxy_name)
+    looks = proxy_capabilities(settings.proxy_name).needs_images
     if settings.budget.latency_ms is None:
         space = settings.space
-        if settings.data is not None or needs_images(settings.proxy_name):
+        if settings.data is not None or looks:
             space = replace(space, num_classes=2)  # until the images say how many they have
         Feasible(space, settings.budget).check()
     elif settings.latency is None:
@@ -111,7 +110,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
     make_sampler(settings.sampler)
     make_objective(settings.objective, settings.budget)
     check_grid_proxy(settings.grid_proxy)
-    if settings.finalist_count and settings.data is None and not needs_images(settings.proxy_name):
+    if settings.finalist_count and settings.data is None and not looks:
         raise InputError(
             f"--finalists {settings.finalist_count}: not accepted without --data: proxy "
             f"{settings.proxy_name} looks at no images, so there are none to train them on"
@@ -160,9 +159,10 @@ class _Run:
         self.notes: list[str] = []
         self.state: dict[str, Any] = {}
         self.identity: dict[str, Any] = {}
-        self.trains = trains(settings.proxy_name)
-        self.looks = needs_images(settings.proxy_name)
-        self.shares = settings.proxy_name == SUPERNET
+        capabilities = proxy_capabilities(settings.proxy_name)
+        self.trains = capabilities.trains_candidates
+        self.looks = capabilities.needs_images
+        self.shares = capabilities.shares_weights
         self.cluster = cluster
         usual = default_jobs(settings.device) if cluster is None else cluster.capacity
         self.jobs = settings.jobs or usual
@@ -195,16 +195,17 @@ class _Run:
             plan = validate(_PLAN, content, self._source("plan"))
         grid_proxy = trainer = None
         if data is not None and plan is not None:
+            setup = ProxySetup(
+                data=data,
+                device=settings.device,
+                seed=settings.seed,
+                training=plan.search,
+                supernet=plan.supernet,
+                on_progress=shown_as(self.progress, SUPERNET),
+            )
             if proxy is None:
-                proxy = make_proxy(
-                    settings.proxy_name,
-                    data,
-                    plan.supernet or plan.search,
-                    settings.device,
-                    settings.seed,
-                    shown_as(self.progress, SUPERNET),
-                )
-            grid_proxy = TrainingProxy(data, plan.grid, settings.device)
+                proxy = make_proxy(settings.proxy_name, setup)
+            grid_proxy = make_proxy(settings.grid_proxy, replace(setup, training=plan.grid))
             if searched is not None:
                 trainer = TrainingProxy(data, plan.finals, settings.device)
                 trainer.prepare(space, settings.budget, self.folder)
@@ -232,7 +233,7 @@ class _Run:
             write_table(self.folder / LATENCY_FILE, table)
         self._save()
 
-        if isinstance(proxy, SupernetProxy):
+        if self.shares:
             self._phase("supernet", lambda: self._supernet(space, proxy))
         found = self._phase("search", lambda: self._search(space, proxy, starts))
         if at_chance(found.baseline.accuracy, space.num_classes):
@@ -366,10 +367,9 @@ class _Run:
             return jobs_that_fit(proxy.data, self.jobs, self._note, proxy)
         return self.jobs
 
-    def _supernet(self, space: SearchSpace, proxy: SupernetProxy) -> None:
+    def _supernet(self, space: SearchSpace, proxy: Proxy) -> None:
         proxy.prepare(space, self.settings.budget, self.folder)
-        assert proxy.progress is not None
-        if proxy.progress.rollbacks:
+        if isinstance(proxy, SupernetProxy) and proxy.progress and proxy.progress.rollbacks:
             self._note(
                 f"the supernet's training diverged: {len(proxy.progress.rollbacks)} rollbacks, "
                 f"finished at {proxy.progress.rate:g} times the learning rate"

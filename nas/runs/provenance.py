@@ -16,11 +16,12 @@ from nas.files import digest, slug
 from nas.networks.architecture import Architecture
 from nas.networks.cost import CONVENTION
 from nas.proxies.protocol import CorrectsSelection, Proxy, capabilities_of, description
-from nas.proxies.registry import trains
+from nas.proxies.registry import PROXIES, proxy_capabilities
 from nas.records.plan import Plan
 from nas.records.run_document import RunDocument
 from nas.runs.settings import Settings
 from nas.spaces.search_space import SearchSpace
+from nas.strategies.samplers import SAMPLERS
 
 
 def identity(
@@ -36,7 +37,7 @@ def identity(
         "data": None if data is None else data.fingerprint,
         # What a trained one's settings are, the plan says.
         "proxy": settings.proxy_name
-        if proxy is None or trains(settings.proxy_name)
+        if proxy is None or proxy_capabilities(settings.proxy_name).trains_candidates
         else description(proxy),
         "grid_proxy": settings.grid_proxy,
         **_latencies(settings),
@@ -44,7 +45,22 @@ def identity(
         "sampler": settings.sampler,
         "seed": settings.seed,
         "start": [architecture.key() for architecture in settings.start],
+        **plugins(settings),
     }
+
+
+def plugins(settings: Settings) -> dict[str, Any]:
+    """Return the proxies and samplers of other distributions that a run uses, with their versions.
+
+    They stand under the key ``plugins``, which is there only if there are any.
+    """
+    used = {
+        "proxy": PROXIES.find(settings.proxy_name),
+        "grid_proxy": PROXIES.find(settings.grid_proxy),
+        "sampler": SAMPLERS.find(settings.sampler),
+    }
+    installed = {key: one.origin() for key, one in used.items() if one.distribution is not None}
+    return {"plugins": installed} if installed else {}
 
 
 def opening(
@@ -123,6 +139,7 @@ def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict
         },
         "sampler": settings.sampler,
         "seed": settings.seed,
+        **plugins(settings),
     }
 
 

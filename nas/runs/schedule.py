@@ -12,7 +12,7 @@ from nas.proxies.presets import (
     supernet_settings,
     training_speed,
 )
-from nas.proxies.registry import SUPERNET, needs_images, trains
+from nas.proxies.registry import proxy_capabilities
 from nas.proxies.short_training import TrainingSettings
 from nas.records.plan import Plan
 from nas.runs.settings import Settings
@@ -45,9 +45,9 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
 
     ``space`` has the input that the data have; ``jobs`` run at once.
     """
-    each, shared = trains(settings.proxy_name), settings.proxy_name == SUPERNET
+    capabilities = proxy_capabilities(settings.proxy_name)
     supernet = None
-    if shared:
+    if capabilities.shares_weights:
         # What the supernet leaves of the search's time, the evaluations have.
         seconds = time_for(settings, "supernet", 0.0)
         supernet = supernet_settings(data, space, seconds, settings.device)
@@ -78,7 +78,7 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
     longer = within(further, trainings) if further else candidate
     # As many images as a candidate's if a grid of these fills the time that is left.
     left = within(parts["grid"], grid_work(GRID_POINTS + 1))
-    if not each:
+    if not capabilities.trains_candidates:
         grid_like = grid_settings(left, space, 1.0)
         return Plan(search=left, finals=longer, grid=grid_like, supernet=supernet)
     share = left.images_seen / candidate.images_seen
@@ -87,11 +87,12 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
 
 def shares(settings: Settings) -> dict[str, float]:
     """Return how the phases share the time, in their order, in parts of what is planned for all."""
-    shared = settings.proxy_name == SUPERNET
-    search = WEIGHTS["search" if shared or trains(settings.proxy_name) else "quick search"]
+    capabilities = proxy_capabilities(settings.proxy_name)
+    each, shared = capabilities.trains_candidates, capabilities.shares_weights
+    search = WEIGHTS["search" if each or shared else "quick search"]
     # Whether nothing but the baseline is trained as it is for its test.
-    tested = settings.data is not None or needs_images(settings.proxy_name)
-    alike = trains(settings.proxy_name) or settings.finalist_count or settings.checks
+    tested = settings.data is not None or capabilities.needs_images
+    alike = each or settings.finalist_count or settings.checks
     weights = {
         "supernet": SUPERNET_SHARE * search if shared else 0.0,
         "search": (1 - SUPERNET_SHARE) * search if shared else search,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.progress import Progress
-from nas.proxies.registry import default_proxy, trains
+from nas.proxies.registry import default_proxy, proxy_capabilities
 from nas.spaces.budget import Budget
 from nas.spaces.latency_table import LatencyTable, Setting, Timing
 from nas.spaces.search_space import SearchSpace
@@ -80,7 +80,8 @@ class Settings:
     @property
     def trial_count(self) -> int:
         """How many trials, in all."""
-        return self.trials or (TRIALS if trains(self.proxy_name) else QUICK_TRIALS)
+        trained = proxy_capabilities(self.proxy_name).trains_candidates
+        return self.trials or (TRIALS if trained else QUICK_TRIALS)
 
     @property
     def finalist_count(self) -> int:

@@ -1,6 +1,5 @@
 """The command line: what is printed, exit statuses, and one line for every wrong input."""
 
-import inspect
 import json
 import platform
 import subprocess
@@ -20,6 +19,7 @@ from nas.cli import _run as command
 from nas.networks.cost import CONVENTION
 from nas.proxies.registry import PROXIES
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
+from nas.strategies.samplers import SAMPLERS
 from tests.support.paths import ROOT
 
 SMALL = ["--space", "tiny", "--budget", "1M-flops", "--quiet"]
@@ -63,7 +63,8 @@ def pictures(folder: Path, classes: dict[str, int]) -> Path:
     [
         ("spaces", "tiny", {"name", "size", "resolution", "source"}),
         ("budgets", "400M-flops", {"name", "limits", "description"}),
-        ("proxies", "training", {"name", "description"}),
+        ("proxies", "training", {"name", "description", "distribution", "version"}),
+        ("samplers", "guided", {"name", "description", "distribution", "version"}),
     ],
 )
 def test_listings(name: str, listed: str, keys: set[str], capsys: Captured) -> None:
@@ -74,8 +75,9 @@ def test_listings(name: str, listed: str, keys: set[str], capsys: Captured) -> N
     assert all(row["name"] in text for row in rows)
 
 
-def test_every_proxy_is_listed(capsys: Captured) -> None:
+def test_every_proxy_and_sampler_is_listed(capsys: Captured) -> None:
     assert [row["name"] for row in document(["proxies"], capsys)] == list(PROXIES)
+    assert [row["name"] for row in document(["samplers"], capsys)] == list(SAMPLERS)
 
 
 def test_version(capsys: Captured) -> None:
@@ -387,10 +389,3 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
         assert running.stderr is not None
         assert running.stderr.read() == b""
         assert running.wait() in (0, 1)
-
-
-def test_the_commands_defaults_are_the_librarys() -> None:
-    from nas.cli.commands.main import main_job
-    from nas.strategies.samplers import DEFAULT
-
-    assert inspect.signature(main_job).parameters["sampler"].default == DEFAULT

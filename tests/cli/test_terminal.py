@@ -309,7 +309,7 @@ def test_a_table_in_a_pipe_is_as_wide_as_it_is(capsys: pytest.CaptureFixture[str
     assert "…" not in out
 
 
-@pytest.mark.parametrize("listing", ["spaces", "budgets", "proxies"])
+@pytest.mark.parametrize("listing", ["spaces", "budgets", "proxies", "samplers"])
 def test_a_listing_in_a_pipe_is_a_line_each(
     listing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

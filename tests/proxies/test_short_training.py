@@ -17,7 +17,7 @@ from nas.evaluation.objective import make_objective
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.presets import GRID_RESOLUTION, default_settings, grid_settings, training_settings
 from nas.proxies.protocol import Proxy, description
-from nas.proxies.registry import check_proxy, known_proxy
+from nas.proxies.registry import known_proxy, proxy_capabilities
 from nas.proxies.short_training import TrainingProxy, TrainingSettings, _draw
 from nas.spaces.budget import Budget
 from nas.training.scoring import score
@@ -260,7 +260,7 @@ def test_proxies_by_name() -> None:
     space = nas.load_space("efficientnet")
     assert isinstance(known_proxy("imagenet", space), ImagenetProxy)
     with pytest.raises(nas.InputError, match="proxy 'trainin' is not accepted: supernet, training"):
-        check_proxy("trainin")
+        proxy_capabilities("trainin")
     for name in ("table:", "table:FILE", "table"):
         with pytest.raises(nas.InputError):
             known_proxy(name, space)

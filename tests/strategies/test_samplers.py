@@ -17,7 +17,8 @@ from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace, Value
 from nas.spaces.toml import space_from_dict
-from nas.strategies.samplers import SAMPLERS, EvolutionSampler, Sampler, make_sampler
+from nas.strategies.samplers import SAMPLERS, Sampler, make_sampler
+from nas.strategies.samplers.evolution import EvolutionSampler
 
 
 def space_of(*stages: dict[str, Any]) -> SearchSpace:

@@ -20,7 +20,14 @@ def budgets(json: Json = False) -> None:
 
 
 def proxies(json: Json = False) -> None:
-    """List the proxies, which measure accuracy."""
+    """List the proxies, which measure accuracy, built in and installed."""
     from nas.cli import listings
 
     listings.proxies(json)
+
+
+def samplers(json: Json = False) -> None:
+    """List the samplers, which propose networks, built in and installed."""
+    from nas.cli import listings
+
+    listings.samplers(json)

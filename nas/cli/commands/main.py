@@ -32,6 +32,7 @@ from nas.cli.parameters import (
     space_option,
 )
 from nas.errors import InputError
+from nas.strategies.samplers import DEFAULT, SAMPLERS
 
 
 def main_job(
@@ -63,11 +64,11 @@ def main_job(
         str,
         typer.Option(
             metavar="NAME",
-            help="Search strategy: guided (Gaussian process), evolution, tpe, nsga2 or random.",
+            help=f"Search strategy: {', '.join(SAMPLERS)}; 'nas-search samplers' explains them.",
             autocompletion=completion.samplers,
             rich_help_panel=SEARCH,
         ),
-    ] = "guided",
+    ] = DEFAULT,
     trials: Trials = None,
     start: Annotated[
         list[str] | None,
@@ -92,8 +93,7 @@ def main_job(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Proxy that measures accuracy in the search: supernet, training, imagenet, "
-            "zero-cost:NAME or table:FILE; 'nas-search proxies' explains them.",
+            help="Proxy that measures accuracy in the search; 'nas-search proxies' lists them.",
             show_default="imagenet without --data if it covers the space, else supernet",
             autocompletion=completion.proxies,
             rich_help_panel=ACCURACY,
@@ -103,7 +103,8 @@ def main_job(
         str,
         typer.Option(
             metavar="NAME",
-            help="Proxy that measures accuracy for the scaling coefficients: training.",
+            help="Proxy that measures accuracy for the scaling coefficients: training, or an "
+            "installed one that accepts scaled networks.",
             autocompletion=completion.one_of("training"),
             rich_help_panel=ACCURACY,
         ),

@@ -130,7 +130,7 @@ def fidelity(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Proxy to judge: supernet, training, imagenet, zero-cost:NAME or table:FILE.",
+            help="Proxy to judge; 'nas-search proxies' lists them.",
             show_default="as in a search",
             autocompletion=completion.proxies,
             rich_help_panel=ACCURACY,

@@ -79,7 +79,7 @@ class _Run:
             found = table.fingerprint()
             yield from differing(RUN, self.facts.identity.latency, found, "identity.latency")
         supernet = None if self.facts.state.plan is None else self.facts.state.plan.supernet
-        if supernet is not None:
+        if supernet is not None and "proxy" not in self.facts.identity.plugins:
             planned = {"name": SUPERNET, **asdict(supernet)}
             yield from differing(RUN, identity["proxy"], planned, "identity.proxy")
 
@@ -259,6 +259,12 @@ class _Run:
         if not self.facts.written.has(COEFFICIENTS):
             return
         data = self.facts.written.read(COEFFICIENTS)
+        if "grid_proxy" in self.facts.identity.plugins:
+            self.facts.note(
+                f"the coefficients were chosen by proxy {self.facts.identity.grid_proxy!r}, which "
+                "is not built in: they are taken as written"
+            )
+            return
         plan, images, best = (
             self.facts.state.plan,
             self.facts.state.data,

@@ -19,7 +19,7 @@ from nas.networks.architecture_file import ArchitectureRecord, record_from_dict
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.protocol import description
-from nas.proxies.registry import SUPERNET, trains
+from nas.proxies.registry import TRAINING, recorded_rank_by
 from nas.records.plan import Plan
 from nas.records.run_document import LATENCY_FILE, study_name
 from nas.runs.verify.result_folder import Written
@@ -51,6 +51,7 @@ class _Identity(BaseModel):
     sampler: str
     seed: int
     start: list[str]
+    plugins: dict[str, dict[str, str | None]] = {}
 
 
 class _Images(BaseModel):
@@ -139,8 +140,9 @@ class Facts:
 
     @cached_property
     def rank_by(self) -> RankBy:
-        """What the search ranked by: what is trained, by loss."""
-        return "loss" if self.proxy["name"] in ("training", SUPERNET) else "accuracy"
+        """What the search ranked by: what its proxy declares, or as written if it is not known."""
+        known = recorded_rank_by(self.proxy["name"])
+        return known or cast(RankBy, self.baseline_record.provenance["rank_by"])
 
     @cached_property
     def objective(self) -> Objective:
@@ -152,7 +154,10 @@ class Facts:
         known = self.identity.proxy
         if isinstance(known, dict):
             return known
-        if not trains(known) or self.state.plan is None:
+        if "proxy" in self.identity.plugins:
+            self.note(f"proxy {known!r} is not built in: its settings are taken as written")
+            return cast(dict[str, Any], self.baseline_record.provenance["proxy"])
+        if known != TRAINING or self.state.plan is None:
             raise InputError(f"identity.proxy: {known!r} is not accepted without a plan")
         settings = self.state.plan.search
         return {"name": known, **asdict(settings), "checks": list(settings.checks)}
@@ -192,6 +197,7 @@ class Facts:
             },
             "sampler": self.identity.sampler,
             "seed": self.identity.seed,
+            **({"plugins": self.identity.plugins} if self.identity.plugins else {}),
         }
 
     @cached_property

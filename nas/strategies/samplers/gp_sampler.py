@@ -21,6 +21,7 @@ from nas.networks.cost import METRICS
 from nas.spaces.encoding import Encoding, Floats, Rows
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import Value
+from nas.strategies.samplers.protocol import SamplerCapabilities
 
 SPREAD = 8
 """So many first proposals are spread over what is feasible, each far from those before."""
@@ -40,6 +41,8 @@ class GuidedSampler:
 
     What it keeps between calls only saves the time: it is all computed from the history.
     """
+
+    capabilities = SamplerCapabilities(within_budget=True)
 
     def __init__(self) -> None:
         self._data: _Data | None = None
