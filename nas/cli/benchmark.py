@@ -68,7 +68,7 @@ def make_table(
     start = time.monotonic()
     with Show(quiet=quiet) as show, kept(out), ResultFolder.open(out, TableDocument) as results:
         data = load_data(data_name, channels_for(space, data_name), show, show.note)
-        jobs = jobs_that_fit(data, jobs or default_jobs(device), show.note)
+        jobs = jobs_that_fit(jobs or default_jobs(device), {"the images": data.nbytes}, show.note)
         settings = final_settings(default_settings(data, space))
         settings = replace(settings, images_seen=images or settings.images_seen)
         seen = [

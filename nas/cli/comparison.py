@@ -109,7 +109,8 @@ def compare_networks(
         space = replace(load_space("efficientnet"), resolution=resolution)
         most = max(DEFAULT_RESOLUTION, _pixels(networks, resolution, scaled))
         data = load_data(training.data, channels_for(space, training.data), show, show.note, most)
-        jobs = jobs_that_fit(data, training.jobs or default_jobs(training.device), show.note)
+        asked = training.jobs or default_jobs(training.device)
+        jobs = jobs_that_fit(asked, {"the images": data.nbytes}, show.note)
         total = training.seeds * len(networks)
         networks = [
             replace(network, in_channels=data.channels, num_classes=data.num_classes)

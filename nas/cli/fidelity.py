@@ -110,7 +110,7 @@ def _measure(
     if capabilities.needs_images:
         data = load_data(data_name, channels_for(space, data_name), show, show.note)
         space = replace(space, in_channels=data.channels, num_classes=data.num_classes)
-        count = jobs_that_fit(data, jobs or default_jobs(device), show.note)
+        count = jobs_that_fit(jobs or default_jobs(device), {"the images": data.nbytes}, show.note)
     start = time.monotonic()
     show.phase("prepare", None)
     if data is not None and capabilities.shares_weights:
@@ -133,7 +133,8 @@ def _measure(
     )
     proxy = make_proxy(name, setup)
     if isinstance(proxy, SupernetProxy):
-        count = jobs_that_fit(proxy.data, count, show.note, proxy)
+        shared = {"the images": proxy.data.nbytes, "the supernet": proxy.nbytes}
+        count = jobs_that_fit(count, shared, show.note)
     identity = {
         "space": digest(asdict(draw.space)),
         "table": draw.table.sha256,

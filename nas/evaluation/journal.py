@@ -1,72 +1,53 @@
-"""The study as a journal file in a run's folder."""
+"""The journal: the file in a run's folder that keeps its studies, where no database is given."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import InputError
-from nas.evaluation.database import (
-    options,
-)
 from nas.files import file_size
 
 if TYPE_CHECKING:
-    pass
-
+    from optuna.storages.journal import JournalStorage
 
 JOURNAL = "study.log"
-
+"""Its name."""
 
 MAX_JOURNAL_BYTES = 256 * 1024 * 1024
-"""Largest study file that is read: some hundred thousand rows."""
+"""Largest journal that is read: some hundred thousand rows."""
 
 
-def _storage(location: Path | str, url: Any) -> Any:
-    from optuna.storages import RDBStorage
+def open_journal(path: Path) -> JournalStorage:
+    """Return a journal as Optuna's storage; one that is missing is made by the first write.
 
-    if isinstance(location, str):
-        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options(url))
-    path = location / JOURNAL
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _mend(path)
-    return _journal(path)
-
-
-def _journal(path: Path) -> Any:
-    _check_journal(path)
+    Raises:
+        InputError: there is something else at the path.
+    """
     from optuna.storages.journal import (
         JournalFileBackend,
         JournalFileOpenLock,
         JournalStorage,
     )
 
+    _exists(path)
     # Not Optuna's default lock, a symbolic link: some file systems have none, and one made with a
     # relative path points nowhere, on which a second process waits forever.
     return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
 
 
-def _check_journal(path: Path) -> bool:
-    """Say whether there is a journal; raise :class:`InputError` if it cannot be one."""
-    if not os.path.lexists(path):
-        return False
-    try:
-        file_size(path, MAX_JOURNAL_BYTES)
-    except InputError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise InputError(f"storage {path}: cannot be opened: {reason}") from None
-    return True
+def repair_journal(path: Path) -> None:
+    """Cut off a line that a killed process left half written, and remove its lock.
 
+    Only the owner of the run's folder may call this, so nobody else can be writing.
 
-def _mend(path: Path) -> None:
-    """Cut off a line that a killed process left half written, and its lock.
-
-    Only the owner of the run's folder comes here, so nobody else can be writing.
+    Raises:
+        InputError: there is something else at the path.
     """
     for lock in path.parent.glob(f"{path.name}.lock*"):
         lock.unlink(missing_ok=True)
-    if not _check_journal(path):
+    if not _exists(path):
         return
     with path.open("r+b") as stream:
         content = stream.read()
@@ -75,3 +56,15 @@ def _mend(path: Path) -> None:
             stream.truncate(whole)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is a journal; raise :class:`InputError` where it cannot be one."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        file_size(path, MAX_JOURNAL_BYTES)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"storage {path}: cannot be opened: {reason}") from None
+    return True

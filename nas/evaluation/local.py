@@ -6,19 +6,15 @@ import atexit
 import logging
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas.errors import InputError
 from nas.evaluation.executor import Engine, Outcome, Task, failed_outcome, run_task
 from nas.evaluation.worker import describe_exit, initialize_worker, send_to_worker, start_worker
 from nas.proxies.protocol import Proxy
-
-if TYPE_CHECKING:
-    from nas.data import ImageData
-    from nas.proxies.supernet import SupernetProxy
 
 logger = logging.getLogger(__name__)
 
@@ -207,19 +203,19 @@ def _work(connection: Connection, threads: int) -> None:
         connection.send(run_task(proxy, task))
 
 
-def jobs_that_fit(
-    data: ImageData, jobs: int, note: Callable[[str], None], supernet: SupernetProxy | None = None
-) -> int:
-    """Return how many parallel processes can share the images: as many as asked for, or one.
+def jobs_that_fit(jobs: int, shared: Mapping[str, int], note: Callable[[str], None]) -> int:
+    """Return how many parallel processes can share some tensors: as many as asked for, or one.
 
-    With a supernet, the images and what it has beside them.
+    Args:
+        jobs: how many were asked for.
+        shared: what the processes share, in words, with its size in bytes.
+        note: called with a message where it is one process instead.
     """
-    size = data.nbytes + (0 if supernet is None else supernet.nbytes)
+    size = sum(shared.values())
     if jobs == 1 or fits_shared_memory(size):
         return jobs
-    what = "the images" if supernet is None else "the images and the supernet"
     note(
-        f"one job instead of {jobs}: {what} ({-(-size >> 20)} MiB) do not fit into shared memory "
-        "(/dev/shm)"
+        f"one job instead of {jobs}: {' and '.join(shared)} ({-(-size >> 20)} MiB) do not fit into "
+        "shared memory (/dev/shm)"
     )
     return 1

@@ -9,7 +9,7 @@ from typing import Literal
 
 from nas.accuracy import Accuracy, RankBy
 from nas.errors import InputError
-from nas.evaluation.study import StudyRow
+from nas.evaluation.study_row import StudyRow
 from nas.evaluation.trial import Trial, row_cost
 from nas.networks.cost import Cost
 from nas.spaces.budget import Budget

@@ -14,7 +14,8 @@ from typing import Any
 from nas.evaluation.executor import Engine, Outcome, Task
 from nas.evaluation.leases import Claim
 from nas.evaluation.objective import Objective
-from nas.evaluation.study import POLL, Param, Study, StudyRow
+from nas.evaluation.study import POLL, Study
+from nas.evaluation.study_row import Param, StudyRow
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from nas.accuracy import Accuracy
 from nas.evaluation.executor import Engine, Task
 from nas.evaluation.objective import Objective
 from nas.evaluation.scheduler import Planned, evaluate
-from nas.evaluation.study import Param, Study, StudyRow
+from nas.evaluation.study import Study
+from nas.evaluation.study_row import Param, StudyRow
 from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.seeding import derived_seed

@@ -14,55 +14,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, Field, TypeAdapter
-
-from nas.errors import InputError, Lost
-from nas.evaluation.database import (
-    database_url,
-    made_meanwhile,
-    making_tables,
-    masked,
-    passes,
-    patiently,
-    printable,
-)
-from nas.evaluation.journal import JOURNAL, _storage
+from nas.evaluation.database import made_meanwhile, making_tables, passes, patiently
 from nas.evaluation.leases import Answer, Claim, Claims
-from nas.files import FAULTS, validate
-
-if TYPE_CHECKING:
-    from sqlalchemy import URL
-
-Param = int | float | str
-
+from nas.evaluation.storage import StorageLocation, close_storage
+from nas.evaluation.study_row import Param, StudyRow, row_from_trial, row_to_trial
 
 POLL = 0.5
 """Seconds between two looks at what other drivers do, where nothing else is to be done."""
-
-
-@dataclass(frozen=True)
-class StudyRow:
-    """One row of a study.
-
-    Attributes:
-        number: its place in the order of proposals; the key of a row.
-        params: what was chosen, by name.
-        state: ``finished``, ``stopped`` or ``failed``.
-        value: what the study maximises; None unless finished.
-        steps: intermediate values by step.
-        attrs: anything else, JSON values only.
-        written_at: when it was written, in seconds since 1970; None where that is unknown.
-    """
-
-    number: int
-    params: Mapping[str, Param]
-    state: Literal["finished", "stopped", "failed"]
-    value: float | None
-    steps: tuple[tuple[int, float], ...]
-    attrs: Mapping[str, Any]
-    written_at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -112,11 +72,7 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(logging.WARNING)
-        if isinstance(location, Path):
-            self._url, self._where = None, str(location / JOURNAL)
-        else:
-            self._url = database_url(location)
-            self._where = printable(self._url)
+        self._location = StorageLocation(location)
         self._claims: Claims | None = None
         self._metric = metric
         self._storage: Any = None
@@ -127,14 +83,15 @@ class Study:
         for key, (low, high) in (ranges or {}).items():
             self._distributions[key] = optuna.distributions.FloatDistribution(low, high)
         try:
-            with nullcontext() if self._url is None else making_tables(self._url):
-                self._study, trials = self._opened(location, name)
-                if self._url is not None and owner is not None:
-                    self._claims = Claims(self._url, name, owner)
+            url = self._location.url
+            with nullcontext() if url is None else making_tables(url):
+                self._study, trials = self._opened(name)
+                if url is not None and owner is not None:
+                    self._claims = Claims(url, name, owner)
         except Exception as error:
-            raise self._unusable("opened", error) from error
+            raise self._location.error("opened", error) from error
         self._rows: dict[int, StudyRow] = {}
-        self._source = _foreign(self._where, name)
+        self._words = self._location.study(name)
         self._learn(trials)
         if self._claims is not None:
             self._forget(self._claims)
@@ -156,7 +113,7 @@ class Study:
         try:
             return self._claims.take(number, key, params)
         except Exception as error:
-            raise self._unusable("written", error) from error
+            raise self._location.error("written", error, lost=True) from error
 
     def hear(self, most: int) -> News:
         """Return what is new by other drivers; of dead ones ``most`` claims at most are inherited.
@@ -171,7 +128,7 @@ class Study:
             new = self._learn(patiently(lambda again: self._study.get_trials(deepcopy=False)))
             inherited = self._claims.inherit(most, self._rows)
         except Exception as error:
-            raise self._unusable("read", error) from error
+            raise self._location.error("read", error, lost=True) from error
         ours = {claim.number for claim in inherited}
         return News(
             rows=tuple(new),
@@ -193,21 +150,7 @@ class Study:
         Raises:
             Lost: the storage cannot be written any more; what it held is still there.
         """
-        import optuna
-
-        states = {
-            "finished": optuna.trial.TrialState.COMPLETE,
-            "stopped": optuna.trial.TrialState.PRUNED,
-            "failed": optuna.trial.TrialState.FAIL,
-        }
-        trial = optuna.trial.create_trial(
-            state=states[row.state],
-            value=row.value,
-            params=dict(row.params),
-            distributions={key: self._distributions[key] for key in row.params},
-            user_attrs={"number": row.number, **row.attrs},
-            intermediate_values=dict(row.steps),
-        )
+        trial = row_to_trial(row, self._distributions)
 
         def write(again: bool) -> None:
             if again and any(new.number == row.number for new in self._fresh()):
@@ -222,14 +165,14 @@ class Study:
             if self._claims is not None:
                 self._claims.finish(row.number)
         except Exception as error:
-            raise self._unusable("written", error) from error
+            raise self._location.error("written", error, lost=True) from error
         return True
 
     def close(self) -> None:
         """Let go of what is claimed and not written, and of the database."""
         if self._claims is not None:
             self._claims.close()
-        _disconnect(self._storage)
+        close_storage(self._storage)
 
     def __enter__(self) -> Self:
         """Return it."""
@@ -244,13 +187,13 @@ class Study:
         """Close it."""
         self.close()
 
-    def _opened(self, location: Path | str, name: str) -> tuple[Any, list[Any]]:
+    def _opened(self, name: str) -> tuple[Any, list[Any]]:
         """Return the study and its trials; several drivers may be making it at the same time."""
         import optuna
 
         for attempt in range(3):
             try:
-                self._storage = _storage(location, self._url)
+                self._storage = self._location.open()
                 try:  # a journal grows by each attempt to create what is there
                     study = optuna.load_study(study_name=name, storage=self._storage)
                 except KeyError:
@@ -266,7 +209,7 @@ class Study:
                             study.set_metric_names([self._metric])
                 return study, study.get_trials(deepcopy=False)
             except Exception as error:
-                _disconnect(self._storage)
+                close_storage(self._storage)
                 if attempt == 2 or not (passes(error) or made_meanwhile(error)):
                     raise
                 time.sleep(0.3)
@@ -279,7 +222,8 @@ class Study:
         claims.forget(closed - self._rows.keys())
 
     def _fresh(self) -> list[StudyRow]:
-        return [_record(trial, self._source) for trial in self._study.get_trials(deepcopy=False)]
+        trials = self._study.get_trials(deepcopy=False)
+        return [row_from_trial(trial, self._words) for trial in trials]
 
     def _learn(self, trials: Sequence[Any]) -> list[StudyRow]:
         """Take in trials that are new, and return them.
@@ -292,21 +236,10 @@ class Study:
             number = trial.user_attrs.get("number")
             if isinstance(number, int) and number in self._rows:
                 continue  # known, and so looked at before
-            row = _record(trial, self._source)
+            row = row_from_trial(trial, self._words)
             self._rows[row.number] = row
             new.append(row)
         return new
-
-    def _unusable(self, verb: str, error: Exception) -> InputError:
-        return _unusable(self._where, self._url, verb, error, opened=verb != "opened")
-
-
-def _disconnect(storage: Any) -> None:
-    """Close the connections that Optuna keeps to a database."""
-    engine = getattr(storage, "engine", None)
-    if engine is not None:
-        storage.remove_session()
-        engine.dispose()
 
 
 def agreed(location: str, name: str, content: Any) -> Any:
@@ -320,82 +253,14 @@ def agreed(location: str, name: str, content: Any) -> Any:
     Raises:
         InputError: the storage cannot be used.
     """
-    url = database_url(location)
+    place = StorageLocation(location)
+    assert place.url is not None
     try:
-        with making_tables(url):
-            claims = Claims(url, name, "agreed")
+        with making_tables(place.url):
+            claims = Claims(place.url, name, "agreed")
         try:
             return claims.agree(content)
         finally:
             claims.close()
     except Exception as error:
-        raise _unusable(printable(url), url, "written", error) from error
-
-
-def _unusable(
-    where: str, url: URL | None, verb: str, error: Exception, *, opened: bool = False
-) -> InputError:
-    if isinstance(error, InputError):
-        return error
-    cause = error.__cause__ if getattr(error.__cause__, "orig", None) is not None else error
-    reason = getattr(error, "strerror", None) or str(getattr(cause, "orig", None) or cause)
-    line = " ".join(masked(reason, url).split())[:200]
-    # What could be opened was no wrong input.
-    lost = opened or getattr(error, "errno", None) in FAULTS
-    kind = Lost if lost else InputError
-    return kind(f"storage {where}: cannot be {verb}: {line or type(error).__name__}")
-
-
-_Count = Annotated[int, Field(strict=True, ge=0, lt=10**9)]
-_Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-
-
-class _Row(BaseModel):
-    """What of a row's attributes is gone by, whatever else it has."""
-
-    number: _Count
-    state: Literal["COMPLETE", "PRUNED", "FAIL"]
-    value: _Finite | None
-    steps: dict[int, _Finite]
-    architecture: str = ""
-    cost: dict[str, Any] | None = None
-    accuracy: dict[str, Any] | None = None
-    reason: str | None = None
-    seconds: Annotated[_Finite, Field(ge=0)] = 0.0
-    retries: _Count = 0
-
-
-_ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
-
-_STATES: Mapping[str, Literal["finished", "stopped", "failed"]] = {
-    "COMPLETE": "finished",
-    "PRUNED": "stopped",
-    "FAIL": "failed",
-}
-
-
-def _foreign(where: str, name: str) -> str:
-    return f"storage {where}: study {name!r} was not written by this program"
-
-
-def _record(trial: Any, source: str) -> StudyRow:
-    """Return a trial of Optuna's as a row; raise :class:`InputError` where it is none of ours."""
-    attrs = dict(trial.user_attrs)
-    state = trial.state.name
-    value = trial.value if state == "COMPLETE" else None
-    own = {"state": state, "value": value, "steps": trial.intermediate_values}
-    row = validate(
-        _ROW,
-        attrs | own,
-        f"{source}: trial {trial.number}",
-    )
-    del attrs["number"]
-    return StudyRow(
-        number=row.number,
-        params=trial.params,
-        state=_STATES[state],
-        value=value,
-        steps=tuple(sorted(trial.intermediate_values.items())),
-        attrs=attrs,
-        written_at=None if trial.datetime_complete is None else trial.datetime_complete.timestamp(),
-    )
+        raise place.error("written", error) from error

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from pydantic import BaseModel, TypeAdapter
 
 from nas.accuracy import Accuracy
-from nas.evaluation.study import Study, StudyRow
+from nas.evaluation.study import Study
+from nas.evaluation.study_row import State, StudyRow
 from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.networks.cost import Cost
 from nas.spaces.search_space import SearchSpace, Value
-
-State = Literal["finished", "stopped", "failed"]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from nas.accuracy import Accuracy, RankBy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
-from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import read_study
+from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate
 from nas.networks.architecture_file import ArchitectureRecord, read_record, record_from_dict
 from nas.proxies.registry import recorded_rank_by
@@ -277,13 +277,10 @@ def _rows(
             raise
         missing.append(f"The study cannot be read, and its trials are left out: {error}.")
         return None
-    rows: dict[int, StudyRow] = {}
-    for one in written:  # of a number that stands twice the first counts
-        rows.setdefault(one.number, one)
-    if not rows:
+    if not written:
         missing.append("The study has no trials of this run yet.")
         return None
-    return tuple(rows[number] for number in sorted(rows))
+    return tuple(sorted(written, key=lambda row: row.number))
 
 
 def _optional(path: Path, read: Any) -> Any:

@@ -17,8 +17,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from nas.errors import InputError
 from nas.evaluation.objective import ranked_rows
-from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import read_study
+from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate, write_bytes
 from nas.records.document import check_schema
 from nas.records.run_document import RUN_FILE, RunDocument

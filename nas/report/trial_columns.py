@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nas.accuracy import Accuracy
 from nas.errors import InputError, one_line
 from nas.evaluation.objective import Objective, non_dominated, rank_key
-from nas.evaluation.study import StudyRow
+from nas.evaluation.study_row import StudyRow
 from nas.networks.cost import Cost
 from nas.spaces.search_space import SearchSpace, Value
 

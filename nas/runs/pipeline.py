@@ -295,7 +295,7 @@ class _Run:
         channels = channels_for(settings.space, settings.data)
         data = load_data(settings.data, channels, self.progress, self._note)
         if self.cluster is None:  # Ray has a place of its own for what processes share
-            self.jobs = jobs_that_fit(data, self.jobs, self._note)
+            self.jobs = jobs_that_fit(self.jobs, {"the images": data.nbytes}, self._note)
         return data
 
     def _timed(
@@ -364,7 +364,8 @@ class _Run:
     def _jobs_for(self, proxy: Proxy) -> int:
         """Return how many evaluations there may be at once: a supernet shares more than images."""
         if self.cluster is None and isinstance(proxy, SupernetProxy):
-            return jobs_that_fit(proxy.data, self.jobs, self._note, proxy)
+            shared = {"the images": proxy.data.nbytes, "the supernet": proxy.nbytes}
+            return jobs_that_fit(self.jobs, shared, self._note)
         return self.jobs
 
     def _supernet(self, space: SearchSpace, proxy: Proxy) -> None:

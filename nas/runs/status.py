@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.evaluation.objective import ranked_rows
-from nas.evaluation.study import StudyRow
 from nas.evaluation.study_reader import census, read_study
+from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate
 from nas.networks.cost import Cost
 from nas.records.document import check_schema

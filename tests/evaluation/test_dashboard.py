@@ -13,7 +13,8 @@ import optuna
 import pytest
 
 from nas.cli import _run as command
-from nas.evaluation.study import Study, StudyRow
+from nas.evaluation.study import Study
+from nas.evaluation.study_row import StudyRow
 
 optuna_dashboard = pytest.importorskip("optuna_dashboard")
 

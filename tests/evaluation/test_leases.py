@@ -25,8 +25,9 @@ from nas.evaluation.leases import TAKEOVERS, Claims
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import make_objective
 from nas.evaluation.seeded_runs import SeededRuns
-from nas.evaluation.study import Study, StudyRow, agreed
+from nas.evaluation.study import Study, agreed
 from nas.evaluation.study_reader import census
+from nas.evaluation.study_row import StudyRow
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_space

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.evaluation.objective import Objective, make_objective, pareto_front, ranked, ranked_rows
-from nas.evaluation.study import StudyRow
+from nas.evaluation.study_row import StudyRow
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import efficientnet_b0
 from nas.networks.cost import Cost

@@ -10,7 +10,8 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 
 import nas.evaluation.study
 from nas.errors import InputError
-from nas.evaluation.study import Param, Study, StudyRow
+from nas.evaluation.study import Study
+from nas.evaluation.study_row import Param, StudyRow
 
 CHOICES: dict[str, tuple[Param, ...]] = {
     "stage1.kernel": (3, 5),

@@ -450,6 +450,11 @@ def test_is_a_proxy_that_ranks_by_loss() -> None:
     assert pickle.dumps(proxy)
 
 
+def test_its_size_is_that_of_images_as_floats() -> None:
+    data = made_up()
+    assert SupernetProxy(data, SupernetSettings(resolution=64)).nbytes > 10 * data.nbytes
+
+
 def test_progress() -> None:
     progress = Progress().after(10, 2.0).rolled_back(math.inf)
     assert progress == Progress(10, 0.5, (2.0,), ((10, None),))

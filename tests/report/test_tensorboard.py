@@ -11,8 +11,9 @@ import pytest
 
 import nas.report.tensorboard
 from nas.cli import _run as command
-from nas.evaluation.study import Study, StudyRow
+from nas.evaluation.study import Study
 from nas.evaluation.study_reader import read_study
+from nas.evaluation.study_row import StudyRow
 from nas.report.tensorboard import EVENT_FILE, FOLDER, Scalar, Series, content, training_series
 
 pytest.importorskip("tensorboard")

@@ -15,8 +15,9 @@ import pytest
 from nas.cli import _run as command
 from nas.evaluation.database import database_url
 from nas.evaluation.leases import Claims
-from nas.evaluation.study import Study, StudyRow
+from nas.evaluation.study import Study
 from nas.evaluation.study_reader import read_study
+from nas.evaluation.study_row import StudyRow
 from nas.records.lock import holder, locked
 from nas.runs.status import _rate, read_status
 from tests.support.paths import ROOT

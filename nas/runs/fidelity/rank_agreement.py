@@ -16,7 +16,8 @@ from nas.evaluation.executor import Task
 from nas.evaluation.local import local_engine
 from nas.evaluation.objective import make_objective
 from nas.evaluation.scheduler import Planned, evaluate
-from nas.evaluation.study import Study, StudyRow
+from nas.evaluation.study import Study
+from nas.evaluation.study_row import StudyRow
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.proxies.protocol import FittedToTable, Proxy, capabilities_of, description
