@@ -25,8 +25,8 @@ class Diverged(ArithmeticError):
     """A training or a score came to numbers that mean nothing; the message says how, in a line."""
 
 
-class NotProved(Exception):
-    """What was made is not what it was made from; the message says how they differ, in one line."""
+class NotEquivalent(Exception):
+    """An export computes another function than its original; the message says how they differ."""
 
 
 def one_line(text: object, most: int = 1_000) -> str:

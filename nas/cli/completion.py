@@ -14,7 +14,7 @@ Complete = Callable[[str], list[tuple[str, str]]]
 """Given what is typed of a word: what it may become, each with a few words on it."""
 
 TARGETS = ("timm", "torchvision", "onnx", "torch", "json")
-"""Of exports, as ``nas.export.export`` has them, which would load torch too."""
+"""Of exports, as ``nas.export.targets`` has them, which would load torch too."""
 
 
 def one_of(*names: str) -> Complete:

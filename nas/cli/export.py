@@ -32,7 +32,7 @@ def show_export(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Export a network, and print what was proved."""
+    """Export a network, and print how it compares with the original."""
     architecture = load_architecture(name)
     for option, given in (("--int8", int8), ("--dynamic-resolution", dynamic_resolution)):
         if given and target != "onnx":
@@ -41,7 +41,8 @@ def show_export(
         raise InputError("--int8 goes with --weights: what random ones lose says nothing")
     if data is not None and not int8:
         raise InputError("--data goes with --int8: images to calibrate with")
-    from nas.export.export import Target, export_network
+    from nas.export.export import export_network
+    from nas.export.targets import Target
 
     for known in get_args(Target):
         if target == known:
@@ -83,14 +84,15 @@ def _calibration(architecture: Architecture, data: str | None, show: Show) -> Ca
 def _print(architecture: Architecture, target: str, made: Export) -> None:
     from nas.export.folder import EXPORT_FILE
 
-    proof, quantised = made.proof, made.quantised
-    sizes = ", ".join("×".join(map(str, shape)) for shape in proof.shapes)
+    found, quantised = made.equivalence, made.quantised
+    sizes = ", ".join("×".join(map(str, shape)) for shape in found.shapes)
     lines = [
-        f"{architecture.name} for {target}: proved to be the same network",
-        f"  parameters  {proof.params:,}",
-        f"  FLOPs       {proof.flops:,} at {architecture.resolution} px",
-        f"  logits      differ by at most {proof.difference:.1e} (the largest is "
-        f"{proof.largest:.3g}), on {sizes} random images",
+        f"{architecture.name} for {target}: equivalent to the original",
+        f"  parameters  {found.params:,}",
+        f"  FLOPs       {found.flops:,} at {architecture.resolution} px",
+        f"  logits      differ by at most {found.difference:.1e} in {found.precision} "
+        f"(accepted: {found.accepted:.1e}, the largest is {found.largest:.3g}), on {sizes} random "
+        "images",
         *_structure(made),
         f"  weights     {made.document['weights']}",
     ]

@@ -20,7 +20,7 @@ FILES = {
     "fidelity.json": "how far the proxy can be trusted",
     "table.jsonl": "the benchmark table, a training a line",
     "table.json": "what the table was made of",
-    "export.json": "what was exported, and how it was proved",
+    "export.json": "what was exported, and how it compares with the original",
     "latency.json": "how long the blocks take, which the budget means",
     "run.json": "command, seeds, versions, times, hashes",
     "study.log": "every trial: for optuna-dashboard, and to go on from",

@@ -1,4 +1,4 @@
-"""An export's folder: there whole, with what was proved, or not at all."""
+"""The folder of an export: it is written whole, with ``export.json``, or not at all."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from nas.errors import InputError, one_line
 from nas.files import parse_json, read_text, sha256, validate, write_json
 
 EXPORT_FILE = "export.json"
-SCHEMA = "nas-search-export/1"
+SCHEMA = "nas-search-export/2"
 _BYTECODE = "__pycache__"
-"""What an import of an export's file leaves beside it: nobody's work."""
+"""What importing an exported file leaves beside it; it may be replaced."""
 
 
 class _Before(BaseModel):
-    """What of ``export.json`` says whose files these are."""
+    """The part of ``export.json`` that tells which export the files in a folder belong to."""
 
-    schema_: Annotated[Literal["nas-search-export/1"], Field(alias="schema")]
+    schema_: Annotated[Literal["nas-search-export/2"], Field(alias="schema")]
     command: dict[str, Any]
     files: dict[str, str]
 
@@ -34,11 +34,11 @@ _BEFORE: TypeAdapter[_Before] = TypeAdapter(_Before)
 
 @contextmanager
 def export_folder(folder: Path, command: dict[str, Any]) -> Iterator[Path]:
-    """Give a place to write files to, which becomes ``folder`` when all went well.
+    """Yield a temporary folder to write files to; it becomes ``folder`` if the block succeeds.
 
     Args:
-        folder: not there yet, or empty, or of an earlier export by the same command.
-        command: what makes an export: another one's files are never replaced.
+        folder: does not exist yet, is empty, or is of an earlier export by the same command.
+        command: the inputs that determine an export; files of another one are never replaced.
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
@@ -76,7 +76,7 @@ def finish(place: Path, command: dict[str, Any], document: dict[str, Any]) -> di
 
 
 def _recover(folder: Path) -> None:
-    """Remove what killed processes left beside a folder; put back what one had moved aside."""
+    """Remove what killed processes left beside a folder, and restore what one had moved aside."""
     left = re.compile(rf"\.{re.escape(folder.name)}\.([1-9][0-9]*)\.(tmp|old)")
     if not folder.parent.is_dir():
         return
@@ -95,7 +95,7 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it runs, as somebody else
+    except OSError:  # it runs, as another user
         return True
     return pid != os.getpid()
 

@@ -10,7 +10,7 @@ import pytest
 from nas.cli import _run as command
 from nas.cli import completion
 from nas.cli.app import app
-from nas.export.export import Target
+from nas.export.targets import Target
 from nas.proxies.registry import PROXIES
 from nas.spaces.registry import KNOWN_ARCHITECTURES, shipped
 from nas.strategies.samplers import SAMPLERS

@@ -343,7 +343,7 @@ def weight_cases() -> Iterator[Case]:
     for name, text in BEGUN.items():
         yield Case("training", name, _begun(text))
         yield Case("export", name, _export_begun(text))
-    before = {"schema": "nas-search-export/1", "command": {}, "files": {"model.py": "0"}}
+    before = {"schema": "nas-search-export/2", "command": {}, "files": {"model.py": "0"}}
     yield Case("export", "a file of it is a pipe", _export_begun(json.dumps(before), "model.py"))
     same = {**before, "files": {"../../x": "0"}}
     yield Case("export", "a file above the folder", _export_begun(json.dumps(same)))

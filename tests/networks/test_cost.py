@@ -21,7 +21,7 @@ from nas.errors import InputError
 from nas.networks import cost as cost_module
 from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
 from nas.networks.compound_scaling import official
-from nas.networks.cost import CONVENTION, Cost, measure_cost
+from nas.networks.cost import CONVENTION, Cost, count_module, measure_cost
 from nas.networks.modules import build
 from nas.spaces.toml import read_space
 from tests.support.paths import ROOT
@@ -323,6 +323,17 @@ def test_batch_norm_is_measured_in_evaluation_mode(
     monkeypatch.setattr(nn.BatchNorm2d, "forward", spy)
     measure_cost(tiny())
     assert set(seen) == {False}
+
+
+def test_counting_a_module_changes_nothing_in_it() -> None:
+    architecture = tiny()
+    network = build(architecture).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    pixels, channels = architecture.resolution, architecture.in_channels
+    assert count_module(network, channels, pixels) == measure_cost(architecture)
+    assert network.training
+    after = network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_cost_is_whole_and_not_negative() -> None:

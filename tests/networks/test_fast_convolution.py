@@ -57,7 +57,8 @@ def test_pointwise(format_: torch.memory_format) -> None:
 
 
 def test_without_a_gradient_to_take_nothing_is_kept() -> None:
-    x, weight = torch.randn(2, 4, 2, 2), torch.randn(4, 1, 5, 5)
+    x = torch.randn(2, 4, 2, 2, dtype=torch.double)
+    weight = torch.randn(4, 1, 5, 5, dtype=torch.double)
     torch.testing.assert_close(depthwise(x, weight), F.conv2d(x, weight, padding=2, groups=4))
     only = gradients(lambda x: depthwise(x, weight), x)
     plain = gradients(lambda x: F.conv2d(x, weight, padding=2, groups=4), x)

@@ -18,7 +18,7 @@ import nas.training.initialisation
 from nas.cli import _run as command
 from nas.data import ImageData, mix
 from nas.errors import Diverged, InputError
-from nas.export.equivalence import randomised
+from nas.export.random_network import random_network
 from nas.networks.architecture_file import read_record
 from nas.networks.modules import StochasticDepth, build
 from nas.networks.weights_file import TrainedOn, read_weights, save_weights
@@ -541,7 +541,7 @@ def weights_of(
         stem=replace(network.stem, stride=stride),
     )
     known = TrainedOn((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), 16, classes)
-    save_weights(randomised(arch, 7), arch, file, trained_on=known)
+    save_weights(random_network(arch, 7), arch, file, trained_on=known)
     return file, arch, known
 
 
