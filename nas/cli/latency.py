@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from nas.cli.console import Show, print_facts, print_json, print_lines
 from nas.cli.options import check_device, positive
@@ -16,15 +16,16 @@ from nas.spaces.registry import load_space
 
 if TYPE_CHECKING:
     from nas.export.latency_benchmark import Device
+    from nas.records.run_state import RunCommand
 
 
-def latency_source(command: dict[str, Any], budget: Budget) -> LatencySource | None:
-    """Return where a budget has its latencies from, by the command's words; None: no such limit.
+def latency_source(command: RunCommand, budget: Budget) -> LatencySource | None:
+    """Return where a budget has its latencies from, by the command's options; None: no such limit.
 
     Raises:
         InputError: options that mean nothing together.
     """
-    file, backend, batch = (command[f"latency_{name}"] for name in ("table", "backend", "batch"))
+    file, backend, batch = command.latency_table, command.latency_backend, command.latency_batch
     given = [
         f"--latency-{name}"
         for name, value in (("table", file), ("backend", backend), ("batch", batch))
@@ -38,7 +39,7 @@ def latency_source(command: dict[str, Any], budget: Budget) -> LatencySource | N
         if given != ["--latency-table"]:
             raise InputError(f"{given[1]}: not accepted with --latency-table: the table says it")
         return TableFile(Path(file))
-    return _device(backend, command["device"], batch)
+    return _device(backend, command.device, batch)
 
 
 def show_latency(

@@ -42,7 +42,7 @@ class Document(BaseModel):
     """Files that are written before the document."""
 
     status: Literal["running", "finished"] = "running"
-    identity: dict[str, Any]
+    identity: Mapping[str, Any]
     files: dict[str, str] = {}
 
     @classmethod

@@ -15,15 +15,12 @@ from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.compound_scaling import Coefficients, family
 from nas.networks.cost import CONVENTION, measure_cost
-from nas.records.run_document import RunDocument
+from nas.records.run_state import FAMILY, RunState
 from nas.spaces.latency_table import LatencyTable
 from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
 from nas.strategies.loop import SearchResult
 from nas.strategies.scaling_grid import GridResult
-
-FAMILY = "family"
-"""Folder of b0 … b7 in a run's folder."""
 
 
 def run_files(folder: Path) -> list[str]:
@@ -33,7 +30,7 @@ def run_files(folder: Path) -> list[str]:
     """
     found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
     names = [path.relative_to(folder).as_posix() for path in found]
-    return [*(name for name in names if name != RunDocument.FILE), JOURNAL]
+    return [*(name for name in names if name != RunState.FILE), JOURNAL]
 
 
 def write_found(

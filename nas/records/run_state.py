@@ -1,34 +1,256 @@
-"""The state of a run on disk."""
+"""``run.json``: the state of a run, written by the pipeline and read by everybody else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from nas.errors import InputError
 from nas.files import digest
+from nas.records.document import Document
+from nas.records.plan import Plan
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace
 
+FAMILY = "family"
+"""The folder of the scaled networks in a run's folder."""
 
-def known_space(
-    command: Mapping[str, Any], known_by: str, images: tuple[int, int] | None
-) -> SearchSpace | None:
-    """Return the search space of a run as it had it, or None where it is not known here.
+LATENCY_FILE = "latency.json"
+"""The latencies that the budget means; written before ``run.json``, which has their hash."""
+
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_Count = Annotated[int, Field(ge=0, lt=10**15)]
+_Seconds = Annotated[float, Field(ge=0, lt=1e12)]
+_Limit = (
+    Annotated[int, Field(strict=True, ge=1)]
+    | Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+)
+
+
+class _Part(BaseModel):
+    model_config = _STRICT
+
+
+class RunCommand(_Part):
+    """The options of the command that began the run, which ``resume`` gives again.
+
+    Passwords are left out of ``storage``.
+    """
+
+    budget: str
+    space: str
+    data: str | None
+    resolution: int | None
+    proxy: str | None
+    grid_proxy: str
+    objective: str
+    sampler: str
+    trials: int | None
+    time: str | None
+    seed: int
+    jobs: int | None
+    engine: str
+    ray_address: str | None = None
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+    storage: str | None
+    latency_table: str | None = None
+    latency_backend: str | None = None
+    latency_batch: int | None = None
+    device: str | None
+    start: list[str]
+    scale: bool
+    finalists: int | None
+    reference: str | None
+    check: bool
+
+
+class RunIdentity(TypedDict):
+    """What makes a run this one; a folder that holds another run is refused.
+
+    Attributes:
+        space: hash of the search space, with the channels and classes of the images.
+        budget: limits by metric.
+        data: fingerprint of the images that are searched on; None: none are.
+        proxy: name and settings of the proxy; its name alone where the plan has the settings.
+        latency: fingerprint of the latency table; None: the budget has no limit on latency.
+        start: keys of the architectures that are evaluated first.
+        plugins: proxies and samplers of other distributions, with name and version, by role.
+    """
+
+    space: str
+    budget: Mapping[str, _Limit]
+    data: str | None
+    proxy: dict[str, Any] | str
+    grid_proxy: str
+    latency: str | None
+    objective: str
+    sampler: str
+    seed: int
+    start: list[str]
+    plugins: dict[str, dict[str, str | None]]
+
+
+class ImagesSummary(_Part):
+    """The images that a run trains on.
+
+    Attributes:
+        name: of the data set.
+        classes: how many.
+        images: of the training, the validation and the test part.
+        image_resolution: pixels a side, as they are in memory.
+        imbalance: images of the largest class over those of the smallest.
+        mean, std: of each channel of the training part, scaled to 0 … 1.
+    """
+
+    name: str
+    classes: Annotated[int, Field(ge=1)]
+    images: Annotated[list[_Count], Field(min_length=1)]
+    image_resolution: _Count
+    imbalance: float
+    mean: list[float]
+    std: list[float]
+
+    @property
+    def input(self) -> tuple[int, int]:
+        """Channels and classes."""
+        return len(self.mean), self.classes
+
+
+class PhaseSummary(_Part):
+    """Where the evaluations of a phase are kept, and about how many there will be."""
+
+    study: str
+    total: _Count
+
+
+class LatencyTiming(_Part):
+    """Nanoseconds that a whole network took: the median and its 95 % interval."""
+
+    median: _Count
+    low: _Count
+    high: _Count
+    repeats: _Count
+
+
+class BaselineLatency(_Part):
+    """Nanoseconds that the baseline takes: by the table, and end to end where it was timed."""
+
+    sum: _Count
+    whole: LatencyTiming | None
+
+
+class TrialCounts(_Part):
+    """How many trials of the search ended in each state."""
+
+    finished: _Count
+    stopped: _Count
+    failed: _Count
+
+
+class ProxyCheckSummary(_Part):
+    """How the proxy ranked networks that were then trained longer."""
+
+    samples: _Count
+    kendall_tau: float
+    kendall_tau_ci95: list[float]
+    spearman: float
+    regret: float
+    kendall_tau_flops: float
+    kendall_tau_flops_ci95: list[float]
+    kendall_tau_minus_flops_ci95: list[float]
+
+
+class RunState(Document):
+    """The state of a run.
+
+    Attributes:
+        command: options of the command; None where the run was begun from Python.
+        space: name of the search space, or the path of its file.
+        budget: name of the budget.
+        storage: URL of the study's storage, without its password; None: the folder.
+        plan: how networks are trained; None where none are.
+        data: the images that are trained on; None where none are.
+        study: how the names of the run's studies begin.
+        driver: name of this driver among those that share the storage.
+        driver_at: hash of machine and folder; a copy of the folder belongs to another driver.
+        phase: the phase that the run is in, or was in when it ended.
+        phases: the phases with evaluations that have begun, by name.
+        until: when ``--time`` ends, in seconds since 1970.
+        seconds: wall time of each phase, over all sessions.
+        sessions: how often the run was begun or resumed.
+        latency: of the baseline, where the budget limits it.
+        check: how far the proxy can be trusted, where that was measured.
+        notes: what was said on the way.
+    """
+
+    model_config = _STRICT
+
+    KIND: ClassVar[str] = "run"
+    FILE: ClassVar[str] = "run.json"
+    SCHEMA: ClassVar[str] = "nas-search-run/2"
+    PRECEDED_BY: ClassVar[frozenset[str]] = frozenset({LATENCY_FILE})
+
+    command: RunCommand | None
+    space: str
+    budget: str
+    storage: str | None
+    identity: RunIdentity
+    plan: Plan | None
+    data: ImagesSummary | None
+    jobs: _Count
+    device: str
+    versions: dict[str, str]
+    machine: dict[str, str | int | None]
+    git_commit: str | None
+    study: str
+    driver: str
+    driver_at: str
+    phase: str | None
+    phases: dict[str, PhaseSummary]
+    until: _Seconds | None
+    seconds: dict[str, _Seconds]
+    sessions: _Count
+    latency: BaselineLatency | None
+    trials: TrialCounts | None
+    check: ProxyCheckSummary | None
+    notes: list[str]
+
+    def study_name(self, phase: str, *more: str) -> str:
+        """Return the name of a phase's study; ``more`` is what else its rows belong to."""
+        return study_name(self.study, phase, self.identity, *more)
+
+    @property
+    def searched(self) -> ImagesSummary | None:
+        """The images that were searched on; those of the coefficients alone are not."""
+        return None if self.identity["data"] is None else self.data
+
+    def known_space(self) -> SearchSpace | None:
+        """Return the search space as the run had it, or None where it is not known here."""
+        try:
+            space = load_space(self.space)
+        except InputError:
+            return None
+        pixels = None if self.command is None else self.command.resolution
+        if pixels is not None:
+            space = replace(space, resolution=pixels)
+        if self.searched is not None:
+            channels, classes = self.searched.input
+            space = replace(space, in_channels=channels, num_classes=classes)
+        return space if digest(asdict(space)) == self.identity["space"] else None
+
+
+def study_name(prefix: str, phase: str, identity: Any, *more: str) -> str:
+    """Return the name of a phase's study.
 
     Args:
-        command: the run's, whose words name the space.
-        known_by: what the run's identity says of the space.
-        images: channels and classes of the images that it searched on; None: on none.
+        prefix: how the names of a run's studies begin.
+        phase: of the run.
+        identity: what the run is known by.
+        more: what else the rows of the study belong to; other networks are another study.
     """
-    name, pixels = (command.get(key) for key in ("space", "resolution"))
-    try:
-        space = load_space(str(name))
-    except InputError:
-        return None
-    if pixels is not None:
-        space = replace(space, resolution=pixels)
-    if images is not None:
-        space = replace(space, in_channels=images[0], num_classes=images[1])
-    return space if digest(asdict(space)) == known_by else None
+    return f"{prefix}-{phase}-{digest([identity, *more])[:10]}"

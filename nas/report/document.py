@@ -13,6 +13,7 @@ from nas.files import parse_json, to_json
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.cost import CONVENTION, measure_cost
+from nas.records.run_state import RunCommand
 from nas.report.importance import importance
 from nas.report.run_folder import Finals, Grid, Point, RunFolder
 from nas.report.trial_columns import Trials, document, trials_of
@@ -27,7 +28,7 @@ def run_document(run: RunFolder) -> dict[str, Any]:
     Raises:
         InputError: its study has rows that no search wrote.
     """
-    objective = make_objective(run.state.identity.objective, run.budget, run.rank_by)
+    objective = make_objective(run.state.identity["objective"], run.budget, run.rank_by)
     trials = None if run.rows is None else trials_of(run.rows, run.space, JOURNAL)
     baseline = run.baseline or _best_so_far(run, trials)
     state = run.state
@@ -39,16 +40,16 @@ def run_document(run: RunFolder) -> dict[str, Any]:
         "objective": _objective(objective),
         "rank_by": run.rank_by,
         "convention": CONVENTION,
-        "proxy": state.identity.proxy,
+        "proxy": state.identity["proxy"],
         "data": None
         if state.data is None
         else {
             "name": state.data.name,
             "classes": state.data.classes,
-            "searched": state.identity.data is not None,
+            "searched": state.identity["data"] is not None,
         },
-        "sampler": state.identity.sampler,
-        "seed": str(state.identity.seed),
+        "sampler": state.identity["sampler"],
+        "seed": str(state.identity["seed"]),
         "seconds": state.seconds,
         "baseline": None if baseline is None else to_json(baseline.to_dict()),
         "reference": None if baseline is None else _reference(baseline.architecture),
@@ -73,7 +74,7 @@ def published() -> dict[str, Any]:
 
 
 def _title(run: RunFolder) -> str:
-    space = run.space.name if run.space is not None else str(run.state.command.get("space"))
+    space = run.space.name if run.space is not None else run.state.space
     limits = [
         f"{value:g} ms" if metric == "latency_ms" else f"{amount(value)} {_LIMITS[metric]}"
         for metric, value in run.budget.limits.items()
@@ -196,19 +197,19 @@ def _provenance(run: RunFolder) -> list[list[str]]:
     state = run.state
     data = state.data
     rows = {
-        "command": command_line(state.command),
-        "seed": str(state.identity.seed),
-        "space (SHA-256)": state.identity.space,
+        "command": "" if state.command is None else command_line(state.command),
+        "seed": str(state.identity["seed"]),
+        "space (SHA-256)": state.identity["space"],
         "data": ""
         if data is None
         else f"{data.name}: {data.classes} classes; {_images(data.images)} images "
         f"(training, validation, test) of {data.image_resolution} px",
-        "data (fingerprint)": state.identity.data or "",
-        "proxy": _settings(state.identity.proxy),
+        "data (fingerprint)": state.identity["data"] or "",
+        "proxy": _settings(state.identity["proxy"]),
         "FLOPs": CONVENTION,
         "time": ", ".join(f"{name} {value:,.0f} s" for name, value in state.seconds.items()),
         "sessions": str(state.sessions),
-        "jobs": "" if state.jobs is None else f"{state.jobs} on {state.device}",
+        "jobs": f"{state.jobs} on {state.device}",
         "versions": ", ".join(f"{name} {value}" for name, value in state.versions.items()),
         "machine": ", ".join(f"{name} {value}" for name, value in state.machine.items()),
         "commit": state.git_commit or "",
@@ -236,13 +237,13 @@ def _settings(proxy: dict[str, Any] | str) -> str:
 _SWITCHES = {"scale": "--no-scale", "check": "--no-check"}
 
 
-def command_line(command: dict[str, Any]) -> str:
+def command_line(command: RunCommand) -> str:
     """Return the command that a run remembers, as it could be given again."""
     words = ["nas-search"]
-    for key, value in command.items():
+    for key, value in command.model_dump().items():
         if key in _SWITCHES:
             words += [] if value else [_SWITCHES[key]]
         elif value is not None:
             for one in value if isinstance(value, list) else [value]:
                 words += [f"--{key.replace('_', '-')}", str(one)]
-    return shlex.join(words) if len(words) > 1 else ""
+    return shlex.join(words)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -17,10 +16,7 @@ from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate
 from nas.networks.architecture_file import ArchitectureRecord, read_record, record_from_dict
 from nas.proxies.registry import recorded_rank_by
-from nas.records.document import check_schema
-from nas.records.results import FAMILY
-from nas.records.run_document import RUN_FILE, RunDocument, study_name
-from nas.records.run_state import known_space
+from nas.records.run_state import FAMILY, RunState
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 
@@ -33,56 +29,6 @@ CONFIG = ConfigDict(allow_inf_nan=False)
 
 class _Part(BaseModel):
     model_config = CONFIG
-
-
-class _Identity(_Part):
-    space: str
-    budget: dict[str, int | float]
-    data: str | None
-    proxy: dict[str, Any] | str
-    objective: Literal["accuracy", "reward"]
-    sampler: str
-    seed: int
-
-
-class _Images(_Part):
-    name: str
-    classes: Annotated[int, Field(ge=1)]
-    images: list[Count]
-    image_resolution: int
-    mean: list[float]
-
-
-class Check(_Part):
-    """How the proxy ranked networks that were then trained longer."""
-
-    samples: Count
-    kendall_tau: float
-    kendall_tau_ci95: Interval
-    spearman: float
-    kendall_tau_flops: float
-    kendall_tau_flops_ci95: Interval
-    kendall_tau_minus_flops_ci95: Interval
-
-
-class RunState(_Part):
-    """What of ``run.json`` a report shows."""
-
-    status: Literal["running", "finished"]
-    command: dict[str, Any]
-    identity: _Identity
-    data: _Images | None = None
-    study: str
-    seconds: dict[str, float]
-    sessions: int = 1
-    jobs: int | None = None
-    device: str | None = None
-    versions: dict[str, str]
-    machine: dict[str, str | int | None] = {}
-    git_commit: str | None = None
-    check: Check | None = None
-    notes: list[str] = []
-    files: dict[str, str] = {}
 
 
 class Point(_Part):
@@ -146,7 +92,6 @@ class _Front(_Part):
     points: list[dict[str, Any]]
 
 
-_STATE: TypeAdapter[RunState] = TypeAdapter(RunState)
 _GRID: TypeAdapter[Grid] = TypeAdapter(Grid)
 _FINALS: TypeAdapter[Finals] = TypeAdapter(Finals)
 _FRONT: TypeAdapter[_Front] = TypeAdapter(_Front)
@@ -194,25 +139,21 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
-    path = folder / RUN_FILE
-    document = parse_json(read_text(path), str(path))
-    check_schema(document, [RunDocument.SCHEMA], str(path))
-    state = validate(_STATE, document, str(path))
-    limits = state.identity.budget
+    state = RunState.read(folder)
+    limits = state.identity["budget"]
     try:
-        budget = Budget.of(str(state.command.get("budget") or "the run's"), limits)
+        budget = Budget.of(state.budget, dict(limits))
     except TypeError:
+        path = folder / RunState.FILE
         raise InputError(f"{path}: identity.budget: {list(limits)} is not accepted") from None
     missing: list[str] = []
-    space = known_space(
-        state.command, state.identity.space, _input(state) if state.identity.data else None
-    )
+    space = state.known_space()
     if space is None:
         missing.append(
-            f"The search space {state.command.get('space')!r} is not available here as the run "
+            f"The search space {state.space!r} is not available here as the run "
             "used it: only networks that have a file are shown."
         )
-    rows = _rows(folder, state, document["identity"], storage, missing)
+    rows = _rows(folder, state, storage, missing)
     baseline = _optional(folder / "baseline.json", read_record)
     if baseline is None:
         missing.append("The run has no baseline yet: the best network so far is shown.")
@@ -221,7 +162,7 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
     grid = _optional(folder / "coefficients.json", lambda at: _read(_GRID, at))
     members = (folder / FAMILY / f"b{index}.json" for index in range(8))
     family = tuple(read_record(path) for path in members if path.is_file())
-    if grid is None and state.command.get("scale", True):
+    if grid is None and (state.command is None or state.command.scale):
         missing.append("The run has no scaling coefficients yet, and therefore no family.")
     if state.status != "finished":
         missing.insert(0, "The run is not finished: rerun the command to resume it.")
@@ -241,15 +182,10 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
     )
 
 
-def _input(state: RunState) -> tuple[int, int] | None:
-    """Return the channels and classes of the images that were searched on."""
-    return None if state.data is None else (len(state.data.mean), state.data.classes)
-
-
 def _rank_by(state: RunState, baseline: ArchitectureRecord | None) -> RankBy:
     said = None if baseline is None else baseline.provenance.get("rank_by")
     if said is None:
-        proxy = state.identity.proxy
+        proxy = state.identity["proxy"]
         said = recorded_rank_by(str(proxy.get("name") if isinstance(proxy, dict) else proxy))
     return "loss" if said == "loss" else "accuracy"
 
@@ -257,13 +193,12 @@ def _rank_by(state: RunState, baseline: ArchitectureRecord | None) -> RankBy:
 def _rows(
     folder: Path,
     state: RunState,
-    identity: Mapping[str, Any],
     storage: str | None,
     missing: list[str],
 ) -> tuple[StudyRow, ...] | None:
     """Return the rows of the search's study, or None, saying why."""
-    url = storage or state.command.get("storage")
-    name = study_name(state.study, "search", dict(identity))
+    url = storage or state.storage
+    name = state.study_name("search")
     if url is None and not (folder / JOURNAL).is_file():
         missing.append(
             f"{JOURNAL} is missing: only the trials on the front are known; progress and the "
@@ -271,7 +206,7 @@ def _rows(
         )
         return None
     try:
-        written = read_study(folder if url is None else str(url), name)
+        written = read_study(folder if url is None else url, name)
     except InputError as error:
         if url is None:
             raise

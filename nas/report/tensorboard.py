@@ -21,7 +21,7 @@ from nas.evaluation.study_reader import read_study
 from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate, write_bytes
 from nas.records.document import check_schema
-from nas.records.run_document import RUN_FILE, RunDocument
+from nas.records.run_state import RunState
 
 FOLDER = "tensorboard"
 """Of a run's or a training's folder, for ``tensorboard --logdir``."""
@@ -36,19 +36,6 @@ TOP = 50
 """So many trials, the best, have their choices in the table of hyperparameters."""
 
 _VERSION = "brain.Event:2"
-
-
-class _Phase(BaseModel):
-    study: str
-
-
-class _Command(BaseModel):
-    storage: str | None = None
-
-
-class _Run(BaseModel):
-    command: _Command
-    phases: dict[str, _Phase] = {}
 
 
 class _Epoch(BaseModel):
@@ -82,7 +69,6 @@ class _Training(BaseModel):
     test: _Score | None
 
 
-_RUN: TypeAdapter[_Run] = TypeAdapter(_Run)
 _TRAINING: TypeAdapter[_Training] = TypeAdapter(_Training)
 
 
@@ -131,13 +117,15 @@ def write_events(folder: Path, *, storage: str | None = None, top: int = TOP) ->
         InputError: no such folder, nothing in it yet, or TensorBoard is not installed.
     """
     check_installed()
-    if (folder / RUN_FILE).is_file():
+    if (folder / RunState.FILE).is_file():
         series = search_series(_rows(folder, storage), top)
     elif (folder / HISTORY).is_file():
         path = folder / HISTORY
         series = {"training": training_series(parse_json(read_text(path), str(path)), str(path))}
     else:
-        raise InputError(f"{folder}: holds neither {RUN_FILE} nor {HISTORY}: a run or a training")
+        raise InputError(
+            f"{folder}: holds neither {RunState.FILE} nor {HISTORY}: a run or a training"
+        )
     if not any(one.scalars for one in series.values()):
         raise InputError(f"{folder}: nothing is measured yet")
     place = folder / FOLDER
@@ -281,13 +269,10 @@ def _of_trial(row: StudyRow, group: str, more: Mapping[str, float]) -> Iterator[
 
 
 def _rows(folder: Path, storage: str | None) -> list[StudyRow]:
-    path = folder / RUN_FILE
-    document = parse_json(read_text(path), str(path))
-    check_schema(document, [RunDocument.SCHEMA], str(path))
-    run = validate(_RUN, document, str(path))
-    if storage is not None and run.command.storage is None:
+    run = RunState.read(folder)
+    if storage is not None and run.storage is None:
         raise InputError(f"{folder}: --storage: not accepted, its study is a file in the folder")
-    url = storage or run.command.storage
+    url = storage or run.storage
     search = run.phases.get("search")
     return [] if search is None else read_study(folder if url is None else url, search.study)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.files import write_bytes, write_text
 from nas.records.document import hashes
-from nas.records.run_document import RunDocument
+from nas.records.run_state import RunState
 from nas.report.document import published, run_document
 from nas.report.page import make_page
 from nas.report.plots import PICTURES, draw_pictures
@@ -51,7 +51,7 @@ def write_report(folder: Path, storage: str | None = None) -> list[Path]:
 
 def _list(folder: Path, written: Iterable[str]) -> None:
     """Write down the hashes of a report's files where those of a finished run's files stand."""
-    state = RunDocument.read(folder)
+    state = RunState.read(folder)
     if state.status != "finished":
         return
     others = {name: value for name, value in state.files.items() if name not in FILES}

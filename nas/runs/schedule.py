@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from nas.data import ImageData
 from nas.proxies.presets import (
     default_settings,
@@ -19,21 +22,11 @@ from nas.runs.settings import Settings
 from nas.spaces.search_space import SearchSpace
 
 GRID_POINTS = 12
+"""Points of the coefficient search."""
 FINAL_SEEDS = 3
+"""Trainings of each finalist."""
 CHECKED = 8
 """Networks of the check of a proxy."""
-WEIGHTS = {
-    "search": 5.0,
-    "quick search": 1.0,
-    "finals": 2.0,
-    "check": 1.0,
-    "grid": 4.0,
-    "test": 0.5,
-}
-"""How the phases share the time; a quick search is one whose proxy trains nothing.
-
-The finals' share and the check's have the test in them.
-"""
 LATEST = 0.92
 """Of --time, counted from the start: by then nothing new starts."""
 SUPERNET_SHARE = 0.8
@@ -85,21 +78,62 @@ def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int
     return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
 
 
-def shares(settings: Settings) -> dict[str, float]:
-    """Return how the phases share the time, in their order, in parts of what is planned for all."""
+@dataclass(frozen=True)
+class Phase:
+    """A phase of a run.
+
+    Attributes:
+        name: as in ``run.json``.
+        applies: whether a run with these settings has it.
+        weight: its share of the time, relative to those of the other phases that apply.
+    """
+
+    name: str
+    applies: Callable[[Settings], bool]
+    weight: Callable[[Settings], float]
+
+
+def _searches(settings: Settings) -> bool:
+    return True
+
+
+def _shares_weights(settings: Settings) -> bool:
+    return proxy_capabilities(settings.proxy_name).shares_weights
+
+
+def _tests(settings: Settings) -> bool:
+    return settings.data is not None or proxy_capabilities(settings.proxy_name).needs_images
+
+
+def _search_weight(settings: Settings) -> float:
     capabilities = proxy_capabilities(settings.proxy_name)
-    each, shared = capabilities.trains_candidates, capabilities.shares_weights
-    search = WEIGHTS["search" if each or shared else "quick search"]
-    # Whether nothing but the baseline is trained as it is for its test.
-    tested = settings.data is not None or capabilities.needs_images
-    alike = each or settings.finalist_count or settings.checks
+    if capabilities.shares_weights:
+        return (1 - SUPERNET_SHARE) * 5.0
+    return 5.0 if capabilities.trains_candidates else 1.0
+
+
+def _test_weight(settings: Settings) -> float:
+    """Return 0 where finalists, the check or candidates are trained alike: theirs includes it."""
+    trained = proxy_capabilities(settings.proxy_name).trains_candidates
+    alike = trained or settings.finalist_count or settings.checks
+    return 0.0 if alike else 0.5
+
+
+PHASES = (
+    Phase("supernet", _shares_weights, lambda settings: SUPERNET_SHARE * 5.0),
+    Phase("search", _searches, _search_weight),
+    Phase("finals", lambda settings: settings.finalist_count > 0, lambda settings: 2.0),
+    Phase("check", lambda settings: settings.checks, lambda settings: 1.0),
+    Phase("grid", lambda settings: settings.scale, lambda settings: 4.0),
+    Phase("test", _tests, _test_weight),
+)
+"""The phases of a run, in their order."""
+
+
+def shares(settings: Settings) -> dict[str, float]:
+    """Return how the phases share the time, in their order; 0 for those that do not apply."""
     weights = {
-        "supernet": SUPERNET_SHARE * search if shared else 0.0,
-        "search": (1 - SUPERNET_SHARE) * search if shared else search,
-        "finals": WEIGHTS["finals"] if settings.finalist_count else 0.0,
-        "check": WEIGHTS["check"] if settings.checks else 0.0,
-        "grid": WEIGHTS["grid"] if settings.scale else 0.0,
-        "test": WEIGHTS["test"] if tested and not alike else 0.0,
+        phase.name: phase.weight(settings) if phase.applies(settings) else 0.0 for phase in PHASES
     }
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.progress import Progress
 from nas.proxies.registry import default_proxy, proxy_capabilities
+from nas.records.run_state import RunCommand
 from nas.spaces.budget import Budget
 from nas.spaces.latency_table import LatencyTable, Setting, Timing
 from nas.spaces.search_space import SearchSpace
@@ -69,8 +70,8 @@ class Settings:
     check: bool = True
     latency: LatencySource | None = None
     """Where a limit on latency has its latencies from."""
-    command: dict[str, Any] = field(default_factory=dict)
-    """The command line's own words, to be given again on resuming."""
+    command: RunCommand | None = None
+    """Options of the command line, to be given again on resuming; None: called from Python."""
 
     @property
     def proxy_name(self) -> str:

@@ -21,9 +21,8 @@ from nas.evaluation.study_reader import census, read_study
 from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate
 from nas.networks.cost import Cost
-from nas.records.document import check_schema
 from nas.records.lock import holder
-from nas.records.run_document import RUN_FILE, RunDocument
+from nas.records.run_state import PhaseSummary, RunState
 
 SUPERNET_STATE = "supernet/state.json"
 """Where the proxy of that name keeps what it goes on from; importing it would take seconds."""
@@ -37,47 +36,6 @@ RECENT = 30
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _Count = Annotated[int, Field(ge=0, lt=10**15)]
-_Positive = Annotated[int, Field(ge=1, lt=10**15)]
-
-
-class _Phase(BaseModel):
-    model_config = _STRICT
-    study: str
-    total: _Count
-
-
-class _Command(BaseModel):
-    model_config = _STRICT
-    storage: str | None = None
-
-
-class _Supernet(BaseModel):
-    model_config = _STRICT
-    images_seen: _Positive
-    batch_size: _Positive
-    paths: _Positive
-
-
-class _Plan(BaseModel):
-    model_config = _STRICT
-    supernet: _Supernet | None = None
-
-
-class _Images(BaseModel):
-    model_config = _STRICT
-    images: Annotated[list[_Count], Field(min_length=1)]
-
-
-class _Run(BaseModel):
-    model_config = _STRICT
-    status: Literal["running", "finished"]
-    command: _Command
-    plan: _Plan | None = None
-    data: _Images | None = None
-    phase: str | None = None
-    phases: dict[str, _Phase] = {}
-    seconds: dict[str, Annotated[float, Field(ge=0, lt=1e12)]]
-    until: Annotated[float, Field(ge=0, lt=1e12)] | None = None
 
 
 class _Step(BaseModel):
@@ -96,7 +54,6 @@ class _Best(BaseModel):
 
 
 _BEST: TypeAdapter[_Best] = TypeAdapter(_Best)
-_RUN: TypeAdapter[_Run] = TypeAdapter(_Run)
 _CHECKPOINT: TypeAdapter[_Checkpoint] = TypeAdapter(_Checkpoint)
 
 
@@ -182,12 +139,9 @@ def read_status(folder: Path, storage: str | None = None) -> Status:
     Raises:
         InputError: not a run's folder, or its storage cannot be read.
     """
-    path = folder / RUN_FILE
-    document = parse_json(read_text(path), str(path))
-    check_schema(document, [RunDocument.SCHEMA], str(path))
-    run = validate(_RUN, document, str(path))
-    url = storage or run.command.storage
-    if storage is not None and run.command.storage is None:
+    run = RunState.read(folder)
+    url = storage or run.storage
+    if storage is not None and run.storage is None:
         raise InputError(f"{folder}: --storage: not accepted, its study is a file in the folder")
     pid = holder(folder)
     state: Literal["running", "finished", "stopped"] = (
@@ -220,7 +174,9 @@ def read_status(folder: Path, storage: str | None = None) -> Status:
     )
 
 
-def _phase(name: str, phase: _Phase, rows: Sequence[StudyRow], url: str | None) -> PhaseStatus:
+def _phase(
+    name: str, phase: PhaseSummary, rows: Sequence[StudyRow], url: str | None
+) -> PhaseStatus:
     states = Counter(row.state for row in rows)
     reasons: dict[str, list[int]] = {}
     for row in rows:
@@ -246,7 +202,7 @@ def _phase(name: str, phase: _Phase, rows: Sequence[StudyRow], url: str | None) 
     )
 
 
-def _supernet(folder: Path, run: _Run) -> float | None:
+def _supernet(folder: Path, run: RunState) -> float | None:
     if run.plan is None or run.plan.supernet is None:
         return None
     plan = run.plan.supernet

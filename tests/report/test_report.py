@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from nas.evaluation.trial import Trial, read_trials
 from nas.evaluation.trial import _record as row_of
 from nas.networks.architecture import architecture_from_dict
 from nas.networks.cost import measure_cost
+from nas.records.run_state import RunCommand
 from nas.report.document import command_line, published, run_document
 from nas.report.importance import explained
 from nas.report.page import embedded
@@ -183,8 +185,8 @@ def test_a_run_that_goes_on_shows_what_there_is(whole: Path, tmp_path: Path) -> 
     folder.mkdir()
     shutil.copy(whole / "study.log", folder)
     state = json.loads((whole / "run.json").read_text())
-    for key in ("files", "check", "trials", "sha256"):
-        del state[key]
+    del state["sha256"]
+    state |= {"files": {}, "check": None, "trials": None}
     (folder / "run.json").write_text(json.dumps(state | {"status": "running"}))
     run = shown(folder)
     assert not run["finished"]
@@ -207,7 +209,7 @@ def test_a_run_that_goes_on_shows_what_there_is(whole: Path, tmp_path: Path) -> 
 
 
 def _name(folder: Path) -> str:
-    from nas.records.run_document import study_name
+    from nas.records.run_state import study_name
 
     state = json.loads((folder / "run.json").read_text())
     return study_name(state["study"], "search", state["identity"])
@@ -215,7 +217,7 @@ def _name(folder: Path) -> str:
 
 def test_a_database_that_is_not_there_is_said(copy: Path) -> None:
     state = json.loads((copy / "run.json").read_text())
-    state["command"]["storage"] = f"sqlite:///{copy}/gone.db"
+    state["storage"] = f"sqlite:///{copy}/gone.db"
     (copy / "run.json").write_text(json.dumps(state))
     run = shown(copy)
     assert run["trials"] is None
@@ -224,7 +226,7 @@ def test_a_database_that_is_not_there_is_said(copy: Path) -> None:
 
 def test_a_space_that_is_not_known_any_more(copy: Path) -> None:
     state = json.loads((copy / "run.json").read_text())
-    state["command"]["space"] = "mine"
+    state["space"] = "mine"
     (copy / "run.json").write_text(json.dumps(state))
     # Its study goes by the identity, which stays: so trials are there, and no way to draw them.
     run = shown(copy)
@@ -310,10 +312,17 @@ def test_data_in_a_page_end_nothing(data: Any) -> None:
 
 
 def test_a_command_can_be_given_again() -> None:
-    said = {"budget": "400M-flops", "data": "my images", "time": None, "start": ["a.json"]}
-    assert command_line(said | {"scale": False, "check": True}) == (
-        "nas-search --budget 400M-flops --data 'my images' --start a.json --no-scale"
+    state = json.loads((COMMITTED / "run.json").read_text())
+    said = RunCommand(**state["command"]).model_copy(
+        update={"data": "my images", "start": ["a.json"], "scale": False}
     )
+    words = shlex.split(command_line(said))
+    assert words[:3] == ["nas-search", "--budget", "400M-flops"]
+    assert words[words.index("--data") + 1] == "my images"
+    assert words[words.index("--start") + 1] == "a.json"
+    assert "--no-scale" in words
+    assert "--time" not in words
+    assert "--no-check" not in words
 
 
 # ── Whatever a file holds ────────────────────────────────────────────────────────────────────────

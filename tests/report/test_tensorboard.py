@@ -20,6 +20,8 @@ pytest.importorskip("tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from tests.support.run_states import run_state
+
 TRIALS = 12
 RUN = ["--budget", "400M-flops", "--sampler", "random", "--no-scale", "--trials", str(TRIALS)]
 
@@ -120,11 +122,7 @@ def test_what_was_measured_on_the_way(tmp_path: Path) -> None:
     attrs = {"accuracy": accuracy, "cost": cost}
     study.add(StudyRow(0, params, "finished", 0.2, ((1, 0.1), (2, 0.2)), attrs))
     study.add(StudyRow(1, {}, "failed", None, (), {"accuracy": None, "reason": "x"}))
-    state = {
-        "schema": "nas-search-run/2",
-        "command": {},
-        "phases": {"search": {"study": "mine", "total": 9}},
-    }
+    state = run_state(phases={"search": {"study": "mine", "total": 9}})
     (tmp_path / "run.json").write_text(json.dumps(state))
     assert command(["events", str(tmp_path), "--quiet"]) == 0
     found = scalars(tmp_path / FOLDER / "trials" / "0000")
@@ -212,7 +210,7 @@ def test_verify_says_nothing_of_them(run: Path, capsys: pytest.CaptureFixture[st
         ({"run.json": '{"schema": "mine"}'}, "schema"),
         ({"history.json": "{}"}, "history.json"),
         ({"history.json": json.dumps(HISTORY | {"epochs": []})}, "nothing is measured yet"),
-        ({"run.json": '{"schema": "nas-search-run/2", "command": {}}'}, "nothing is measured yet"),
+        ({"run.json": json.dumps(run_state())}, "nothing is measured yet"),
     ],
 )
 def test_what_holds_no_numbers_is_one_line(

@@ -188,6 +188,8 @@ def test_run_json(finished: Path) -> None:
         "sampler",
         "seed",
         "start",
+        "latency",
+        "plugins",
     }
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from nas.evaluation.leases import Claims
 from nas.evaluation.study import Study
 from nas.evaluation.study_reader import read_study
 from nas.evaluation.study_row import StudyRow
+from nas.proxies.short_training import TrainingSettings
 from nas.records.lock import holder, locked
 from nas.runs.status import _rate, read_status
+from nas.training.supernet_trainer import SupernetSettings
 from tests.support.paths import ROOT
 
 MAIN = "from nas.cli import main; main()"
@@ -92,11 +95,17 @@ def test_failures_are_told_by_reason_and_a_run_that_died_is_stopped(
 
 
 def test_how_far_a_supernet_is_where_there_are_fewer_images_than_a_batch(copy: Path) -> None:
-    change(copy, plan={"supernet": {"images_seen": 320, "batch_size": 64, "paths": 2}})
+    training = asdict(TrainingSettings())
+    supernet = asdict(SupernetSettings(images_seen=320, batch_size=64, paths=2))
+    change(
+        copy, plan=dict.fromkeys(("search", "finals", "grid"), training) | {"supernet": supernet}
+    )
+    images = {"name": "a", "classes": 2, "image_resolution": 8, "imbalance": 1.0}
+    images |= {"mean": [0.5], "std": [0.5]}
     state = copy / "supernet" / "state.json"
     state.parent.mkdir()
-    for images, steps in ((20, 8), (1000, 2)):
-        change(copy, data={"images": [images, 5, 0]})
+    for count, steps in ((20, 8), (1000, 2)):
+        change(copy, data=images | {"images": [count, 5, 0]})
         for step in range(steps + 1):
             state.write_text(json.dumps({"progress": {"step": step}}))
             assert read_status(copy).supernet == pytest.approx(step / steps, abs=1e-3)

@@ -10,7 +10,7 @@ from nas.cli import _run as command
 from nas.evaluation.study import Study
 from nas.evaluation.trial import Trial, _record
 from nas.networks.cost import measure_cost
-from nas.records.run_document import study_name
+from nas.records.run_state import study_name
 from nas.report.run_folder import read_run
 from nas.seeding import derived_rng
 from nas.spaces.feasible import Feasible

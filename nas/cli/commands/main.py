@@ -173,36 +173,37 @@ def main_job(
         return
     if budget is None:
         raise InputError("--budget is needed, for example: nas-search --budget 400M-flops")
-    command = {
-        "budget": budget,
-        "space": space,
-        "data": data,
-        "resolution": resolution,
-        "proxy": proxy,
-        "grid_proxy": grid_proxy,
-        "objective": objective,
-        "sampler": sampler,
-        "trials": trials,
-        "time": time,
-        "seed": seed,
-        "jobs": jobs,
-        "engine": engine,
-        "ray_address": ray_address,
-        "cpus_per_trial": cpus_per_trial,
-        "gpus_per_trial": gpus_per_trial,
-        "storage": storage,
-        "device": device,
-        "latency_table": latency_table,
-        "latency_backend": latency_backend,
-        "latency_batch": latency_batch,
-        "start": start or [],
-        "scale": not no_scale,
-        "finalists": finalists,
-        "reference": reference,
-        "check": not no_check,
-    }
     from nas.cli.job import run_job
+    from nas.records.run_state import RunCommand
 
+    command = RunCommand(
+        budget=budget,
+        space=space,
+        data=data,
+        resolution=resolution,
+        proxy=proxy,
+        grid_proxy=grid_proxy,
+        objective=objective,
+        sampler=sampler,
+        trials=trials,
+        time=time,
+        seed=seed,
+        jobs=jobs,
+        engine=engine,
+        ray_address=ray_address,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        storage=storage,
+        device=device,
+        latency_table=latency_table,
+        latency_backend=latency_backend,
+        latency_batch=latency_batch,
+        start=start or [],
+        scale=not no_scale,
+        finalists=finalists,
+        reference=reference,
+        check=not no_check,
+    )
     run_job(command, None if out is None else Path(out), json=json, quiet=quiet)
 
 

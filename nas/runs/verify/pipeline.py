@@ -21,8 +21,9 @@ from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.registry import SUPERNET
 from nas.proxies.short_training import trained_view
-from nas.records.results import FAMILY, family_of, record_of, tested
-from nas.runs.provenance import final
+from nas.records.results import family_of, record_of, tested
+from nas.records.run_state import FAMILY
+from nas.runs.identity import final
 from nas.runs.schedule import CHECKED, FINAL_SEEDS
 from nas.runs.verify.comparison import Entries, entries_of, gaps
 from nas.runs.verify.json_diff import Difference, counted, differing
@@ -62,13 +63,18 @@ class _Run:
 
     def of_command(self) -> Iterator[Difference]:
         """What the run is known by follows from its command."""
-        identity, command = self.facts.written.document["identity"], self.facts.state.command
-        for key in ("grid_proxy", "objective", "sampler", "seed"):
-            if key in command:
-                yield from differing(RUN, identity[key], command[key], f"identity.{key}")
+        identity, command = self.facts.identity, self.facts.state.command
+        if command is not None:
+            for key, written, given in (
+                ("grid_proxy", identity["grid_proxy"], command.grid_proxy),
+                ("objective", identity["objective"], command.objective),
+                ("sampler", identity["sampler"], command.sampler),
+                ("seed", identity["seed"], command.seed),
+            ):
+                yield from differing(RUN, written, given, f"identity.{key}")
         try:
-            limits = load_budget(command["budget"]).limits
-        except (InputError, KeyError):
+            limits = load_budget(self.facts.state.budget).limits
+        except InputError:
             self.facts.note(
                 "the budget is not known here by its name: its limits are taken as written"
             )
@@ -77,9 +83,9 @@ class _Run:
         table = self.facts.budget.latencies
         if table is not None:
             found = table.fingerprint()
-            yield from differing(RUN, self.facts.identity.latency, found, "identity.latency")
+            yield from differing(RUN, self.facts.identity["latency"], found, "identity.latency")
         supernet = None if self.facts.state.plan is None else self.facts.state.plan.supernet
-        if supernet is not None and "proxy" not in self.facts.identity.plugins:
+        if supernet is not None and "proxy" not in self.facts.identity["plugins"]:
             planned = {"name": SUPERNET, **asdict(supernet)}
             yield from differing(RUN, identity["proxy"], planned, "identity.proxy")
 
@@ -91,7 +97,8 @@ class _Run:
             state: sum(trial.state == state for trial in self.facts.known)
             for state in ("finished", "stopped", "failed")
         }
-        yield from differing(RUN, self.facts.state.trials, counts, "trials")
+        written = self.facts.state.trials
+        yield from differing(RUN, written and written.model_dump(), counts, "trials")
         for trial in self.facts.known:
             key, cost = f"trial {trial.number}", measure_cost(trial.architecture)
             yield from differing(JOURNAL, trial.cost.to_dict(), cost.to_dict(), f"{key}: cost")
@@ -120,12 +127,12 @@ class _Run:
         chosen = finalists(self.facts.known, count)
         networks = with_reference((trial.architecture for trial in chosen), self.facts.reference)
         name = self.facts.named("finals", *(network.key() for network in networks))
-        objective = make_objective(self.facts.identity.objective, self.facts.budget, "loss")
+        objective = make_objective(self.facts.identity["objective"], self.facts.budget, "loss")
         with self.facts.written.study(name) as study:
             if study is None:
                 self.facts.note("study.log has no trainings of these finalists")
                 return data
-            rounds = rounds_of(networks, study, objective, self.facts.identity.seed, "finals")
+            rounds = rounds_of(networks, study, objective, self.facts.identity["seed"], "finals")
             found = compare_finalists(
                 chosen, networks, self.facts.reference, rounds, objective, FINAL_SEEDS
             )
@@ -152,7 +159,7 @@ class _Run:
             if study is None:
                 return None
             objective = make_objective("accuracy", self.facts.budget, "loss")
-            rounds = rounds_of(networks, study, objective, self.facts.identity.seed, "test")
+            rounds = rounds_of(networks, study, objective, self.facts.identity["seed"], "test")
             return tested(compare_networks(networks, rounds, seeds))
 
     def of_finals(self) -> Iterator[Difference]:
@@ -193,7 +200,7 @@ class _Run:
         classes = self.facts.baseline_record.architecture.num_classes
         if all(one.accuracy is None or at_chance(one.accuracy, classes) for one in entries):
             return None
-        objective = make_objective(self.facts.identity.objective, self.facts.budget, "loss")
+        objective = make_objective(self.facts.identity["objective"], self.facts.budget, "loss")
 
         def rank(index: int) -> tuple[bool, tuple[float, int, int, int]]:
             entry = entries[index]
@@ -246,7 +253,8 @@ class _Run:
         latencies = self.facts.budget.latencies
         yield from differing(BASELINE, data, record_of(best, provenance, latencies).to_dict())
         if latencies is not None:
-            own = (self.facts.state.latency or {}).get("sum")
+            timed = self.facts.state.latency
+            own = None if timed is None else timed.sum
             yield from differing(RUN, own, latencies.of(best.architecture), "latency.sum")
         limit = self.facts.budget.latency_ms
         if not self.facts.budget.allows(measure_cost(best.architecture)) or (
@@ -259,10 +267,10 @@ class _Run:
         if not self.facts.written.has(COEFFICIENTS):
             return
         data = self.facts.written.read(COEFFICIENTS)
-        if "grid_proxy" in self.facts.identity.plugins:
+        if "grid_proxy" in self.facts.identity["plugins"]:
             self.facts.note(
-                f"the coefficients were chosen by proxy {self.facts.identity.grid_proxy!r}, which "
-                "is not built in: they are taken as written"
+                f"the coefficients were chosen by proxy {self.facts.identity['grid_proxy']!r}, "
+                "which is not built in: they are taken as written"
             )
             return
         plan, images, best = (
@@ -280,7 +288,7 @@ class _Run:
 
         yield from of_document(data, best, view, pixels)
         if self.facts.has_study:
-            seed, opened = self.facts.identity.seed, self.facts.written.study
+            seed, opened = self.facts.identity["seed"], self.facts.written.study
             try:
                 yield from of_study(data, best, view, pixels, seed, self.facts.named, opened)
             except NoRows:
@@ -313,10 +321,11 @@ class _Run:
 
     def of_check(self) -> Iterator[Difference]:
         """How far the proxy can be trusted follows from the study."""
-        data = self.facts.state.check
+        summary = self.facts.state.check
+        data = None if summary is None else summary.model_dump()
         if data is None or not self.facts.from_study or self.facts.space is None:
             return
-        seed = self.facts.identity.seed
+        seed = self.facts.identity["seed"]
         networks = sample(Feasible(self.facts.space, self.facts.budget), CHECKED, seed)
         keys = [network.key() for network in networks]
         objective = make_objective("accuracy", self.facts.budget, "loss")

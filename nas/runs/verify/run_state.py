@@ -4,80 +4,29 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from functools import cached_property
-from typing import Annotated, Any, Literal, cast
-
-from pydantic import BaseModel, Field, TypeAdapter
+from typing import Any, cast
 
 from nas.accuracy import Accuracy, RankBy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.objective import Objective, make_objective
 from nas.evaluation.trial import Trial, read_trials
-from nas.files import digest, validate
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord, record_from_dict
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.protocol import description
 from nas.proxies.registry import TRAINING, recorded_rank_by
-from nas.records.plan import Plan
-from nas.records.run_document import LATENCY_FILE, study_name
+from nas.records.run_state import LATENCY_FILE, ImagesSummary, RunState
 from nas.runs.verify.result_folder import Written
 from nas.spaces.budget import Budget
 from nas.spaces.latency_table import read_table
-from nas.spaces.registry import load_architecture, load_space
+from nas.spaces.registry import load_architecture
 from nas.spaces.search_space import SearchSpace
 
 RUN, FRONT, BASELINE, FINALS, COEFFICIENTS = (
     f"{name}.json" for name in ("run", "front", "baseline", "finalists", "coefficients")
 )
-
-
-_Metric = Literal["flops", "params", "activations", "latency_ms"]
-_Limit = (
-    Annotated[int, Field(strict=True, ge=1)]
-    | Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-)
-
-
-class _Identity(BaseModel):
-    space: str
-    budget: dict[_Metric, _Limit]
-    latency: str | None = None
-    data: str | None
-    proxy: dict[str, Any] | str
-    grid_proxy: str
-    objective: str
-    sampler: str
-    seed: int
-    start: list[str]
-    plugins: dict[str, dict[str, str | None]] = {}
-
-
-class _Images(BaseModel):
-    name: str
-    classes: int
-    images: list[int]
-    image_resolution: int
-    mean: list[float]
-    std: list[float]
-
-
-class _State(BaseModel):
-    """What of ``run.json`` the results follow from, and what it says of them."""
-
-    command: dict[str, Any]
-    identity: _Identity
-    plan: Plan | None
-    data: _Images | None
-    versions: dict[str, str]
-    study: str
-    trials: dict[str, int]
-    check: dict[str, Any] | None
-    latency: dict[str, Any] | None = None
-
-
-_STATE: TypeAdapter[_State] = TypeAdapter(_State)
 
 
 class Facts:
@@ -86,9 +35,9 @@ class Facts:
     def __init__(self, written: Written) -> None:
         """Read ``run.json``; raise :class:`InputError` where it is no run's."""
         self.written = written
-        self.state = validate(_STATE, written.document, str(written.folder / RUN))
+        self.state = RunState.from_dict(written.document, str(written.folder / RUN))
         self.identity = self.state.identity
-        self.budget = Budget.of("the run's", cast(dict[str, float], self.identity.budget))
+        self.budget = Budget.of("the run's", dict(self.identity["budget"]))
         if self.budget.latency_ms is not None:
             table = read_table(written.folder / LATENCY_FILE)
             self.budget = replace(self.budget, latencies=table)
@@ -96,32 +45,24 @@ class Facts:
     @cached_property
     def space(self) -> SearchSpace | None:
         """The search space as the run had it, or None where it is not known here."""
-        name, pixels = (self.state.command.get(key) for key in ("space", "resolution"))
-        try:
-            space = load_space(str(name))
-        except InputError:
-            space = None
-        if space is not None and pixels is not None:
-            space = replace(space, resolution=pixels)
-        if space is not None and self.images is not None:
-            channels, classes = len(self.images.mean), self.images.classes
-            space = replace(space, in_channels=channels, num_classes=classes)
-        if space is None or digest(asdict(space)) != self.identity.space:
+        space = self.state.known_space()
+        if space is None:
             self.note(
-                f"space {name!r} is not known here as the run had it: choices are not decoded"
+                f"space {self.state.space!r} is not known here as the run had it: choices are "
+                "not decoded"
             )
-            return None
         return space
 
     @property
-    def images(self) -> _Images | None:
+    def images(self) -> ImagesSummary | None:
         """The images that the search saw; those of the grid alone are not among them."""
-        return None if self.identity.data is None else self.state.data
+        return self.state.searched
 
     @cached_property
     def reference(self) -> Architecture | None:
         """What finalists are compared with, or None where its file is not there any more."""
-        name = self.state.command.get("reference")
+        command = self.state.command
+        name = None if command is None else command.reference
         try:
             found = efficientnet_b0() if name is None else load_architecture(name)
         except InputError:
@@ -146,15 +87,15 @@ class Facts:
 
     @cached_property
     def objective(self) -> Objective:
-        return make_objective(self.identity.objective, self.budget, self.rank_by)
+        return make_objective(self.identity["objective"], self.budget, self.rank_by)
 
     @cached_property
     def proxy(self) -> dict[str, Any]:
         """The proxy as provenance describes it."""
-        known = self.identity.proxy
+        known = self.identity["proxy"]
         if isinstance(known, dict):
             return known
-        if "proxy" in self.identity.plugins:
+        if "proxy" in self.identity["plugins"]:
             self.note(f"proxy {known!r} is not built in: its settings are taken as written")
             return cast(dict[str, Any], self.baseline_record.provenance["proxy"])
         if known != TRAINING or self.state.plan is None:
@@ -182,22 +123,22 @@ class Facts:
             "space": self.baseline_record.provenance["space"]
             if self.space is None
             else self.space.name,
-            "budget": self.identity.budget,
+            "budget": self.identity["budget"],
             "convention": CONVENTION,
-            "objective": self.identity.objective,
+            "objective": self.identity["objective"],
             "rank_by": self.rank_by,
             "proxy": self.proxy,
             "data": None
             if images is None
             else {
                 "name": images.name,
-                "fingerprint": self.identity.data,
+                "fingerprint": self.identity["data"],
                 "mean": images.mean,
                 "std": images.std,
             },
-            "sampler": self.identity.sampler,
-            "seed": self.identity.seed,
-            **({"plugins": self.identity.plugins} if self.identity.plugins else {}),
+            "sampler": self.identity["sampler"],
+            "seed": self.identity["seed"],
+            **({"plugins": self.identity["plugins"]} if self.identity["plugins"] else {}),
         }
 
     @cached_property
@@ -256,8 +197,7 @@ class Facts:
         return self.predictor.evaluate(architecture, seed=0, report=lambda step, value: False)
 
     def named(self, phase: str, *more: str) -> str:
-        identity = self.written.document["identity"]
-        return study_name(self.state.study, phase, identity, *more)
+        return self.state.study_name(phase, *more)
 
     def note(self, text: str) -> None:
         self.written.note(text)

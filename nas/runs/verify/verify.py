@@ -20,7 +20,7 @@ from nas.records.documents import (
     TableDocument,
     TrainingDocument,
 )
-from nas.records.run_document import RUN_FILE, RunDocument
+from nas.records.run_state import RunState
 from nas.report.tensorboard import FOLDER as EVENTS
 from nas.report.write import FILES as REPORT
 from nas.runs.verify.comparison import comparison_parts
@@ -45,7 +45,7 @@ def _of_training(written: Written) -> list[Part]:
 
 
 PARTS: dict[type[Document], Callable[[Written], list[Part]]] = {
-    RunDocument: run_parts,
+    RunState: run_parts,
     ReproductionDocument: discovery_parts,
     ComparisonDocument: comparison_parts,
     TableDocument: table_parts,
@@ -156,7 +156,7 @@ def _hashes(written: Written, content: bytes, listed: Mapping[str, str]) -> Iter
                 yield from differing(name, known, found, SEAL)
             except InputError as error:
                 yield Difference(name, SEAL, known, str(error))
-        elif name in REPORT and file == RUN_FILE:
+        elif name in REPORT and file == RunState.FILE:
             written.note("the report or pictures are not all here: nas-search report makes them")
         elif name != JOURNAL:  # which need not be taken along: a note says what that means
             yield Difference(name, SEAL, known, "no such file")

@@ -1,24 +1,18 @@
-"""What a run is known by, what it was begun with, and where its networks say they come from."""
+"""What a run is identified by, and the provenance that its networks' files state."""
 
 from __future__ import annotations
 
-import platform
-import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from nas._version import __version__
 from nas.data import ImageData
-from nas.environment import environment
 from nas.files import digest, slug
 from nas.networks.architecture import Architecture
 from nas.networks.cost import CONVENTION
 from nas.proxies.protocol import CorrectsSelection, Proxy, capabilities_of, description
 from nas.proxies.registry import PROXIES, proxy_capabilities
-from nas.records.plan import Plan
-from nas.records.run_document import RunDocument
+from nas.records.run_state import RunIdentity
 from nas.runs.settings import Settings
 from nas.spaces.search_space import SearchSpace
 from nas.strategies.samplers import SAMPLERS
@@ -26,11 +20,16 @@ from nas.strategies.samplers import SAMPLERS
 
 def identity(
     settings: Settings, space: SearchSpace, data: ImageData | None, proxy: Proxy | None
-) -> dict[str, Any]:
-    """Return what makes a run this one; a folder that has another is refused.
+) -> RunIdentity:
+    """Return what makes a run this one; a folder that holds another run is refused.
 
-    Without a proxy, what is known before one is made.
+    Args:
+        settings: of the run, with the latencies of its budget.
+        space: with the channels and classes of the images.
+        data: the images that are searched on; None: none are.
+        proxy: of the search; None: it is not made yet, and its name stands for it.
     """
+    latencies = settings.budget.latencies
     return {
         "space": digest(asdict(space)),
         "budget": settings.budget.limits,
@@ -40,76 +39,26 @@ def identity(
         if proxy is None or proxy_capabilities(settings.proxy_name).trains_candidates
         else description(proxy),
         "grid_proxy": settings.grid_proxy,
-        **_latencies(settings),
+        "latency": None if latencies is None else latencies.fingerprint(),
         "objective": settings.objective,
         "sampler": settings.sampler,
         "seed": settings.seed,
         "start": [architecture.key() for architecture in settings.start],
-        **plugins(settings),
+        "plugins": plugins(settings),
     }
 
 
-def plugins(settings: Settings) -> dict[str, Any]:
+def plugins(settings: Settings) -> dict[str, dict[str, str | None]]:
     """Return the proxies and samplers of other distributions that a run uses, with their versions.
 
-    They stand under the key ``plugins``, which is there only if there are any.
+    By the role that each has in the run: ``proxy``, ``grid_proxy`` or ``sampler``.
     """
     used = {
         "proxy": PROXIES.find(settings.proxy_name),
         "grid_proxy": PROXIES.find(settings.grid_proxy),
         "sampler": SAMPLERS.find(settings.sampler),
     }
-    installed = {key: one.origin() for key, one in used.items() if one.distribution is not None}
-    return {"plugins": installed} if installed else {}
-
-
-def opening(
-    settings: Settings,
-    own: dict[str, Any],
-    before: RunDocument | None,
-    plan: Plan | None,
-    data: ImageData | None,
-    jobs: int,
-) -> dict[str, Any]:
-    """Return ``run.json`` of a run that begins or goes on; ``own`` is its identity."""
-    return {
-        "status": "running",
-        "command": settings.command,
-        "identity": own,
-        "plan": None if plan is None else plan.model_dump(),
-        "data": None
-        if data is None
-        else {
-            "name": data.name,
-            "classes": len(data.classes),
-            "images": [len(part[1]) if part else 0 for part in data.parts],
-            "image_resolution": data.resolution,
-            "imbalance": data.imbalance,
-            "mean": list(data.mean),
-            "std": list(data.std),
-        },
-        "jobs": jobs,
-        "device": settings.device,
-        **environment(),
-        "study": study_prefix(settings) if before is None else before.study,
-        # Who this driver is, among those that share a storage.
-        **driver(settings.folder, before),
-        "phase": None,
-        "phases": {},
-        "until": None if settings.seconds is None else round(time.time() + settings.seconds),
-        "seconds": {} if before is None else dict(before.seconds),
-        "sessions": 1 if before is None else before.sessions + 1,
-    }
-
-
-def driver(folder: Path, before: RunDocument | None) -> dict[str, str]:
-    """Return who a run's driver is, and a hash of where: a copy of the folder is another driver's.
-
-    Two that live must not have the same name.
-    """
-    at = digest([platform.node(), str(folder.resolve())])
-    same = before is not None and before.driver_at == at
-    return {"driver": (same and before and before.driver) or uuid4().hex, "driver_at": at}
+    return {key: one.origin() for key, one in used.items() if one.distribution is not None}
 
 
 def study_prefix(settings: Settings) -> str:
@@ -121,6 +70,7 @@ def study_prefix(settings: Settings) -> str:
 
 def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
     """Return where a network comes from; nothing in it differs from run to run."""
+    installed = plugins(settings)
     return {
         "made_by": f"nas-search {__version__}",
         "space": settings.space.name,
@@ -139,13 +89,8 @@ def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict
         },
         "sampler": settings.sampler,
         "seed": settings.seed,
-        **plugins(settings),
+        **({"plugins": installed} if installed else {}),
     }
-
-
-def _latencies(settings: Settings) -> dict[str, Any]:
-    table = settings.budget.latencies
-    return {} if table is None else {"latency": table.fingerprint()}
 
 
 def corrected(proxy: Proxy, best: Architecture) -> dict[str, Any]:

@@ -1,0 +1,238 @@
+"""The phases of a run: each computes one result from the context and the results before it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from nas.accuracy import at_chance
+from nas.progress import ALREADY
+from nas.proxies.protocol import TrainsReduced, capabilities_of, reduced
+from nas.proxies.short_training import Tested, TrainingProxy
+from nas.proxies.supernet import SupernetProxy
+from nas.runs.schedule import CHECKED, FINAL_SEEDS, GRID_POINTS
+from nas.runs.session import RunSession
+from nas.runs.trial_log import Teller
+from nas.spaces.feasible import Feasible
+from nas.strategies.comparison import SeededComparison, compare_networks
+from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
+from nas.strategies.loop import SearchResult
+from nas.strategies.proxy_check import ProxyCheck, check, sample
+from nas.strategies.scaling_candidates import candidates, reference_point, spread
+from nas.strategies.scaling_grid import GridResult, grid_search
+from nas.strategies.search import search
+
+
+@dataclass(frozen=True)
+class PhaseResults:
+    """What the phases of a run have found so far; None: not yet, or the run has no such phase.
+
+    Attributes:
+        search: of the search; its baseline is the one that the finalists decided.
+        finals: of the finalists.
+        check: how far the proxy can be trusted.
+        grid: of the coefficients.
+        test: of the baseline and its reference on the test images.
+    """
+
+    search: SearchResult | None = None
+    finals: FinalistsResult | None = None
+    check: ProxyCheck | None = None
+    grid: GridResult | None = None
+    test: SeededComparison | None = None
+
+    @property
+    def found(self) -> SearchResult:
+        """The result of the search, which the phases after it need."""
+        assert self.search is not None
+        return self.search
+
+
+def train_supernet(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Train the shared weights of all networks of the space."""
+    context = session.context
+    proxy = context.proxy
+    proxy.prepare(context.space, context.settings.budget, session.folder.path)
+    if isinstance(proxy, SupernetProxy) and proxy.progress and proxy.progress.rollbacks:
+        session.notes.add(
+            f"the supernet's training diverged: {len(proxy.progress.rollbacks)} rollbacks, "
+            f"finished at {proxy.progress.rate:g} times the learning rate"
+        )
+    return results
+
+
+def search_space(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Search the space for the best network within the budget."""
+    context, settings = session.context, session.context.settings
+    proxy = context.proxy
+    told = Teller(session.progress)
+    seconds = session.seconds_for("search")
+    session.progress.phase("search", settings.trial_count, seconds=seconds)
+    name = session.state.study_name("search")
+    session.begin("search", name, settings.trial_count)
+    capabilities = capabilities_of(proxy)
+    trained = capabilities.trains_candidates or capabilities.shares_weights
+    engine = None
+    if session.cluster is not None and trained:
+        proxy.prepare(context.space, settings.budget, session.folder.path)
+        engine = session.cluster.engine(proxy, context.jobs)
+    found = search(
+        context.space,
+        settings.budget,
+        proxy,
+        trials=settings.trial_count,
+        seed=settings.seed,
+        storage=settings.storage or session.folder.path,
+        study_name=name,
+        sampler=settings.sampler,
+        objective=settings.objective,
+        jobs=session.jobs_for(proxy) if trained else 1,
+        engine=engine,
+        start=context.starts,
+        seconds=seconds,
+        driver=session.state.driver,
+        on_trial=told.trial,
+        on_resume=told.resumed,
+        folder=session.folder.path,
+    )
+    if found.exhausted:
+        session.notes.add(
+            f"the space has no more than {len(found.trials)} networks within the budget"
+        )
+    if found.out_of_time:
+        session.notes.add(
+            f"the time for the search ended after {len(found.trials)} of {settings.trial_count} "
+            "trials"
+        )
+    if at_chance(found.baseline.accuracy, context.space.num_classes):
+        session.notes.add(
+            "the baseline is no better than chance after so little training: the search says "
+            "nothing; take another --out with more --time, or your own --data"
+        )
+    return replace(results, search=found)
+
+
+def train_finalists(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Train the best of the search and the reference from scratch, and choose the baseline."""
+    context, settings = session.context, session.context.settings
+    trainer, found = context.trainers["finals"], results.found
+    chosen = finalists(found.trials, settings.finalist_count)
+    reference = context.reference()
+    networks = with_reference((trial.architecture for trial in chosen), reference)
+    deadline = session.deadline("finals")
+    with session.seeded("finals", networks, trainer, FINAL_SEEDS, deadline) as rounds:
+        objective = session.objective(trainer, settings.objective)
+        result = compare_finalists(chosen, networks, reference, rounds, objective, FINAL_SEEDS)
+    if result.baseline is None:
+        session.notes.add("no finalist could be trained; the baseline is the best of the search")
+    elif all(
+        entry.accuracy is None or at_chance(entry.accuracy, entry.architecture.num_classes)
+        for entry in result.comparison.entries[: len(chosen)]
+    ):
+        session.notes.add(
+            "the finalists were no better than chance after so little training: they choose "
+            "nothing, and the baseline is the best of the search; take another --out with "
+            "more --time"
+        )
+        result = replace(result, chosen=None)
+    if result.baseline is not None:
+        found = replace(found, baseline=result.baseline)
+    return replace(results, search=found, finals=result)
+
+
+def check_proxy(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Measure how far the proxy's ranking can be trusted, where enough could be measured."""
+    context, settings = session.context, session.context.settings
+    networks = sample(Feasible(context.space, settings.budget), CHECKED, settings.seed)
+    everyone = range(len(networks))
+    deadline = session.deadline("check")
+    # One after the other: each shows its own progress, and has the cores to itself.
+    with session.seeded("check-proxy", networks, context.proxy, 1, deadline) as judged:
+        judged.run(0, everyone)
+    with session.seeded("check", networks, context.trainers["check"], 1, deadline) as trained:
+        trained.run(0, everyone)
+    result = check(networks, judged, trained, settings.seed)
+    session.notes.add("the proxy could not be checked" if result is None else str(result))
+    return replace(results, check=result)
+
+
+def search_coefficients(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Choose the compound coefficients by training scaled networks."""
+    context, settings = session.context, session.context.settings
+    proxy = context.trainers["grid"]
+    baseline = results.found.baseline.architecture
+    view = partial(reduced, proxy)
+    pixels = proxy.image_resolution if isinstance(proxy, TrainsReduced) else None
+    session.progress.phase("coefficients", None)
+    points = spread(candidates(baseline, view=view, image_resolution=pixels), GRID_POINTS)
+    reference = reference_point(baseline, view=view, image_resolution=pixels)
+    objective = session.objective(proxy)
+    name = session.state.study_name(
+        "grid", baseline.key(), *(str(point.coefficients) for point in points)
+    )
+    limits = (1.0, 4.0)
+    study = session.study(name, objective, alpha=limits, beta=limits, gamma=limits)
+    started = False
+    deadline = session.deadline("grid")
+
+    def on_evaluation(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            session.begin("grid", name, total)
+            seconds = None if deadline is None else deadline - time.monotonic()
+            session.progress.phase("coefficients", total, seconds=seconds)
+            if done > 1:
+                session.progress.advance(done - 1, ALREADY)
+            started = True
+        session.progress.advance(1)
+
+    with study, session.engine(proxy, context.jobs) as engine:
+        result = grid_search(
+            baseline,
+            points,
+            reference,
+            study,
+            engine,
+            objective,
+            seed=settings.seed,
+            deadline=deadline,
+            on_evaluation=on_evaluation,
+        )
+    if result is None:
+        session.notes.add("the time ended before any coefficients were evaluated; resume with more")
+    elif at_chance(result.chosen.accuracy, view(baseline).num_classes):
+        session.notes.add(
+            "the scaled networks were no better than chance after so little training: "
+            "the choice of coefficients says nothing; take another --out with more --time, "
+            "or your own --data"
+        )
+    return replace(results, grid=result)
+
+
+def test_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Score the baseline and the reference on the test images, which have chosen nothing."""
+    context = session.context
+    trainer, best = context.trainers["test"], results.found.baseline.architecture
+    assert isinstance(trainer, TrainingProxy)
+    if trainer.data.test_labels is None:
+        return results
+    networks, seeds = [best], 1
+    if context.settings.finalist_count:
+        networks, seeds = with_reference([best], context.reference()), FINAL_SEEDS
+    with session.seeded("test", networks, Tested(trainer), seeds, None) as rounds:
+        return replace(results, test=compare_networks(networks, rounds, seeds))
+
+
+Work = Callable[[RunSession, PhaseResults], PhaseResults]
+
+WORK: Mapping[str, Work] = {
+    "supernet": train_supernet,
+    "search": search_space,
+    "finals": train_finalists,
+    "check": check_proxy,
+    "grid": search_coefficients,
+    "test": test_baseline,
+}
+"""What each phase of :data:`nas.runs.schedule.PHASES` does."""
