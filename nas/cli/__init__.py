@@ -1,4 +1,4 @@
-"""The command ``nas-search``: parse, wire, print; no logic."""
+"""The command ``nas-search``: parses, calls what does the work, and prints the result."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _run(arguments: list[str]) -> int:
     except Interrupted as error:
         return _say(error, INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted: the same command begins anew", INTERRUPTED)
+        return _say("interrupted; nothing was saved: rerun the command to start again", INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output is gone; what is left to flush must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -108,7 +108,7 @@ def make_table(
             )
             for turn in range(seeds):
                 if not rounds.run(turn, range(networks)):
-                    show.note("the time ended; the same command goes on")
+                    show.note("the time limit was reached: rerun the command to resume")
                     break
         found = list(rows(drawn, space, rounds))
         if not found:

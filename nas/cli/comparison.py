@@ -41,7 +41,7 @@ def show_comparison(
     compare_networks(
         _named(networks),
         training,
-        title="Trained alike",
+        title="Accuracy, trained the same way",
         resolution=max(network.resolution for network in networks),
         scaled=False,
         out=out,

@@ -196,12 +196,13 @@ def comparison_table(
     best: int | None,
     tied: Sequence[int] = (),
 ) -> Table:
-    """Return networks trained alike, with their differences to one of them."""
+    """Return networks that were compared, with their differences to one of them."""
     table = plain_table(
         title,
         ("", "architecture", "FLOPs", "accuracy", "seeds", "difference to R"),
         left=("", "architecture"),
-        caption="* chosen   = cannot be told from it   R reference\n( ) not told apart (95 %)",
+        caption="* chosen   = not significantly different from it   R reference\n"
+        "( ) not significant (95 % CI)",
     )
     for index, entry in enumerate(comparison.entries):
         accuracy = entry.accuracy
@@ -219,7 +220,7 @@ def comparison_table(
 
 
 def _brief(difference: Difference | None) -> str:
-    """Return a difference with its interval; in brackets where it is not told apart."""
+    """Return a difference with its interval; in parentheses where it is not significant."""
     if difference is None:
         return "–"
     if difference.half_width is None:

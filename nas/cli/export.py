@@ -1,4 +1,4 @@
-"""The command export: a network as others build it."""
+"""The command ``export``: a network for another library or format."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def show_export(
     architecture = load_architecture(name)
     for option, given in (("--int8", int8), ("--dynamic-resolution", dynamic_resolution)):
         if given and target != "onnx":
-            raise InputError(f"{option} goes with --to onnx")
+            raise InputError(f"{option} needs --to onnx")
     if int8 and weights is None:
-        raise InputError("--int8 goes with --weights: what random ones lose says nothing")
+        raise InputError("--int8 needs --weights: the accuracy of random weights means nothing")
     if data is not None and not int8:
-        raise InputError("--data goes with --int8: images to calibrate with")
+        raise InputError("--data needs --int8: its images are for calibration")
     from nas.export.export import export_network
     from nas.export.targets import Target
 
@@ -74,7 +74,7 @@ def _calibration(architecture: Architecture, data: str | None, show: Show) -> Ca
         from nas.data.dataset import load_data
 
         if data is None:
-            show.note("no --data: calibrated on the built-in fractals")
+            show.note("no --data: calibration uses the built-in fractals")
         # As a training at the network's resolution sees them.
         return load_data(data, architecture.in_channels, show, show.note, architecture.resolution)
 
@@ -100,12 +100,12 @@ def _print(architecture: Architecture, target: str, made: Export) -> None:
         left_out = ", ".join(quantised.left_out[:_NAMED]) or "none"
         left_out += ", …" if len(quantised.left_out) > _NAMED else ""
         lines += [
-            f"  int8        first class as in float on {quantised.agreement:.1%} of "
+            f"  int8        top-1 agreement with float {quantised.agreement:.1%} on "
             f"{quantised.held_out} held-out images of {quantised.data}",
             *_accuracy(quantised),
-            f"  size        {quantised.bytes / 1e6:.1f} MB instead of "
-            f"{quantised.float_bytes / 1e6:.1f} MB "
-            f"({quantised.bytes / quantised.float_bytes:.1%})",
+            f"  size        {quantised.bytes / 1e6:.1f} MB, "
+            f"{quantised.bytes / quantised.float_bytes:.1%} of the float model's "
+            f"{quantised.float_bytes / 1e6:.1f} MB",
             f"  in float    {len(quantised.left_out)} of {quantised.layers} layers: {left_out}",
         ]
     lines += [f"  note        {note}" for note in made.document["notes"]]
@@ -118,7 +118,7 @@ def _structure(made: Export) -> list[str]:
     if made.structure is None:
         return []
     return [
-        f"              with random weights by {made.structure.difference:.1e} (of "
+        f"              with random weights by {made.structure.difference:.1e} (largest "
         f"{made.structure.largest:.3g})"
     ]
 
@@ -127,8 +127,8 @@ def _accuracy(quantised: Quantised) -> list[str]:
     accuracy, before, error = quantised.accuracy, quantised.float_accuracy, quantised.half_width
     if accuracy is None or before is None:
         return []
-    points = "" if error is None else f" ± {100 * error:.2f}"
+    interval = "" if error is None else f" ± {100 * error:.2f} points (95 % CI)"
     return [
-        f"  accuracy    {accuracy:.2%} instead of {before:.2%} on them "
-        f"({100 * (accuracy - before):+.2f}{points} points{'' if error is None else ', 95 %'})"
+        f"  accuracy    {accuracy:.2%} on them, float {before:.2%}; difference "
+        f"{100 * (accuracy - before):+.2f}{interval or ' points'}"
     ]

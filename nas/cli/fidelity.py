@@ -189,9 +189,9 @@ def _measure(
 def _table(result: Fidelity) -> Table:
     proxy = str(result.proxy["name"])
     table = plain_table(
-        f"How {escape(proxy)} ranks, and FLOPs or parameters alone: Kendall τ, its 95 %",
-        ("", "samples", "τ", "Spearman", "τ FLOPs", "τ params", "regret", "of 5"),
-        caption="regret: accuracy lost by picking its first; or the best of its first 5",
+        f"Rank correlation of {escape(proxy)}, FLOPs and parameters: Kendall τ (95 % CI)",
+        ("", "samples", "τ", "Spearman", "τ FLOPs", "τ params", "regret", "top 5"),
+        caption="regret: accuracy lost by choosing its first, or the best of its top 5",
     )
     for measured in (result.overall, *result.bands):
         ranking = measured.ranking
@@ -215,15 +215,15 @@ def _table(result: Fidelity) -> Table:
 
 
 def _repeats(result: Fidelity) -> list[str]:
-    """Say how far the table agrees with itself, where it measured its networks twice."""
+    """Return how well the table's own measurements agree, where it has two of each network."""
     lines = []
     for measured in (result.overall, *result.bands):
         repeats = measured.ranking and measured.ranking.repeats
         if repeats:
             low, high = (_number(value, 2) for value in repeats.kendall_tau_ci95)
             lines.append(
-                f"{measured.group}: the table's second measurements agree with its first with τ "
-                f"{_number(repeats.kendall_tau)} ({low} to {high})"
+                f"{measured.group}: τ between the table's first and second measurements "
+                f"{_number(repeats.kendall_tau)} (95 % CI {low} to {high})"
             )
     return lines
 
@@ -240,19 +240,19 @@ def _number(value: float, digits: int = 3) -> str:
 _VERDICTS = {
     "better": "ranks better than FLOPs alone",
     "worse": "ranks worse than FLOPs alone",
-    "equal": "cannot be told from FLOPs alone",
+    "equal": "does not rank significantly differently from FLOPs alone",
 }
 
 
 def _conclusion(result: Fidelity) -> str:
-    """Say in one sentence where the proxy beats FLOPs alone, by the paired bootstrap."""
+    """Return in one sentence where the proxy ranks better than FLOPs (paired bootstrap)."""
     found: dict[str, list[str]] = {}
     for measured in (result.overall, *result.bands):
         found.setdefault(_verdict(measured), []).append(
-            "over all" if measured.group.flops is None else f"in {measured.group}"
+            "over all networks" if measured.group.flops is None else f"in {measured.group}"
         )
     parts = [f"{verdict} {', '.join(where)}" for verdict, where in found.items()]
-    return f"{result.proxy['name']} " + "; it ".join(parts) + " (95 %)."
+    return f"{result.proxy['name']} " + "; it ".join(parts) + " (95 % CI)."
 
 
 def _verdict(measured: Measured) -> str:

@@ -1,4 +1,4 @@
-"""What the files of a folder are, in a few words: the one place that knows."""
+"""What each file of a results folder is, in a few words."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILES = {
-    "report.html": "all of it on one page, to look at",
-    "baseline.json": "the best within the budget: a network on its own",
-    "family/*.json": "the family; b0 is the baseline",
-    "front.json": "the Pareto front, accuracy against FLOPs",
-    "finalists.json": "the best of the search, trained alike",
-    "coefficients.json": "every (α, β, γ) evaluated, and the one chosen",
-    "weights.safetensors": "the weights; no pickle",
-    "architecture.json": "the network that they belong to",
-    "history.json": "losses and accuracies by epochs, and by classes",
-    "discovery.json": "the evidence: numbers, differences, limits",
+    "report.html": "report on one page",
+    "baseline.json": "best network within the budget",
+    "family/*.json": "scaled family; b0 is the baseline",
+    "front.json": "Pareto front, accuracy against FLOPs",
+    "finalists.json": "best networks, trained from scratch",
+    "coefficients.json": "every (α, β, γ) evaluated, and the choice",
+    "weights.safetensors": "trained weights",
+    "architecture.json": "architecture of the trained network",
+    "history.json": "loss and accuracy by epoch, metrics by class",
+    "discovery.json": "evidence: numbers, differences, limits",
     "comparison.json": "accuracies and differences, with intervals",
-    "fidelity.json": "how far the proxy can be trusted",
-    "table.jsonl": "the benchmark table, a training a line",
-    "table.json": "what the table was made of",
-    "export.json": "what was exported, and how it compares with the original",
-    "latency.json": "how long the blocks take, which the budget means",
+    "fidelity.json": "rank correlation of the proxy",
+    "table.jsonl": "benchmark table, one training per line",
+    "table.json": "settings and data of the table",
+    "export.json": "what was exported, compared with the original",
+    "latency.json": "latency table that the budget refers to",
     "run.json": "command, seeds, versions, times, hashes",
-    "study.log": "every trial: for optuna-dashboard, and to go on from",
-    "tensorboard/": "for tensorboard --logdir",
-    "supernet/": "the shared weights that ranked the candidates",
-    "checkpoint/": "what an interrupted training goes on from",
-    "*.png": "pictures, for papers",
-    "*.svg": "the same, to scale",
+    "study.log": "Optuna study: every trial, needed to resume",
+    "tensorboard/": "event files for tensorboard --logdir",
+    "supernet/": "shared weights that ranked the candidates",
+    "checkpoint/": "checkpoint, to resume the training",
+    "*.png": "plots",
+    "*.svg": "the same plots as vector graphics",
 }
-"""Files, and folders of which the content does not matter, in the order in which they are told."""
+"""Files, and folders that are listed as a whole, in the order of the listing."""
 
 
 def contents(folder: Path) -> list[tuple[str, str]]:
-    """Return what lies in a folder, and what each of it is; hidden files are left out.
+    """Return the files of a folder, each with its description; hidden files are left out.
 
-    Several files that are the same thing are told at once: ``family/b0.json … b7.json``.
+    Files of one kind share a line: ``family/b0.json … b7.json``.
     """
-    told: set[str] = set()
+    listed: set[str] = set()
     found = []
     for pattern, what in FILES.items():
-        names = sorted(_matching(folder, pattern) - told)
-        told |= set(names)
+        names = sorted(_matching(folder, pattern) - listed)
+        listed |= set(names)
         if names:
             last = names[-1].rpartition("/")[2]
             found.append((names[0] if len(names) == 1 else f"{names[0]} … {last}", what))
-    return found + [(name, "") for name in sorted(set(_names(folder)) - told)]
+    return found + [(name, "") for name in sorted(set(_names(folder)) - listed)]
 
 
 def _matching(folder: Path, pattern: str) -> set[str]:

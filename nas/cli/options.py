@@ -88,12 +88,12 @@ def check_device(device: str) -> str:
 
 @contextmanager
 def kept(folder: Path | None) -> Iterator[None]:
-    """Say, where the user ends what runs inside, that the folder keeps what is finished."""
+    """Say, where the user interrupts what runs inside, that its folder keeps finished work."""
     try:
         yield
     except KeyboardInterrupt:
         if folder is None:
             raise
         raise Interrupted(
-            "interrupted; what is finished is saved: the same command goes on"
+            "interrupted; finished work is saved: rerun the command to resume"
         ) from None

@@ -62,7 +62,7 @@ def run_reproduce(
             )
     except KeyboardInterrupt:
         raise Interrupted(
-            "interrupted; nothing was written: the same command begins anew"
+            "interrupted; nothing was saved: rerun the command to start again"
         ) from None
     if json:
         print_json(data)
@@ -75,13 +75,13 @@ def run_reproduce(
             nearest_table(data),
         ):
             if table is None:
-                print_lines("B0 is on the front of both searches.")
+                print_lines("B0 is on the Pareto front of both searches.")
             else:
                 print_table(table)
             print_lines("")
         for title, sentences in (
-            ("What this says", data["conclusions"]),
-            ("Where the evidence stops", data["limits"]),
+            ("Conclusions", data["conclusions"]),
+            ("Limits", data["limits"]),
         ):
             print_lines(title)
             print_facts([("•", sentence) for sentence in sentences], least=1)
@@ -99,13 +99,13 @@ def networks_table(data: dict[str, Any]) -> Table:
     table = _table(
         f"{data['metric']} (%)",
         *("", "FLOPs", "params", "predicted", "corrected", "reward"),
-        caption="± one standard error; corrected: for being the best of many",
+        caption="± one standard error; corrected for selection bias",
     )
     for name, one in (
         ("EfficientNet-B0", data["b0"]),
         ("best by accuracy", best["accuracy"]),
         ("best by reward", best["reward"]),
-        ("best random one", random["accuracy"]["best"]),
+        ("best random network", random["accuracy"]["best"]),
     ):
         corrected = (
             _accuracy(one["corrected"], one["corrected_standard_error"])
@@ -131,9 +131,9 @@ def stages_table(data: dict[str, Any]) -> Table:
     """Return B0 and the best found, stage by stage, with what differs marked."""
     best = data["best"]
     table = _table(
-        "Stage by stage: kernel, expansion, layers, squeeze-excite (se), FLOPs",
+        "By stage: kernel, expansion, layers, squeeze-excite (se), FLOPs",
         *("", "B0", "best by accuracy", "best by reward"),
-        caption="* not as in B0",
+        caption="* differs from B0",
     )
     for rows in zip(best["accuracy"]["stages"], best["reward"]["stages"], strict=True):
         table.add_row(
@@ -173,8 +173,8 @@ def dominating_table(data: dict[str, Any]) -> Table | None:
         return None
     table = _table(
         f"The {min(len(points), DOMINATING)} most accurate of {len(points)} that dominate B0",
-        *("", "FLOPs", "predicted", "above B0 (90 % interval)", "told apart"),
-        caption="above B0: corrected for being the best of many",
+        *("", "FLOPs", "predicted", "above B0 (90 % CI)", "significant"),
+        caption="above B0: corrected for selection bias",
     )
     for point in points[: -DOMINATING - 1 : -1]:
         against = point["against_b0"]
@@ -196,8 +196,8 @@ def samplers_table(data: dict[str, Any]) -> Table:
     matching = data["matching"]
     table = _table(
         "Evaluations until B0 is matched",
-        *("sampler", "matched", "median", "soonest", "latest"),
-        caption=f"as accurate, at no more FLOPs; given up after {matching['most']}",
+        *("sampler", "matched", "median", "earliest", "latest"),
+        caption=f"matched: as accurate at no more FLOPs; stopped after {matching['most']}",
     )
     for name, row in matching["samplers"].items():
         counts = [count for count in row["evaluations"] if count is not None]
@@ -214,8 +214,8 @@ def samplers_table(data: dict[str, Any]) -> Table:
 def nearest_table(data: dict[str, Any]) -> Table:
     """Return the networks nearest to B0 and to the best that were really trained."""
     table = _table(
-        "Nearest of those really trained",
-        *("nearest to", "other choices", "FLOPs", "measured"),
+        "Nearest trained networks",
+        *("nearest to", "differing choices", "FLOPs", "measured"),
         caption="top-1 in %, 16 epochs, one seed",
     )
     for name, one in (

@@ -25,13 +25,13 @@ def show_status(folder: Path, storage: str | None, *, json: bool) -> None:
         print_table(_table(status))
     facts = [*_failures(status), *_best(status), *_left(status)]
     if status.supernet is not None and status.state != "finished":
-        facts.insert(0, ("supernet", f"{status.supernet:.0%} of its training is on disk"))
+        facts.insert(0, ("supernet", f"checkpoint at {status.supernet:.0%} of its training"))
     if facts:
         print_facts(facts)
 
 
 def _table(status: Status) -> Table:
-    """Return the phases with what of each is on disk; columns of nothing are left out."""
+    """Return the phases with their counts; columns that are empty are left out."""
     columns: dict[str, Callable[[PhaseStatus], str]] = {
         "done": lambda phase: f"{phase.done:,}/{phase.total:,}",
         "finished": lambda phase: f"{phase.finished:,}",
@@ -39,8 +39,8 @@ def _table(status: Status) -> Table:
         "failed": lambda phase: f"{phase.failed:,}",
         "retries": lambda phase: f"{phase.retries:,}",
         "running": lambda phase: f"{phase.claimed or 0:,}",
-        "left by the dead": lambda phase: f"{phase.abandoned or 0:,}",
-        "a minute": lambda phase: _rate(phase.per_minute),
+        "abandoned": lambda phase: f"{phase.abandoned or 0:,}",
+        "per minute": lambda phase: _rate(phase.per_minute),
     }
     cells = {heading: [cell(phase) for phase in status.phases] for heading, cell in columns.items()}
     shown = [
@@ -66,7 +66,7 @@ def _rate(per_minute: float | None) -> str:
 
 
 def _failures(status: Status) -> list[tuple[str, str]]:
-    """Return why trials failed, a line each kind."""
+    """Return why trials failed, one line per reason."""
     lines = []
     for phase in status.phases:
         for failure in phase.failures:
@@ -92,4 +92,4 @@ def _left(status: Status) -> list[tuple[str, str]]:
         return []
     seconds = status.seconds_left
     time = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
-    return [("left", f"about {time} of this phase")]
+    return [("time left", f"about {time} in this phase")]

@@ -1,4 +1,4 @@
-"""The end of the main job on the terminal: what was found, where it is, what to do with it."""
+"""The summary of a finished run: what was found, where it is, and which commands come next."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def print_ending(result: RunResult, budget: Budget, data: str | None) -> None:
     print_lines("")
     print_facts(_facts(result, budget))
     print_written(result.folder)
-    print_lines("", "Next", *(f"  {command}" for command in next_commands(result.folder, data)))
+    print_lines(
+        "", "Next steps", *(f"  {command}" for command in next_commands(result.folder, data))
+    )
 
 
 def next_commands(folder: Path, data: str | None) -> list[str]:
@@ -81,11 +83,11 @@ def front_table(result: RunResult) -> Table:
     shown = sorted(few if best is None else few | {best})
     timed = any("latency" in record.provenance for record in front)
     lossy = any(record.accuracy is not None and record.accuracy.loss for record in front)
-    caption = "* the baseline"
+    caption = "* baseline"
     if len(shown) < len(front):
-        caption += f"   {len(shown)} of {len(front)} networks, the others are in front.json"
+        caption += f"   {len(shown)} of {len(front)} networks; front.json has all"
     table = plain_table(
-        "Front, accuracy against FLOPs",
+        "Pareto front, accuracy against FLOPs",
         (
             *("", "architecture", "FLOPs", "params"),
             *(["latency"] if timed else []),
@@ -120,13 +122,13 @@ def _facts(result: RunResult, budget: Budget) -> Iterator[tuple[str, str]]:
     corrected = best.provenance.get("corrected")
     if corrected is not None:
         words = f"{corrected['mean']:.4f} ± {corrected['standard_error']:.4f}"
-        yield "corrected", f"{words} (for being the best of many)"
+        yield "corrected", f"{words} (for selection bias: the best of many)"
     if result.test is not None:
         yield from _tested(result.test)
     if result.check is not None:
         yield "proxy", str(result.check).removeprefix("the proxy ")
     if result.grid is not None:
-        yield "chosen", _coefficients(result.grid)
+        yield "scaling", _coefficients(result.grid)
     states = {"finished": "finished", "stopped": "stopped early", "failed": "failed"}
     counts = {words: result.search.count(state) for state, words in states.items()}
     yield "trials", ", ".join(f"{count} {words}" for words, count in counts.items() if count)
@@ -178,28 +180,28 @@ def _tested(test: SeededComparison) -> Iterator[tuple[str, str]]:
     if len(test.entries) > 1 and reference.accuracy is not None:
         yield (
             "",
-            f"{reference.architecture.name}, trained alike: {reference.accuracy.mean:.4f} ± "
-            f"{reference.accuracy.standard_error:.4f}; the baseline is at "
+            f"{reference.architecture.name}, trained the same way: {reference.accuracy.mean:.4f} ± "
+            f"{reference.accuracy.standard_error:.4f}; difference of the baseline "
             f"{_difference(test.difference(0, len(test.entries) - 1))}",
         )
 
 
 def _difference(difference: Difference | None) -> str:
-    """Return a difference with its interval, and whether it is real."""
+    """Return a difference with its interval, and whether it is significant."""
     if difference is None:
         return "–"
     if difference.half_width is None:
-        return f"{difference.mean:+.4f} (its error is not known)"
-    verdict = "" if difference.real else ", not told apart (95 %)"
+        return f"{difference.mean:+.4f} (standard error unknown)"
+    verdict = "" if difference.real else ", not significantly different (95 % CI)"
     return f"{difference.mean:+.4f} ± {difference.half_width:.4f}{verdict}"
 
 
 def _coefficients(grid: GridResult) -> str:
-    """Say which coefficients were chosen, how surely, and what the paper's would cost."""
+    """Return the coefficients that were chosen, those as good, and what the paper's cost."""
     chosen, paper = grid.chosen.point, grid.reference.point
-    words = f"(α, β, γ) = {chosen.coefficients}, really {chosen.ratio:.2f}×"
+    words = f"(α, β, γ) = {chosen.coefficients}, realised FLOPs {chosen.ratio:.2f}×"
     if grid.tied:
-        words += f"; {len(grid.tied)} of the others cannot be told from the best"
+        words += f"; {len(grid.tied)} others not significantly different from the best (95 % CI)"
     if chosen.coefficients != paper.coefficients:
-        words += f"; the paper's {paper.coefficients} are really {paper.ratio:.2f}×"
+        words += f"; the paper's {paper.coefficients}: {paper.ratio:.2f}×"
     return words

@@ -39,7 +39,7 @@ def show_fit(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Fit a predictor, write it, and print what it is worth."""
+    """Fit a predictor, write it, and print its errors on held-out rows."""
     from nas.proxies.surrogate import read_predictor, write_predictor
     from nas.proxies.surrogate_fit import fit_predictor
 
@@ -70,11 +70,12 @@ def show_fit(
     elif not quiet:
         print_lines(
             f"{out}: {written.about.rows:,} architectures, {size / 1024:.0f} KiB, "
-            f"{speed:,} predictions a second",
-            f"held out {scores.held_out:.0%}, mean of {scores.splits} splits:",
+            f"{speed:,} predictions per second",
+            f"errors on {scores.held_out:.0%} held-out rows, mean of {scores.splits} splits:",
             f"  Kendall τ        {scores.kendall_tau:.4f}",
             f"  RMSE             {100 * scores.rmse:.3f} points",
-            f"  90 % intervals   hold {scores.coverage_90:.1%}",
-            f"best of many is too high by {100 * optimism.mean:.2f} ± "
-            f"{100 * optimism.standard_deviation:.2f} points ({optimism.n} searches)",
+            f"  90 % intervals   cover {scores.coverage_90:.1%}",
+            f"  selection bias   +{100 * optimism.mean:.2f} ± "
+            f"{100 * optimism.standard_deviation:.2f} points of the best of a search "
+            f"({optimism.n} searches)",
         )

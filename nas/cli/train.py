@@ -1,4 +1,4 @@
-"""The command train: one architecture trained properly, to be taken away."""
+"""The command ``train``: one architecture trained at full width and resolution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nas.runs.training import Trained
 
 SHOWN = 30
-"""So many classes the table has, the weakest; ``history.json`` has all."""
+"""Most classes that the table shows, those with the lowest F1; ``history.json`` has all."""
 
 
 def train_network(
@@ -52,13 +52,13 @@ def train_network(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Train a network, and print what it is worth."""
+    """Train a network, and print its accuracy."""
     began = monotonic()
     architecture = load_architecture(name)
     if (teacher is None) != (teacher_weights is None):
-        raise InputError("--teacher and --teacher-weights go together")
+        raise InputError("--teacher and --teacher-weights need each other")
     if temperature is not None and teacher is None:
-        raise InputError("--temperature goes with --teacher")
+        raise InputError("--temperature needs --teacher")
     if epochs is not None and time is not None:
         raise InputError("--epochs and --time: accepted: one of them")
     positive("epochs", epochs)
@@ -139,14 +139,14 @@ def _words(document: Mapping[str, Any], part: str) -> str:
 def _table(classes: Sequence[Mapping[str, Any]], part: str) -> Table:
     """Return precision, recall and F1 by class; of many classes, the weakest."""
     table = plain_table(
-        f"Classes, on {part} images",
+        f"Per-class metrics on {part} images",
         ("class", "precision", "recall", "F1", "images"),
         left=("class",),
     )
     shown = classes
     if len(classes) > SHOWN:
         shown = sorted(classes, key=lambda row: -1 if row["f1"] is None else row["f1"])[:SHOWN]
-        table.caption = f"the weakest {SHOWN} of {len(classes):,}"
+        table.caption = f"the {SHOWN} of {len(classes):,} classes with the lowest F1"
     for row in shown:
         table.add_row(
             escape(row["name"]),

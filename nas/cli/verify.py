@@ -1,4 +1,4 @@
-"""The command ``verify``: what a folder of results says, computed again, and where it differs."""
+"""The command ``verify``: shows where a folder of results differs from its recomputation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LENGTH = 40
 
 
 def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
-    """Print where a folder differs from what is computed; exit with 1 where it does."""
+    """Print how a folder differs from what is recomputed; exit with 1 where it does."""
     with Show(quiet=quiet) as show:
         show.phase("verify", None)
         from nas.runs.verify.verify import verify
@@ -38,8 +38,8 @@ def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
         if more > 0:
             lines.insert(0, f"          and {more} more; --json shows all")
         count = len(result.differences)
-        verdict = "nothing differs" if count == 0 else f"{count} differ"
-        lines.append(f"verified  {folder}, a {result.kind} of {result.files} files: {verdict}")
+        verdict = {0: "no differences", 1: "1 difference"}.get(count, f"{count} differences")
+        lines.append(f"verified  {folder} ({result.kind}, {result.files} files): {verdict}")
         print_lines(*lines)
     if result.differences:
         raise typer.Exit(1)
@@ -47,7 +47,7 @@ def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
 
 def _table(differences: Sequence[Difference]) -> Table:
     headings = ("file", "key", "written", "computed")
-    table = plain_table("What differs", headings, left=headings)
+    table = plain_table("Differences", headings, left=headings)
     for one in differences:
         values = (_short(one.written), _short(one.computed))
         table.add_row(*(escape(value) for value in (one.file, one.key, *values)))

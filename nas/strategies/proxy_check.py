@@ -53,12 +53,12 @@ class ProxyCheck:
             if self.minus_flops_ci95[0] > 0
             else "worse than FLOPs alone"
             if self.minus_flops_ci95[1] < 0
-            else "not to be told from FLOPs alone"
+            else "not significantly different from FLOPs alone"
         )
         return (
             f"the proxy ranks {self.samples} networks trained longer with τ "
             f"{self.proxy.kendall_tau:.2f} ({low:.2f} to {high:.2f}), FLOPs with "
-            f"{self.flops.kendall_tau:.2f}: {verdict} (95 %)"
+            f"{self.flops.kendall_tau:.2f}: {verdict} (95 % CI)"
         )
 
 

@@ -147,7 +147,7 @@ def test_a_shared_storage_tells_what_all_drivers_do(
     assert (search.finished, search.claimed, search.abandoned) == (2, 1, 1)
     assert command(["status", str(out)]) == 0
     out_ = capsys.readouterr().out
-    assert re.search(r"phase +done +finished +running +left by the dead", out_)
+    assert re.search(r"phase +done +finished +running +abandoned", out_)
     assert re.search(r"search +2/2 +2 +1 +1\b", out_)
     theirs.close()
     assert command(["status", str(copy), "--storage", url]) == 2
