@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
+
+_LOG = logging.getLogger(__name__)
 
 ALREADY = "already done"
 """The text of steps that an earlier session has done; they say nothing of the speed."""
@@ -27,6 +30,28 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Say something that stays."""
         ...
+
+
+class SilentProgress:
+    """A progress that shows nothing: notes go to this module's logger, and are kept.
+
+    Attributes:
+        notes: what was said, in its order.
+    """
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def phase(self, name: str, total: int | None, *, seconds: float | None = None) -> None:
+        """Do nothing."""
+
+    def advance(self, done: int, text: str = "", *, best: str = "") -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Log and keep a note."""
+        self.notes.append(text)
+        _LOG.info("%s", text)
 
 
 def shown_as(progress: Progress, phase: str) -> Callable[[int, int, str], None]:

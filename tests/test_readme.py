@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from nas.cli.app import app
-from nas.runs.settings import Settings
+from nas.runs.settings import RunSettings
 from nas.spaces.budget import parse_budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget, load_space, shipped
@@ -92,7 +92,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 def test_the_first_command_finds_its_folder_free() -> None:
     """A run refuses a folder that holds another: what is committed must lie elsewhere."""
-    default = Settings(load_space("efficientnet"), load_budget("400M-flops")).folder
+    default = RunSettings(load_space("efficientnet"), load_budget("400M-flops")).folder
     listed = subprocess.run(
         ["git", "ls-files", str(default)], cwd=ROOT, capture_output=True, text=True
     )

@@ -16,7 +16,7 @@ from nas.spaces.registry import load_architecture, load_budget, load_space
 if TYPE_CHECKING:
     from nas.records.run_state import RunCommand
     from nas.runs.pipeline import RunResult
-    from nas.runs.settings import Settings
+    from nas.runs.settings import RunSettings
 
 RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
@@ -36,8 +36,8 @@ def run_job(command: RunCommand, out: Path | None, *, json: bool, quiet: bool) -
         print_ending(result, settings.budget, settings.data)
 
 
-def _settings(command: RunCommand, out: Path | None) -> Settings:
-    from nas.runs.settings import Settings
+def _settings(command: RunCommand, out: Path | None) -> RunSettings:
+    from nas.runs.settings import RunSettings
 
     if command.engine not in ("local", "ray"):
         raise InputError(f"engine {command.engine!r} is not accepted: local or ray")
@@ -52,7 +52,7 @@ def _settings(command: RunCommand, out: Path | None) -> Settings:
     reference, storage = command.reference, command.storage
     storage = None if storage is None else resolved(storage)
     budget = load_budget(command.budget)
-    return Settings(
+    return RunSettings(
         space=space,
         budget=budget,
         data=command.data,

@@ -41,7 +41,7 @@ from nas.records.run_state import (
 from nas.runs.identity import identity, provenance, study_prefix
 from nas.runs.notes import Notes
 from nas.runs.schedule import make_plan
-from nas.runs.settings import LatencySource, Settings
+from nas.runs.settings import LatencySource, RunSettings
 from nas.spaces.feasible import Feasible
 from nas.spaces.latency_table import LatencyTable, Setting, TableFile, table_of, write_table
 from nas.spaces.search_space import SearchSpace
@@ -69,7 +69,7 @@ class RunContext:
         opening: the state of the run as this session begins.
     """
 
-    settings: Settings
+    settings: RunSettings
     space: SearchSpace
     proxy: Proxy
     trainers: Mapping[str, Proxy]
@@ -85,7 +85,7 @@ class RunContext:
 
 
 def resolve(
-    settings: Settings,
+    settings: RunSettings,
     folder: ResultFolder[RunState],
     default_jobs: int,
     shared_memory: bool,
@@ -171,7 +171,7 @@ def _with_input(architecture: Architecture, space: SearchSpace) -> Architecture:
 
 
 def _proxies(
-    settings: Settings,
+    settings: RunSettings,
     space: SearchSpace,
     data: ImageData | None,
     searched: ImageData | None,
@@ -205,7 +205,7 @@ def _proxies(
 
 
 def _opening(
-    settings: Settings,
+    settings: RunSettings,
     own: RunIdentity,
     before: RunState | None,
     plan: Plan | None,
@@ -260,7 +260,7 @@ def _summary(data: ImageData) -> ImagesSummary:
 class _Drivers:
     """The drivers that share a storage, which decide some things together."""
 
-    settings: Settings
+    settings: RunSettings
     space: SearchSpace
     data: ImageData | None
 

@@ -13,13 +13,13 @@ from nas.networks.cost import CONVENTION
 from nas.proxies.protocol import CorrectsSelection, Proxy, capabilities_of, description
 from nas.proxies.registry import PROXIES, proxy_capabilities
 from nas.records.run_state import RunIdentity
-from nas.runs.settings import Settings
+from nas.runs.settings import RunSettings
 from nas.spaces.search_space import SearchSpace
 from nas.strategies.samplers import SAMPLERS
 
 
 def identity(
-    settings: Settings, space: SearchSpace, data: ImageData | None, proxy: Proxy | None
+    settings: RunSettings, space: SearchSpace, data: ImageData | None, proxy: Proxy | None
 ) -> RunIdentity:
     """Return what makes a run this one; a folder that holds another run is refused.
 
@@ -48,7 +48,7 @@ def identity(
     }
 
 
-def plugins(settings: Settings) -> dict[str, dict[str, str | None]]:
+def plugins(settings: RunSettings) -> dict[str, dict[str, str | None]]:
     """Return the proxies and samplers of other distributions that a run uses, with their versions.
 
     By the role that each has in the run: ``proxy``, ``grid_proxy`` or ``sampler``.
@@ -61,14 +61,14 @@ def plugins(settings: Settings) -> dict[str, dict[str, str | None]]:
     return {key: one.origin() for key, one in used.items() if one.distribution is not None}
 
 
-def study_prefix(settings: Settings) -> str:
+def study_prefix(settings: RunSettings) -> str:
     """Return how the names of a run's studies begin: in a database, alike for all its drivers."""
     if settings.storage is None:
         return slug(settings.folder.name)
     return f"{slug(settings.space.name)}-{slug(settings.budget.name)}"[:150]
 
 
-def provenance(settings: Settings, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
+def provenance(settings: RunSettings, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
     """Return where a network comes from; nothing in it differs from run to run."""
     installed = plugins(settings)
     return {

@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from nas.accuracy import at_chance
 from nas.progress import ALREADY
-from nas.proxies.protocol import TrainsReduced, capabilities_of, reduced
+from nas.proxies.protocol import capabilities_of, reduced
 from nas.proxies.short_training import Tested, TrainingProxy
 from nas.proxies.supernet import SupernetProxy
 from nas.runs.schedule import CHECKED, FINAL_SEEDS, GRID_POINTS
 from nas.runs.session import RunSession
 from nas.runs.trial_log import Teller
 from nas.spaces.feasible import Feasible
+from nas.strategies.coefficient_search import RANGES, candidates_for
 from nas.strategies.comparison import SeededComparison, compare_networks
 from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
 from nas.strategies.loop import SearchResult
 from nas.strategies.proxy_check import ProxyCheck, check, sample
-from nas.strategies.scaling_candidates import candidates, reference_point, spread
 from nas.strategies.scaling_grid import GridResult, grid_search
 from nas.strategies.search import search
 
@@ -163,17 +162,13 @@ def search_coefficients(session: RunSession, results: PhaseResults) -> PhaseResu
     context, settings = session.context, session.context.settings
     proxy = context.trainers["grid"]
     baseline = results.found.baseline.architecture
-    view = partial(reduced, proxy)
-    pixels = proxy.image_resolution if isinstance(proxy, TrainsReduced) else None
     session.progress.phase("coefficients", None)
-    points = spread(candidates(baseline, view=view, image_resolution=pixels), GRID_POINTS)
-    reference = reference_point(baseline, view=view, image_resolution=pixels)
+    points, reference = candidates_for(baseline, proxy, GRID_POINTS)
     objective = session.objective(proxy)
     name = session.state.study_name(
         "grid", baseline.key(), *(str(point.coefficients) for point in points)
     )
-    limits = (1.0, 4.0)
-    study = session.study(name, objective, alpha=limits, beta=limits, gamma=limits)
+    study = session.study(name, objective, **RANGES)
     started = False
     deadline = session.deadline("grid")
 
@@ -202,7 +197,7 @@ def search_coefficients(session: RunSession, results: PhaseResults) -> PhaseResu
         )
     if result is None:
         session.notes.add("the time ended before any coefficients were evaluated; resume with more")
-    elif at_chance(result.chosen.accuracy, view(baseline).num_classes):
+    elif at_chance(result.chosen.accuracy, reduced(proxy, baseline).num_classes):
         session.notes.add(
             "the scaled networks were no better than chance after so little training: "
             "the choice of coefficients says nothing; take another --out with more --time, "

@@ -13,7 +13,7 @@ from nas.errors import InputError, one_line
 from nas.evaluation.local import default_jobs
 from nas.evaluation.objective import make_objective
 from nas.networks.architecture_file import ArchitectureRecord
-from nas.progress import Progress
+from nas.progress import Progress, SilentProgress
 from nas.proxies.registry import check_grid_proxy, proxy_capabilities
 from nas.records.result_folder import ResultFolder
 from nas.records.results import run_files, write_family, write_finals, write_found
@@ -30,7 +30,7 @@ from nas.runs.notes import Notes
 from nas.runs.phases import WORK, PhaseResults
 from nas.runs.schedule import PHASES
 from nas.runs.session import RunSession
-from nas.runs.settings import Settings
+from nas.runs.settings import RunSettings
 from nas.spaces.feasible import Feasible
 from nas.spaces.latency_table import milliseconds
 from nas.strategies.comparison import SeededComparison
@@ -61,18 +61,19 @@ class RunResult:
     phase_seconds: dict[str, float]
 
 
-def run(settings: Settings, progress: Progress) -> RunResult:
+def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
     """Run, or resume, the whole pipeline and write its folder.
 
     Args:
         settings: what is asked for.
-        progress: shows how far it is.
+        progress: shows how far it is; None: nothing is shown.
 
     Raises:
         InputError: wrong input, an occupied or foreign folder, a place that cannot be written.
         nas.SearchFailed: too many failures, or nothing finished.
     """
     start = time.monotonic()
+    progress = progress or SilentProgress()
     _check(settings)
     notes = Notes(progress)
     with (
@@ -108,7 +109,7 @@ def run(settings: Settings, progress: Progress) -> RunResult:
         )
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: RunSettings) -> None:
     """Raise :class:`InputError` for what can be known to be wrong before anything is loaded."""
     looks = proxy_capabilities(settings.proxy_name).needs_images
     if settings.budget.latency_ms is None:
@@ -131,7 +132,7 @@ def _check(settings: Settings) -> None:
 
 
 @contextmanager
-def _cluster(settings: Settings, progress: Progress) -> Iterator[RayCluster | None]:
+def _cluster(settings: RunSettings, progress: Progress) -> Iterator[RayCluster | None]:
     """Yield the Ray cluster that is asked for; None: evaluations run on this machine."""
     if settings.engine != "ray":
         yield None

@@ -18,7 +18,7 @@ from nas.proxies.presets import (
 from nas.proxies.registry import proxy_capabilities
 from nas.proxies.short_training import TrainingSettings
 from nas.records.plan import Plan
-from nas.runs.settings import Settings
+from nas.runs.settings import RunSettings
 from nas.spaces.search_space import SearchSpace
 
 GRID_POINTS = 12
@@ -33,7 +33,7 @@ SUPERNET_SHARE = 0.8
 """Of the search's time: the training of a supernet, if there is one."""
 
 
-def make_plan(settings: Settings, data: ImageData, space: SearchSpace, jobs: int) -> Plan:
+def make_plan(settings: RunSettings, data: ImageData, space: SearchSpace, jobs: int) -> Plan:
     """Return how networks are trained, by the data's size and the time given.
 
     ``space`` has the input that the data have; ``jobs`` run at once.
@@ -89,30 +89,30 @@ class Phase:
     """
 
     name: str
-    applies: Callable[[Settings], bool]
-    weight: Callable[[Settings], float]
+    applies: Callable[[RunSettings], bool]
+    weight: Callable[[RunSettings], float]
 
 
-def _searches(settings: Settings) -> bool:
+def _searches(settings: RunSettings) -> bool:
     return True
 
 
-def _shares_weights(settings: Settings) -> bool:
+def _shares_weights(settings: RunSettings) -> bool:
     return proxy_capabilities(settings.proxy_name).shares_weights
 
 
-def _tests(settings: Settings) -> bool:
+def _tests(settings: RunSettings) -> bool:
     return settings.data is not None or proxy_capabilities(settings.proxy_name).needs_images
 
 
-def _search_weight(settings: Settings) -> float:
+def _search_weight(settings: RunSettings) -> float:
     capabilities = proxy_capabilities(settings.proxy_name)
     if capabilities.shares_weights:
         return (1 - SUPERNET_SHARE) * 5.0
     return 5.0 if capabilities.trains_candidates else 1.0
 
 
-def _test_weight(settings: Settings) -> float:
+def _test_weight(settings: RunSettings) -> float:
     """Return 0 where finalists, the check or candidates are trained alike: theirs includes it."""
     trained = proxy_capabilities(settings.proxy_name).trains_candidates
     alike = trained or settings.finalist_count or settings.checks
@@ -130,7 +130,7 @@ PHASES = (
 """The phases of a run, in their order."""
 
 
-def shares(settings: Settings) -> dict[str, float]:
+def shares(settings: RunSettings) -> dict[str, float]:
     """Return how the phases share the time, in their order; 0 for those that do not apply."""
     weights = {
         phase.name: phase.weight(settings) if phase.applies(settings) else 0.0 for phase in PHASES
@@ -138,7 +138,7 @@ def shares(settings: Settings) -> dict[str, float]:
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-def time_for(settings: Settings, phase: str, gone: float) -> float | None:
+def time_for(settings: RunSettings, phase: str, gone: float) -> float | None:
     """Return how many seconds a phase has that begins so many after the run; None: no limit.
 
     It is the phase's part of what is left for it and those after it: where an earlier one took

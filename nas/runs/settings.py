@@ -35,7 +35,7 @@ class LatencySource(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """What a run is asked to do; see the command's help for each."""
 
     space: SearchSpace

@@ -31,7 +31,7 @@ from nas.files import sha256
 from nas.networks.architecture_file import save_architecture
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.report.write import FILES as REPORT
-from nas.runs.settings import Settings
+from nas.runs.settings import RunSettings
 from nas.runs.status import read_status
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
@@ -426,9 +426,9 @@ def test_what_began_under_ray_goes_on_without(
     state = load(copy / "run.json")
     state["command"] |= {"engine": "ray", "ray_address": "head:6379", "gpus_per_trial": 0.25}
     (copy / "run.json").write_text(json.dumps(state))
-    settings: list[Settings] = []
+    settings: list[RunSettings] = []
 
-    def run(given: Settings, progress: object) -> None:
+    def run(given: RunSettings, progress: object) -> None:
         settings.append(given)
         raise SearchFailed("far enough")
 

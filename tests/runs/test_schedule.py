@@ -10,7 +10,7 @@ import torch
 import nas.runs.schedule
 from nas.data import ImageData
 from nas.runs.schedule import LATEST, make_plan, shares, time_for
-from nas.runs.settings import Settings
+from nas.runs.settings import RunSettings
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_space
 
@@ -26,7 +26,7 @@ RUNS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("run", RUNS)
 def test_phases_that_end_in_time_have_what_was_planned(run: dict[str, Any]) -> None:
-    settings = Settings(SPACE, BUDGET, seconds=1000.0, **run)
+    settings = RunSettings(SPACE, BUDGET, seconds=1000.0, **run)
     parts = {name: part for name, part in shares(settings).items() if part}
     gone = 0.0
     for name, part in parts.items():
@@ -37,7 +37,7 @@ def test_phases_that_end_in_time_have_what_was_planned(run: dict[str, Any]) -> N
 
 
 def test_a_phase_that_is_late_leaves_the_others_some_time() -> None:
-    settings = Settings(SPACE, BUDGET, seconds=1000.0, data="mine")
+    settings = RunSettings(SPACE, BUDGET, seconds=1000.0, data="mine")
     gone = 700.0  # the supernet alone; planned were 307
     for name in ("search", "finals", "check", "grid"):
         seconds = time_for(settings, name, gone)
@@ -63,13 +63,13 @@ def test_a_baseline_that_is_tested_alone_has_time_of_its_own(
         None,
     )
     for jobs in (1, 4):
-        settings = Settings(SPACE, BUDGET, seconds=600.0, **run)
+        settings = RunSettings(SPACE, BUDGET, seconds=600.0, **run)
         plan = make_plan(settings, images, SPACE, jobs)
         # It is one of the jobs, for its part of the time.
         seconds = shares(settings)["test"] * LATEST * 600
         assert 0.5 * 1_000 * seconds < plan.finals.images_seen < 1_000 * seconds
-    assert shares(Settings(SPACE, BUDGET, seconds=600.0, data="mine"))["test"] == 0
+    assert shares(RunSettings(SPACE, BUDGET, seconds=600.0, data="mine"))["test"] == 0
 
 
 def test_without_a_limit_there_is_none() -> None:
-    assert time_for(Settings(SPACE, BUDGET), "search", 1e9) is None
+    assert time_for(RunSettings(SPACE, BUDGET), "search", 1e9) is None
