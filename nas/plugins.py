@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -48,8 +48,8 @@ class Registration:
         return {"name": self.name, "distribution": self.distribution, "version": self.version}
 
 
-class Registry:
-    """The names of one kind of object; iterating yields the built-in ones.
+class Registry(Collection[str]):
+    """The names of one kind of object; as a collection, the built-in ones.
 
     Entry points are looked up only for names that are not built in, so that a command which uses
     none does not wait for the metadata of all installed distributions.
@@ -68,6 +68,14 @@ class Registry:
     def __iter__(self) -> Iterator[str]:
         """Yield the built-in names as help shows them."""
         return (registration.usage for registration in self.built_in)
+
+    def __len__(self) -> int:
+        """Return how many names are built in."""
+        return len(self.built_in)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether a name is built in."""
+        return name in [*self]
 
     def installed(self) -> list[Registration]:
         """Return what other distributions add, by name; a built-in name cannot be replaced."""
