@@ -25,6 +25,7 @@ PACKAGES = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     GROUND,
     *((package,) for package in PACKAGES),
+    ("testing",),  # what users need for tests of their own parts
     ("",),  # nas/__init__.py: the public API, nothing else
     ("cli",),
 )

@@ -109,9 +109,10 @@ class ZeroCostProxy:
         with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
             torch.manual_seed(seed)
             network = build(small).to(device)
-        if self._images is None:
-            return synflow(network, small.in_channels, small.resolution)
-        return naswot(network, resize(self._images, small.resolution).to(device))
+            if self._images is None:
+                return synflow(network, small.in_channels, small.resolution)
+            # Dropout draws from the generator that is forked here.
+            return naswot(network, resize(self._images, small.resolution).to(device))
 
 
 def _factory(measure: str) -> ProxyFactory:

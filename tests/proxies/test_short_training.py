@@ -21,39 +21,9 @@ from nas.proxies.registry import known_proxy, proxy_capabilities
 from nas.proxies.short_training import TrainingProxy, TrainingSettings, _draw
 from nas.spaces.budget import Budget
 from nas.training.scoring import score
+from tests.support.images import made_up, never
 
 QUICK = TrainingSettings(resolution=16, images_seen=640, batch_size=32, checks=(0.5, 0.75))
-
-
-def images(
-    counts: list[int], *, channels: int = 3, pixels: int = 16, noise: float = 40.0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise around one grey level or colour a class."""
-    generator = torch.Generator().manual_seed(len(counts) * 1000 + sum(counts))
-    labels = torch.cat([torch.full((n,), c) for c, n in enumerate(counts)])
-    centres = 60 + 130 * torch.rand(
-        (len(counts), channels, 1, 1), generator=torch.Generator().manual_seed(3)
-    )
-    if channels == 1:
-        centres = torch.linspace(40, 215, len(counts)).view(-1, 1, 1, 1)
-    pixels_ = centres[labels] + noise * torch.randn(
-        (len(labels), channels, pixels, pixels), generator=generator
-    )
-    return pixels_.clamp(0, 255).to(torch.uint8), labels
-
-
-def made_up(
-    train: list[int] | None = None, *, channels: int = 3, test: bool = True, pixels: int = 16
-) -> ImageData:
-    train = train or [40, 40, 40]
-    held = [20] * len(train)
-    return ImageData.from_parts(
-        "made up",
-        [f"class {i}" for i in range(len(train))],
-        images(train, channels=channels, pixels=pixels),
-        images(held, channels=channels, pixels=pixels),
-        images([10] * len(train), channels=channels, pixels=pixels) if test else None,
-    )
 
 
 def proxy_of(data: ImageData, settings: TrainingSettings = QUICK) -> TrainingProxy:
@@ -66,10 +36,6 @@ def proxy_of(data: ImageData, settings: TrainingSettings = QUICK) -> TrainingPro
 def network() -> nas.Architecture:
     space = nas.load_space("tiny")
     return space.decode({name: values[0] for name, values in space.choices.items()})
-
-
-def never(step: int, value: float) -> bool:
-    return False
 
 
 def test_learns_and_repeats_itself(network: nas.Architecture) -> None:

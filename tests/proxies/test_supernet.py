@@ -31,7 +31,7 @@ from nas.training import supernet_trainer
 from nas.training.checkpoint import Checkpoints
 from nas.training.supernet_trainer import Progress, SupernetSettings
 from nas.training.weight_sharing import NetworkPath, SharedWeights
-from tests.proxies.test_short_training import made_up, never
+from tests.support.images import made_up, never
 from tests.support.paths import ROOT
 from tests.support.same_function import SAME, doubled, relative_difference
 
@@ -404,7 +404,7 @@ from nas.evaluation.local import local_engine
 from nas.evaluation.executor import Task
 from nas.proxies.supernet import SupernetProxy
 from nas.training.supernet_trainer import SupernetSettings
-from tests.proxies.test_short_training import made_up
+from tests.support.images import made_up
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
