@@ -27,11 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.data import ImageData, load_images, normalise, resize
+from nas.data import ImageData, load_images, preprocess
 from nas.networks.architecture import Architecture
 from nas.networks.modules import Network, build
 from nas.proxies.presets import supernet_settings
-from nas.proxies.supernet import SupernetProxy, narrowed, translate
+from nas.proxies.supernet import SupernetProxy, narrow_space, translate_choices
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_space
@@ -50,8 +50,8 @@ def plain(proxy: SupernetProxy, network: Network) -> float:
         generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(labels), generator=generator)[:count]
         for where in order.split(BATCH):
-            pixels = resize(images[where].float(), settings.resolution)
-            yield normalise(pixels, data.mean, data.std), labels[where]
+            inputs = preprocess(images[where], settings.resolution, data.mean, data.std)
+            yield inputs, labels[where]
 
     total = 0.0
     with torch.no_grad():
@@ -68,8 +68,8 @@ def plain(proxy: SupernetProxy, network: Network) -> float:
 
 def as_built(proxy: SupernetProxy, space: SearchSpace, arch: Architecture) -> Network:
     """Return the network as PyTorch builds it, with its share of the weights."""
-    small = narrowed(space, proxy.settings, proxy.data.channels, proxy.data.num_classes)
-    network = build(small.decode(translate(space.encode(arch), space, small)))
+    small = narrow_space(space, proxy.settings, proxy.data.channels, proxy.data.num_classes)
+    network = build(small.decode(translate_choices(space.encode(arch), space, small)))
     network.load_state_dict(proxy.network(arch).state_dict())
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

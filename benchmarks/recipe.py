@@ -35,7 +35,7 @@ from nas.data import ImageData, load_images
 from nas.networks.architecture import Architecture, Stem, efficientnet_b0
 from nas.networks.modules import build
 from nas.runs.training import Request, train
-from nas.training.optim import schedule
+from nas.training.optimiser import learning_rate_factor
 
 RESOLUTION = 32
 BATCH = 128
@@ -58,7 +58,7 @@ def ours(data: str, seconds: float, show: Show) -> tuple[int, float]:
             ),
             show,
         )
-    seen = done.document["plan"]["steps"] * done.document["recipe"]["batch_size"]
+    seen = done.document["schedule"]["steps"] * done.document["recipe"]["batch_size"]
     return seen, done.document["test"]["accuracy"]["mean"]
 
 
@@ -86,7 +86,7 @@ def plain_loop(
     while done < 1:
         for pixels, labels in loader:
             for group in optimiser.param_groups:
-                group["lr"] = LEARNING_RATE * schedule(done, 0.05)
+                group["lr"] = LEARNING_RATE * learning_rate_factor(done, 0.05)
             optimiser.zero_grad()
             F.cross_entropy(module(pixels), labels).backward()
             optimiser.step()

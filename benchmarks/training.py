@@ -40,7 +40,7 @@ from nas.networks.modules import build
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.spaces.budget import Budget
 from nas.spaces.registry import load_space
-from nas.training.optim import schedule
+from nas.training.optimiser import learning_rate_factor
 
 BATCH = 128
 
@@ -89,7 +89,7 @@ def plain_loop(data: ImageData, view: Architecture, settings: TrainingSettings, 
     )
     total = settings.images_seen // BATCH
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: schedule(step / total, settings.warm_up)
+        optimiser, lambda step: learning_rate_factor(step / total, settings.warm_up)
     )
     network.train()
     start, step = time.perf_counter(), 0
@@ -173,7 +173,7 @@ def main() -> None:
     )
     proxy = TrainingProxy(data, settings)
     proxy.prepare(load_space("efficientnet"), Budget("none"), Path())
-    view = proxy.view(efficientnet_b0())
+    view = proxy.reduced(efficientnet_b0())
     cost, peak = measure_cost(view), gemm()
     print(
         f"EfficientNet-B0, width {options.width:g}, 32 px: {cost.flops / 1e6:.2f}M FLOPs; "

@@ -310,7 +310,7 @@ def canonical(name: str) -> str:
         ("nas.networks.cost", "from .. import spaces"),
         ("nas.networks.cost", "from ..spaces.budget import Budget"),
         ("nas.files", "import nas.networks.cost"),
-        ("nas.networks.modules", "def late():\n    from nas.training.trainer import Training"),
+        ("nas.networks.modules", "def late():\n    from nas.training.trainer import Trainer"),
         ("nas.networks.modules", "from nas import build"),  # through the public API
         ("nas.networks.cost", "if TYPE_CHECKING:\n    from nas.strategies.search import search"),
         ("nas.proxies.x", "import importlib\nimportlib.import_module('nas.strategies.search')"),

@@ -111,8 +111,8 @@ def _print(trained: Trained) -> None:
     document = trained.document
     part = "test" if document["test"] else "validation"
     print_table(_table(document[part]["classes"], part))
-    plan, cost = document["plan"], document["cost"]
-    epochs = plan["steps"] / plan["steps_per_epoch"]
+    schedule, cost = document["schedule"], document["cost"]
+    epochs = schedule["steps"] / schedule["steps_per_epoch"]
     network = (
         f"{trained.architecture.name}: {amount(cost['flops'])} FLOPs, "
         f"{amount(cost['params'])} parameters, {document['resolution']} px, "

@@ -1,28 +1,36 @@
-"""Augmentation of whole batches on the device: no workers, no loop over images.
+"""Augmentation of whole batches of images, on their device.
 
-Values are 0…255 in any dtype until `normalise`. Random numbers are drawn on the generator's device,
-so that a generator on the CPU gives the same augmentation wherever the images are.
+Values are 0…255 in any dtype. Random numbers are drawn on the generator's device, so that a
+generator on the CPU gives the same augmentation whatever the device of the images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 def augment(
     images: Tensor, generator: torch.Generator, *, pad: int, flip: bool = True, cutout: int = 0
 ) -> Tensor:
-    """Random crop after reflection padding, horizontal flip and cutout, drawn for each image.
+    """Return images randomly cropped after reflection padding, flipped, and with a square erased.
 
-    `images` is `[N, C, H, W]` of any dtype; the result has its shape and dtype, in channels_last.
-    Every image is shifted by −pad…pad pixels each way (no wrap: the border is mirrored), flipped
-    with probability ½, and a square of `cutout` pixels is filled with its own mean colour (its
-    centre anywhere in the image; DeVries & Taylor 2017, arXiv 1708.04552). Raises ValueError
-    unless 0 ≤ pad < min(H, W) and 0 ≤ cutout.
+    All three are drawn for each image. An option that is switched off does not change what is
+    drawn for the others.
+
+    Args:
+        images: (n, channels, h, w), of any dtype.
+        generator: of the random numbers.
+        pad: pixels; an image is shifted by up to as many each way, its border reflected.
+        flip: mirror an image horizontally with probability ½.
+        cutout: side, in pixels, of a square that is filled with the image's mean colour; its
+            centre is anywhere in the image (DeVries & Taylor 2017, arXiv 1708.04552); 0: none.
+
+    Returns:
+        Images of the same shape and dtype, in channels_last.
+
+    Raises:
+        ValueError: unless 0 ≤ pad < min(h, w) and 0 ≤ cutout.
     """
     number, channels, height, width = images.shape
     if not 0 <= pad < min(height, width):
@@ -37,7 +45,6 @@ def augment(
         )
         return numbers.to(device, non_blocking=True)
 
-    # All draws happen whatever the options are, so that an option does not change the others'.
     down, right, mirror = draw(-pad, pad + 1), draw(-pad, pad + 1), draw(0, 2)
     centre_row, centre_column = draw(0, height), draw(0, width)
 
@@ -46,8 +53,8 @@ def augment(
     if flip:
         columns = torch.where(mirror == 1, width - 1 - columns, columns)
     columns = _reflect(columns + right, width)
-    # One gather of whole pixels: in channels_last a pixel's channels lie together, and this
-    # is 2–4 times faster on the CPU than indexing [N, C, H, W].
+    # One gather of whole pixels: in channels_last the channels of a pixel are adjacent in memory,
+    # and this is 2–4 times faster on the CPU than indexing (n, channels, h, w).
     first = torch.arange(number, device=device)[:, None, None] * (height * width)
     source = first + rows[:, :, None] * width + columns[:, None, :]
     pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -65,26 +72,30 @@ def augment(
 
 
 def _reflect(positions: Tensor, size: int) -> Tensor:
-    """Positions outside 0…size−1 mirrored at the border pixel, which is not repeated."""
+    """Return positions with those outside 0…size−1 reflected at the border pixel."""
     positions = positions.abs()
     return torch.where(positions >= size, 2 * (size - 1) - positions, positions)
 
 
 def _inside(centre: Tensor, side: int, size: int) -> Tensor:
-    """bool `[N, size]`: within the `side` pixels around each centre `[N, 1]`."""
+    """Return which of ``size`` positions are in the ``side`` pixels around each centre (n, 1)."""
     offset = torch.arange(size, device=centre.device) - (centre - side // 2)
     return (offset >= 0) & (offset < side)
 
 
-def mix(
+def cutmix(
     images: Tensor, targets: Tensor, generator: torch.Generator, probability: float
 ) -> tuple[Tensor, Tensor]:
-    """CutMix, drawn for each image: with a probability a patch of it is another image's.
+    """Return images in some of which a patch is another image's, and their targets (CutMix).
 
-    `images` is `[N, C, H, W]` of any dtype, `targets` float `[N, classes]` the probabilities of its
-    classes; both are returned, each target in the shares of the pixels. The patch has the image's
-    shape and an area uniform in 0…1 of it, cut off at the border (Yun et al. 2019, arXiv
-    1905.04899).
+    The patch has the shape of the image and an area uniform in 0…1 of it, and is cut off at the
+    border (Yun et al. 2019, arXiv 1905.04899). Each target is mixed in proportion to the pixels.
+
+    Args:
+        images: (n, channels, h, w), of any dtype.
+        targets: float (n, classes), the probability of each class.
+        generator: of the random numbers.
+        probability: that an image is mixed.
     """
     number, _, height, width = images.shape
     device = images.device
@@ -100,59 +111,6 @@ def mix(
     ]
     patch = (inside[0] & mixed)[:, :, None] & inside[1][:, None, :]
     kept = 1 - patch.float().mean((1, 2))[:, None]
-    # A batch is drawn at random, so that the next image is a random one.
-    others, theirs = images.roll(1, 0), targets.roll(1, 0)
-    return torch.where(patch[:, None], others, images), kept * targets + (1 - kept) * theirs
-
-
-def normalise(
-    images: Tensor,
-    mean: Sequence[float],
-    std: Sequence[float],
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """`(images / 255 − mean) / std` as `dtype` in channels_last.
-
-    `images` is `[N, C, H, W]` with values 0…255 in any dtype; mean and std are per channel.
-    """
-    shape = (1, -1, 1, 1)
-    deviation = torch.tensor(std, dtype=torch.float32, device=images.device).view(shape)
-    centre = torch.tensor(mean, dtype=torch.float32, device=images.device).view(shape)
-    # Computed in float32 whatever the result is, and never in place: images may be float32.
-    out = images.to(torch.float32, memory_format=torch.channels_last)
-    out = out * (1 / (255 * deviation)) - centre / deviation
-    return out.to(dtype, memory_format=torch.channels_last)
-
-
-def resize(images: Tensor, size: int) -> Tensor:
-    """Images `[N, C, H, W]` at `size` × `size` pixels, bilinear, antialiased where they shrink.
-
-    The dtype is kept; integers are rounded. Returns the images themselves where they have the size.
-    """
-    height, width = images.shape[2:]
-    if (height, width) == (size, size):
-        return images
-    values = images if images.is_floating_point() else images.to(torch.float32)
-    shrinks = size < max(height, width)
-    out = F.interpolate(values, size=(size, size), mode="bilinear", antialias=shrinks)
-    if not images.is_floating_point():
-        out = out.round_().clamp_(0, 255)
-    return out.to(images.dtype)
-
-
-def iterate_batches(
-    n: int, batch_size: int, generator: torch.Generator | None = None, drop_last: bool = False
-) -> Iterator[Tensor]:
-    """Index tensors int64 that go once through 0…n−1, shuffled by the generator (None: in order).
-
-    The last batch is smaller where `batch_size` does not divide n; `drop_last` leaves it out,
-    except when it is the only one.
-    """
-    if n < 1 or batch_size < 1:
-        raise ValueError(f"n and batch_size must be at least 1, not {n} and {batch_size}")
-    if generator is None:
-        order = torch.arange(n)
-    else:
-        order = torch.randperm(n, generator=generator, device=generator.device)
-    end = n - n % batch_size if drop_last and n >= batch_size else n
-    yield from torch.split(order[:end], batch_size)
+    # Batches are shuffled, so the next image of the batch is a random one.
+    others, other_targets = images.roll(1, 0), targets.roll(1, 0)
+    return torch.where(patch[:, None], others, images), kept * targets + (1 - kept) * other_targets

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.data import ImageData, normalise, resize
+from nas.data import ImageData, preprocess
 from nas.errors import InputError
 from nas.export.onnx import INPUT, onnx_model, run, session
 from nas.export.optional_packages import package
@@ -116,7 +116,7 @@ def quantise(
     training, held_out, labels = _parts(data, seed)
 
     def prepare(images: Tensor) -> Tensor:
-        return normalise(resize(images.float(), architecture.resolution), *statistics).contiguous()
+        return preprocess(images, architecture.resolution, *statistics).contiguous()
 
     ranges = prepare(training[:CALIBRATE])
     choosing = prepare(training[CALIBRATE:]) if len(training) > CALIBRATE else ranges

@@ -142,8 +142,8 @@ class TrainsReduced(Protocol):
         """Pixels a side of the images that it has; more resolution than that adds nothing."""
         ...
 
-    def view(self, arch: Architecture) -> Architecture:
-        """Return the network that is really trained for ``arch``."""
+    def reduced(self, arch: Architecture) -> Architecture:
+        """Return the network that is trained in place of ``arch``."""
         ...
 
 
@@ -166,8 +166,8 @@ def capabilities_of(proxy: Proxy | type[Proxy]) -> ProxyCapabilities:
 
 
 def reduced(proxy: Proxy, arch: Architecture) -> Architecture:
-    """Return the network that a proxy really trains for ``arch``, which may be ``arch`` itself."""
-    return proxy.view(arch) if isinstance(proxy, TrainsReduced) else arch
+    """Return the network that a proxy trains in place of ``arch``, which may be ``arch`` itself."""
+    return proxy.reduced(arch) if isinstance(proxy, TrainsReduced) else arch
 
 
 def description(proxy: Proxy) -> dict[str, Any]:

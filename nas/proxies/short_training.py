@@ -1,4 +1,4 @@
-"""Proxy ``training``: a candidate trained from scratch, small and short."""
+"""Proxy ``training``: every candidate is trained from scratch, narrower and for a short time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.accuracy import Accuracy
-from nas.data import ImageData, augment, iterate_batches, normalise, resize
-from nas.errors import Diverged
+from nas.data import ImageData, augment, preprocess
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.fast_convolution import lay_out
@@ -22,8 +21,12 @@ from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
-from nas.training.optim import optimiser, precision, schedule
-from nas.training.scoring import Score, logits, score
+from nas.training.batches import BatchOrder, fixed_sample, shift_padding
+from nas.training.divergence import check_finite
+from nas.training.optimiser import Optimiser
+from nas.training.precision import autocast
+from nas.training.random_numbers import isolated_rng
+from nas.training.scoring import Score, predict, score
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,20 @@ class TrainingSettings:
     """How a candidate is trained.
 
     Attributes:
-        width: multiplies the candidate's widths.
-        resolution: pixels that a network of the space's own resolution is trained at; networks
+        width: multiplies the widths of the candidate.
+        resolution: pixels at which a network of the space's own resolution is trained; networks
             of other resolutions in proportion.
-        images_seen: how many training images are shown in all. Data with more images are shown in
-            part, once (a stratified draw); data with fewer are shown several times.
+        images_seen: how many training images are shown in all. Of data with more images, a
+            stratified sample is shown once; data with fewer are shown several times.
         batch_size: images a step.
-        learning_rate: highest, for AdamW; it rises linearly for ``warm_up`` of the steps and
-            falls along a cosine to 0.
+        learning_rate: the maximum, for AdamW; it rises linearly for ``warm_up`` of the steps and
+            falls along half a cosine to 0.
         weight_decay: of the weights of convolutions and the classifier.
         warm_up: share of the steps.
         checks: shares of the steps after which an intermediate value is reported.
-        flip: mirror half of the images; not for images whose mirror image is another thing.
-        check_images: validation images of an intermediate value.
-        validation_images: validation images of the final one, at most.
+        flip: mirror half of the images; not for images whose mirror image is of another class.
+        check_images: number of validation images for an intermediate value.
+        validation_images: number of validation images for the final value, at most.
     """
 
     width: float = 0.5
@@ -60,25 +63,25 @@ class TrainingSettings:
     validation_images: int = 5_000
 
 
-def trained_view(
+def reduced_architecture(
     arch: Architecture, settings: TrainingSettings, base: int, channels: int, classes: int
 ) -> Architecture:
-    """Return the network that is really trained for ``arch``: narrower, of fewer pixels.
+    """Return the network that is trained in place of ``arch``: narrower, at a lower resolution.
 
     Args:
         arch: what is to be measured.
         settings: of the training.
-        base: resolution of the network that is trained at the settings' own.
+        base: resolution of the networks that are trained at the resolution of the settings.
         channels: of the images.
-        classes: of the images.
+        classes: number of classes of the images.
     """
-    small = scale(
+    reduced = scale(
         arch,
         width=settings.width,
         resolution=round_resolution(arch.resolution, settings.resolution / base),
         name=arch.name,
     )
-    return replace(small, in_channels=channels, num_classes=classes)
+    return replace(reduced, in_channels=channels, num_classes=classes)
 
 
 class TrainingProxy:
@@ -89,9 +92,9 @@ class TrainingProxy:
     the same seed, architecture, data, settings and number of threads.
 
     Args:
-        data: images; the test part is used by :meth:`test` alone.
+        data: images; those of the test split are used by :meth:`test` alone.
         settings: how to train.
-        device: where.
+        device: where to train.
     """
 
     name = "training"
@@ -105,13 +108,10 @@ class TrainingProxy:
         self.settings = settings or TrainingSettings()
         self.device = device
         self.data = data.to(device)
-        # Sources list their images by class; the first so many must be a fair draw of all.
-        order = torch.randperm(
-            len(data.validation_labels), generator=torch.Generator().manual_seed(0)
-        )[: self.settings.validation_images]
+        sample = fixed_sample(len(data.validation_labels), self.settings.validation_images)
         self._validation = (
-            data.validation_images[order].to(device),
-            data.validation_labels[order].to(device),
+            data.validation_images[sample].to(device),
+            data.validation_labels[sample].to(device),
         )
         self.image_resolution = data.resolution
         self._base_resolution = 0
@@ -121,13 +121,13 @@ class TrainingProxy:
         return asdict(self.settings) | {"checks": list(self.settings.checks)}
 
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
-        """Note the space's resolution, to which the proxy's own is in proportion."""
+        """Remember the resolution of the space; networks are trained in proportion to it."""
         self._base_resolution = space.resolution
 
-    def view(self, arch: Architecture) -> Architecture:
-        """Return the network that is really trained for ``arch``: narrower, of fewer pixels."""
-        base = self._base_resolution or arch.resolution
-        return trained_view(arch, self.settings, base, self.data.channels, self.data.num_classes)
+    def reduced(self, arch: Architecture) -> Architecture:
+        """Return the network that is trained in place of ``arch``: narrower, of fewer pixels."""
+        base, data = self._base_resolution or arch.resolution, self.data
+        return reduced_architecture(arch, self.settings, base, data.channels, data.num_classes)
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
         """Return accuracy and loss on the validation images after a short training.
@@ -138,7 +138,10 @@ class TrainingProxy:
         return self._train_and_score(arch, seed, report, *self._validation, "validation")
 
     def test(self, arch: Architecture, *, seed: int) -> Accuracy | None:
-        """Return accuracy and loss on the test images, which never choose; None if none."""
+        """Return accuracy and loss on the test images; None: there are none.
+
+        Nothing is selected by them.
+        """
         if self.data.test_images is None or self.data.test_labels is None:
             return None
         return self._train_and_score(
@@ -159,23 +162,17 @@ class TrainingProxy:
         labels: Tensor,
         part: str,
     ) -> Accuracy:
-        view = self.view(arch)
-        with torch.random.fork_rng(devices=[self.device] if self.device.startswith("cuda") else []):
-            torch.manual_seed(seed)
-            network = build(view, zero_init_residual=True).to(self.device)
+        reduced = self.reduced(arch)
+        with isolated_rng(self.device, seed):
+            network = build(reduced, zero_init_residual=True).to(self.device)
             lay_out(network, self.device)
-            found = self._fit(network, view.resolution, seed, report)
+            found = self._fit(network, reduced.resolution, seed, report)
         if found is None:
-            found = self._score(network, view.resolution, images, labels)
-        balanced = "" if found.even else ", every class weighing the same"
-        return Accuracy(
-            mean=found.accuracy,
-            standard_error=found.standard_error,
-            n=1,
-            seeds=(seed,),
-            loss=found.loss,
+            found = self._score(network, reduced.resolution, images, labels)
+        return found.to_accuracy(
             metric=f"{part} accuracy after {self.settings.images_seen:,} training images at "
-            f"{view.resolution} px and {self.settings.width:g} of the width{balanced}",
+            f"{reduced.resolution} px and {self.settings.width:g} of the width",
+            seed=seed,
             proxy=self.name,
             data=f"{self.data.name} ({part})",
         )
@@ -183,57 +180,57 @@ class TrainingProxy:
     def _fit(
         self, network: torch.nn.Module, resolution: int, seed: int, report: Report
     ) -> Score | None:
-        """Train to the end; or until told to stop, and return the score by which that was."""
+        """Train to the end and return None, or until ``report`` says stop; return the last score.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
         settings, data = self.settings, self.data
         generator = torch.Generator().manual_seed(seed)
-        chosen = _draw(data.train_labels.cpu(), settings.images_seen, generator)
-        labels = data.train_labels
-        batch = min(settings.batch_size, len(chosen))
-        total = max(1, settings.images_seen // batch)
-        checks = {max(1, int(share * total)): share for share in settings.checks}
-        # Shifted copies help where images come again; an image seen once is new as it is.
-        pad = max(1, data.resolution // 8) if settings.images_seen > 1.5 * len(chosen) else 0
-        weights = data.balanced_weights()
-        adamw = optimiser(network.parameters(), settings.learning_rate, settings.weight_decay)
-        step = 0
+        sample = _stratified_sample(data.train_labels.cpu(), settings.images_seen, generator)
+        batches = BatchOrder(
+            len(sample), settings.batch_size, lambda epoch: generator, drop_last=True
+        )
+        steps = max(1, settings.images_seen // batches.batch_size)
+        checks = {max(1, int(share * steps)): share for share in settings.checks}
+        pad = shift_padding(settings.images_seen, len(sample), data.resolution)
+        class_weights = data.balanced_weights()
+        optimiser = Optimiser(
+            dict(network.named_parameters()),
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            warm_up=settings.warm_up,
+            steps=steps,
+        )
         network.train()
         losses = torch.zeros((), device=self.device)
-        while step < total:
-            for index in iterate_batches(len(chosen), batch, generator, drop_last=True):
-                if step == total:
-                    break
-                where = chosen[index].to(self.device, non_blocking=True)
-                pixels = data.train_images[where]
-                pixels = augment(pixels, generator, pad=pad, flip=settings.flip)
-                pixels = normalise(resize(pixels.float(), resolution), data.mean, data.std)
-                for group in adamw.param_groups:
-                    group["lr"] = settings.learning_rate * schedule(step / total, settings.warm_up)
-                with precision(self.device):
-                    loss = F.cross_entropy(network(pixels), labels[where], weight=weights)
-                adamw.zero_grad(set_to_none=True)
-                loss.backward()
-                adamw.step()
-                losses += loss.detach()
-                step += 1
-                if step in checks and step < total:
-                    self._finite(losses, step)
-                    images, truth = (part[: settings.check_images] for part in self._validation)
-                    checked = self._score(network, resolution, images, truth)
-                    network.train()
-                    if report(round(100 * checks[step]), math.exp(-checked.loss)):
-                        return checked
-        self._finite(losses, step)
+        for step in range(steps):
+            indices = sample[batches[step]].to(self.device, non_blocking=True)
+            images = augment(data.train_images[indices], generator, pad=pad, flip=settings.flip)
+            inputs = preprocess(images, resolution, data.mean, data.std)
+            with autocast(self.device):
+                labels = data.train_labels[indices]
+                loss = F.cross_entropy(network(inputs), labels, weight=class_weights)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step(step)
+            losses += loss.detach()
+            done = step + 1
+            if done in checks and done < steps:
+                check_finite(losses, f"the loss at step {done} of {steps}")
+                images, labels = (part[: settings.check_images] for part in self._validation)
+                found = self._score(network, resolution, images, labels)
+                network.train()
+                if report(round(100 * checks[done]), math.exp(-found.loss)):
+                    return found
+        check_finite(losses, f"the loss at step {steps} of {steps}")
         return None
-
-    def _finite(self, losses: Tensor, step: int) -> None:
-        if not math.isfinite(float(losses)):
-            raise Diverged(f"the training diverged: the loss is not finite by step {step}")
 
     def _score(
         self, network: torch.nn.Module, resolution: int, images: Tensor, labels: Tensor
     ) -> Score:
-        found = logits(network.eval(), images, resolution, self.data.mean, self.data.std)
-        return score(found, labels.cpu(), even=self.data.is_balanced)
+        logits = predict(network.eval(), images, resolution, self.data.mean, self.data.std)
+        return score(logits, labels.cpu(), by_class=not self.data.is_balanced)
 
 
 TRAINING = ProxyFactory(
@@ -242,8 +239,8 @@ TRAINING = ProxyFactory(
 )
 
 
-class Tested:
-    """A trained proxy that scores on the test images, which must never choose."""
+class TrainingTestProxy:
+    """A proxy ``training`` that scores on the test images: for the report, not for a search."""
 
     capabilities = TrainingProxy.capabilities
 
@@ -251,7 +248,7 @@ class Tested:
         self._proxy = proxy
 
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
-        """Prepare what trains."""
+        """Prepare the proxy that trains."""
         self._proxy.prepare(space, budget, folder)
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
@@ -267,12 +264,18 @@ class Tested:
         return accuracy
 
 
-def _draw(labels: Tensor, images_seen: int, generator: torch.Generator) -> Tensor:
-    """Return the indices to train on: all, or as many as are shown, in the classes' shares."""
+def _stratified_sample(labels: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return the indices of some images, of each class in proportion, in random order by class.
+
+    Args:
+        labels: (images,), on the CPU.
+        count: how many images; all of them if there are no more.
+        generator: of the random numbers.
+    """
     order = torch.randperm(len(labels), generator=generator)
-    if images_seen >= len(labels):
+    if count >= len(labels):
         return order
-    # Sorting by class, then taking every n-th, keeps each class's share to one image.
+    # Sorted by class, every n-th image is taken: each class's share is exact to one image.
     by_class = order[torch.argsort(labels[order], stable=True)]
-    picks = torch.linspace(0, len(labels) - 1, images_seen).long()
+    picks = torch.linspace(0, len(labels) - 1, count).long()
     return by_class[picks]

@@ -1,4 +1,4 @@
-"""Proxy ``supernet``: all networks of a space trained at once, with shared weights."""
+"""Proxy ``supernet``: networks are evaluated with their share of the weights of one supernet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.accuracy import Accuracy
-from nas.data import ImageData, normalise, resize
+from nas.data import ImageData, preprocess
 from nas.errors import InputError
 from nas.files import digest
 from nas.networks.architecture import Architecture
@@ -25,10 +25,11 @@ from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import Choices, SearchSpace
-from nas.training.checkpoint import Checkpoints
-from nas.training.optim import precision
+from nas.training.batches import fixed_sample
+from nas.training.checkpoint import CheckpointFolder
+from nas.training.precision import autocast
 from nas.training.scoring import score
-from nas.training.supernet_trainer import Progress, SharedTraining, SupernetSettings
+from nas.training.supernet_trainer import SupernetSettings, SupernetState, SupernetTrainer
 from nas.training.weight_sharing import NetworkPath, SharedWeights
 
 logger = logging.getLogger(__name__)
@@ -36,28 +37,29 @@ logger = logging.getLogger(__name__)
 FOLDER = "supernet"
 SCHEMA = "nas-search-supernet/1"
 SCORING_BATCH = 125
-"""Images at once: more do not fit the caches."""
+"""Number of images that are scored at once: the features of more do not fit the caches of a CPU."""
 
 OnProgress = Callable[[int, int, str], None]
-"""Told images shown, of how many, and a few words."""
+"""Called with the images seen, how many there will be, and a short text."""
 
 
 class SupernetProxy:
-    """Trains one network that contains all, then evaluates each with its share of the weights.
+    """Trains a supernet, which contains all networks of a space, and evaluates each as part of it.
 
-    :meth:`prepare` trains, for minutes, on random networks within the budget; an evaluation then
-    measures the network's batch norms on training images and scores it on validation images, always
-    the same ones. It ranks by the loss, which ranks better than the accuracy here too. The accuracy
-    is that of the shared weights: of a network trained alone it says only which is better.
+    :meth:`prepare` trains the shared weights, for minutes, by random networks within the budget. An
+    evaluation recalibrates the batch norms of a network on training images and scores it on
+    validation images, always the same ones. It ranks by the loss, which ranks better than the
+    accuracy here too. The accuracy is that of the shared weights: it says which of two networks is
+    better when trained alone, not how good it is then.
 
     On the CPU the result is the same for the same seed, space, budget, data and settings.
 
     Args:
-        data: images; the test part is not looked at.
+        data: images; those of the test split are not used.
         settings: how to train, and how to evaluate.
-        device: where.
+        device: where to train.
         seed: of the shared weights and their training.
-        on_progress: told how far the training is.
+        on_progress: called in the training with how far it is.
     """
 
     name = "supernet"
@@ -76,24 +78,20 @@ class SupernetProxy:
         self.seed = seed
         self.data = data.to(device)
         self.on_progress = on_progress
-        self.progress: Progress | None = None
-        """What was seen in training; None before."""
+        self.training_state: SupernetState | None = None
+        """Losses and rollbacks of the training; None before it."""
         self._space: SearchSpace | None = None
         self._weights: SharedWeights | None = None
         self._identity: dict[str, Any] = {}
-        # Sources list their images by class; the first so many must be a fair draw of all.
-        self._recalibration = self._drawn(
-            data.train_images, len(data.train_labels), self.settings.recalibration_images
-        )
-        count = len(data.validation_labels)
-        self._validation = self._drawn(
-            data.validation_images, count, self.settings.validation_images
-        )
-        self._labels = data.validation_labels[_order(count, self.settings.validation_images)].cpu()
+        sample = fixed_sample(len(data.train_labels), self.settings.recalibration_images)
+        self._recalibration = self._inputs(data.train_images[sample])
+        sample = fixed_sample(len(data.validation_labels), self.settings.validation_images)
+        self._validation = self._inputs(data.validation_images[sample])
+        self._labels = data.validation_labels[sample].cpu()
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it has beside the images: a few of them as networks take them, and weights."""
+        """Bytes of the shared weights and the preprocessed images; not of the data set."""
         own = self._recalibration.nbytes + self._validation.nbytes
         return own + (0 if self._weights is None else self._weights.nbytes)
 
@@ -102,13 +100,13 @@ class SupernetProxy:
         return asdict(self.settings)
 
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
-        """Train the shared weights, or take them from ``folder/supernet`` if they are there.
+        """Train the shared weights, or load them from ``folder/supernet`` if they are there.
 
-        A training that was killed goes on from there, and ends with the same bytes.
+        A training that was killed resumes from its checkpoint, and ends with the same weights.
 
         Raises:
-            InputError: the budget cannot be met, or a checkpoint is damaged.
-            Diverged: the training diverged again and again.
+            InputError: no network is within the budget, or a checkpoint is damaged.
+            Diverged: the training diverged too often.
         """
         settings, data = self.settings, self.data
         identity = {
@@ -118,30 +116,30 @@ class SupernetProxy:
             "settings": asdict(settings),
             "seed": self.seed,
         }
-        if self.progress is not None and self._identity == identity:
+        if self.training_state is not None and self._identity == identity:
             logger.debug("supernet of %s: already prepared", space.name)
             return
         feasible = Feasible(space, budget)
         feasible.check()
-        small = narrowed(space, settings, data.channels, data.num_classes)
-        weights = SharedWeights(small, self.seed, self.device)
+        narrow = narrow_space(space, settings, data.channels, data.num_classes)
+        weights = SharedWeights(narrow, self.seed, self.device)
 
         def draw(rng: random.Random) -> NetworkPath:
-            # The same network always takes the same way, whatever choices made it.
+            # Different choices may make the same network, which has one path.
             network = space.decode(feasible.sample(rng))
-            return weights.path(translate(space.encode(network), space, small))
+            return weights.path(translate_choices(space.encode(network), space, narrow))
 
-        training = SharedTraining(weights, data, settings, draw, self.seed, self.device)
+        trainer = SupernetTrainer(weights, data, settings, draw, self.seed, self.device)
         self._space, self._weights, self._identity = space, weights, identity
         logger.info(
             "supernet of %s: training on %s for %d steps on %s",
             space.name,
             data.name,
-            training.steps,
+            trainer.steps,
             self.device,
         )
-        checkpoints = Checkpoints(folder / FOLDER, identity, Progress, SCHEMA)
-        self.progress = training.run(checkpoints, self.on_progress or (lambda *_: None))
+        checkpoints = CheckpointFolder(folder / FOLDER, identity, SupernetState, SCHEMA)
+        self.training_state = trainer.run(checkpoints, self.on_progress or (lambda *_: None))
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
         """Return accuracy and loss on the validation images, with the shared weights.
@@ -152,44 +150,39 @@ class SupernetProxy:
         """
         network = self.network(arch)
         fold_norms(network)
-        with torch.inference_mode(), precision(self.device):
+        with torch.inference_mode(), autocast(self.device):
             logits = [
                 network(part).float() for part in torch.split(self._validation, SCORING_BATCH)
             ]
-        # On the CPU: not every device knows double precision.
-        found = score(torch.cat(logits).cpu(), self._labels, even=self.data.is_balanced)
+        # On the CPU, since not every device has double precision.
+        found = score(torch.cat(logits).cpu(), self._labels, by_class=not self.data.is_balanced)
         settings = self.settings
-        balanced = "" if found.even else ", every class weighing the same"
-        return Accuracy(
-            mean=found.accuracy,
-            standard_error=found.standard_error,
-            n=1,
-            seeds=(self.seed,),
-            loss=found.loss,
+        return found.to_accuracy(
             metric=f"validation accuracy with weights that all networks share, after "
             f"{settings.images_seen:,} training images at {settings.resolution} px and "
-            f"{settings.width:g} of the width{balanced}",
+            f"{settings.width:g} of the width",
+            seed=self.seed,
             proxy=self.name,
             data=f"{self.data.name} (validation)",
         )
 
     def network(self, arch: Architecture) -> Network:
-        """Return a network with its share of the weights, its batch norms measured, in eval mode.
+        """Return a network with its share of the weights, in eval mode, at the settings' width.
 
-        It is as narrow as it was trained.
+        Its batch norms are recalibrated.
 
         Raises:
             InputError: it is not in the space, or :meth:`prepare` was not called.
         """
         if self._space is None or self._weights is None:
             raise InputError(f"proxy {self.name!r}: prepare must be called before evaluate")
-        choices = translate(self._space.encode(arch), self._space, self._weights.space)
+        choices = translate_choices(self._space.encode(arch), self._space, self._weights.space)
         network = self._weights.network(choices)
         lay_out(network, self.device)
         for module in network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-        with torch.inference_mode(), precision(self.device):
+        with torch.inference_mode(), autocast(self.device):
             network.train()(self._recalibration)
         return network.eval()
 
@@ -197,11 +190,10 @@ class SupernetProxy:
         """Return what another process needs to evaluate."""
         return {**self.__dict__, "on_progress": None}
 
-    def _drawn(self, images: Tensor, total: int, count: int) -> Tensor:
-        """Return ``count`` images, drawn once and for all, as a network takes them."""
-        pixels = images[_order(total, count)].to(self.device).float()
-        pixels = resize(pixels, self.settings.resolution)
-        return normalise(pixels, self.data.mean, self.data.std)
+    def _inputs(self, images: Tensor) -> Tensor:
+        """Return images as the input of the supernet, on its device."""
+        pixels = images.to(self.device)
+        return preprocess(pixels, self.settings.resolution, self.data.mean, self.data.std)
 
 
 SUPERNET = ProxyFactory(
@@ -212,13 +204,19 @@ SUPERNET = ProxyFactory(
 )
 
 
-def narrowed(
+def narrow_space(
     space: SearchSpace, settings: SupernetSettings, channels: int, classes: int
 ) -> SearchSpace:
-    """Return the space at the width and with the input that its networks are trained with.
+    """Return the space with the widths and the input that its networks are trained with.
 
-    Widths are rounded as in scaling, to multiples of 8 or, where these would make one of two
-    choices, of 4, 2 or 1; where even these do, widths stay as they are.
+    Widths are rounded as in compound scaling to multiples of 8, or of 4, 2 or 1 where two choices
+    of a width would become the same; where they do even then, the widths are not changed.
+
+    Args:
+        space: of the search.
+        settings: say the width and the resolution.
+        channels: of the images.
+        classes: number of classes of the images.
     """
     for width, divisor in (
         (settings.width, 8),
@@ -244,13 +242,9 @@ def narrowed(
     )
 
 
-def translate(choices: Choices, space: SearchSpace, other: SearchSpace) -> Choices:
-    """Return what choices of a space are in another one, of the same choices but other values."""
+def translate_choices(choices: Choices, space: SearchSpace, other: SearchSpace) -> Choices:
+    """Return the choices at the same positions in another space, whose values differ."""
     return {
         name: other.choices[name][values.index(choices[name])]
         for name, values in space.choices.items()
     }
-
-
-def _order(total: int, count: int) -> Tensor:
-    return torch.randperm(total, generator=torch.Generator().manual_seed(0))[:count]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.accuracy import Accuracy
-from nas.data import ImageData, normalise, resize
+from nas.data import ImageData, preprocess, resize
 from nas.errors import Diverged
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_resolution, scale
@@ -65,8 +65,8 @@ class ZeroCostProxy:
             drawn = torch.randperm(
                 len(data.train_labels), generator=torch.Generator().manual_seed(0)
             )[:BATCH]
-            pixels = data.train_images[drawn].float()
-            self._images = normalise(resize(pixels, RESOLUTION), data.mean, data.std)
+            pixels = data.train_images[drawn]
+            self._images = preprocess(pixels, RESOLUTION, data.mean, data.std)
             self._data_name = data.name
 
     def describe(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from nas.proxies.short_training import TrainingSettings
 from nas.records.document import Document
 from nas.training.recipe import Recipe
-from nas.training.schedule import Plan
+from nas.training.schedule import TrainingSchedule
 from nas.training.supernet_trainer import SupernetSettings
 
 
@@ -82,7 +82,7 @@ class TrainingDocument(Document):
     resolution: int
     stem_stride: int
     recipe: Recipe
-    plan: Plan
+    schedule: TrainingSchedule
     device: str
     threads: int
     versions: dict[str, str]

@@ -49,7 +49,7 @@ class _Epoch(BaseModel):
     images_per_second: float
 
 
-class _Plan(BaseModel):
+class _Schedule(BaseModel):
     steps_per_epoch: float
 
 
@@ -64,7 +64,7 @@ class _Score(BaseModel):
 class _Training(BaseModel):
     architecture: str
     recipe: dict[str, Any]
-    plan: _Plan
+    schedule: _Schedule
     epochs: list[_Epoch]
     test: _Score | None
 
@@ -183,7 +183,7 @@ def training_series(document: Any, source: str) -> Series:
     step = 0
     for row in history.epochs:
         when += row.seconds
-        step = round(row.epoch * history.plan.steps_per_epoch)
+        step = round(row.epoch * history.schedule.steps_per_epoch)
         for tag, value in (
             ("accuracy/validation", row.validation_accuracy),
             ("loss/training", row.loss),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from nas.accuracy import at_chance
 from nas.progress import ALREADY
 from nas.proxies.protocol import capabilities_of, reduced
-from nas.proxies.short_training import Tested, TrainingProxy
+from nas.proxies.short_training import TrainingProxy, TrainingTestProxy
 from nas.proxies.supernet import SupernetProxy
 from nas.runs.schedule import CHECKED, FINAL_SEEDS, GRID_POINTS
 from nas.runs.session import RunSession
@@ -54,10 +54,11 @@ def train_supernet(session: RunSession, results: PhaseResults) -> PhaseResults:
     context = session.context
     proxy = context.proxy
     proxy.prepare(context.space, context.settings.budget, session.folder.path)
-    if isinstance(proxy, SupernetProxy) and proxy.progress and proxy.progress.rollbacks:
+    state = proxy.training_state if isinstance(proxy, SupernetProxy) else None
+    if state is not None and state.rollbacks:
         session.notes.add(
-            f"the supernet's training diverged: {len(proxy.progress.rollbacks)} rollbacks, "
-            f"finished at {proxy.progress.rate:g} times the learning rate"
+            f"the supernet's training diverged: {len(state.rollbacks)} rollbacks, "
+            f"finished at {state.rate:g} times the learning rate"
         )
     return results
 
@@ -216,7 +217,7 @@ def test_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
     networks, seeds = [best], 1
     if context.settings.finalist_count:
         networks, seeds = with_reference([best], context.reference()), FINAL_SEEDS
-    with session.seeded("test", networks, Tested(trainer), seeds, None) as rounds:
+    with session.seeded("test", networks, TrainingTestProxy(trainer), seeds, None) as rounds:
         return replace(results, test=compare_networks(networks, rounds, seeds))
 
 

@@ -44,7 +44,7 @@ class _Step(BaseModel):
 
 
 class _Checkpoint(BaseModel):
-    progress: _Step
+    state: _Step
 
 
 class _Best(BaseModel):
@@ -213,7 +213,7 @@ def _supernet(folder: Path, run: RunState) -> float | None:
     # A batch is no more than the training images there are.
     batch = min(plan.batch_size, max(1, run.data.images[0]) if run.data else plan.batch_size)
     steps = max(1, plan.images_seen // (batch * plan.paths))
-    return round(min(1.0, found.progress.step / steps), 3)
+    return round(min(1.0, found.state.step / steps), 3)
 
 
 def _rate(moments: Sequence[float]) -> float | None:

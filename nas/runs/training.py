@@ -1,4 +1,4 @@
-"""A training from beginning to end: images, plan, training, what is kept of it."""
+"""A training from beginning to end: images, schedule, training, what is kept of it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,25 @@ from nas.networks.architecture_file import save_architecture
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.networks.weights import load_weights
 from nas.networks.weights_file import TrainedOn, Weights, read_weights, save_weights
-from nas.progress import Progress as Shown
-from nas.progress import shown_as
+from nas.progress import Progress, shown_as
 from nas.records.documents import TrainingDocument
 from nas.records.result_folder import ResultFolder
 from nas.report.tensorboard import FOLDER as EVENTS
 from nas.report.tensorboard import write_events
 from nas.report.training_plot import draw_history
-from nas.training.checkpoint import Checkpoints
-from nas.training.class_metrics import class_scores, confusion
+from nas.training.checkpoint import CheckpointFolder
+from nas.training.class_metrics import class_scores, confusion_matrix
 from nas.training.distillation import Teacher
-from nas.training.initialisation import Start, architecture_for, start, teacher
+from nas.training.initialisation import (
+    Initialisation,
+    adapt_architecture,
+    initialise,
+    load_teacher,
+)
 from nas.training.recipe import BATCH_SIZE, Recipe, recipe_for
-from nas.training.schedule import Plan, plan_epochs, plan_time
-from nas.training.throughput import Speed, measure_speed
-from nas.training.trainer import Progress, Training
+from nas.training.schedule import TrainingSchedule, schedule_for_epochs, schedule_for_time
+from nas.training.throughput import Throughput, measure_throughput
+from nas.training.trainer import Trainer, TrainingState
 
 EPOCHS = 20
 """Unless epochs or a time are asked for."""
@@ -94,7 +98,7 @@ class Trained:
     document: Mapping[str, Any]
 
 
-def train(request: Request, shown: Shown) -> Trained:
+def train(request: Request, progress: Progress) -> Trained:
     """Train a network, from where an earlier process with the same request left off.
 
     Raises:
@@ -107,21 +111,21 @@ def train(request: Request, shown: Shown) -> Trained:
         data = load_data(
             request.data,
             1 if asked.in_channels == 1 else 3,
-            shown,
-            shown.note,
+            progress,
+            progress.note,
             request.resolution or asked.resolution,
         )
-        architecture = architecture_for(
+        architecture = adapt_architecture(
             asked, data.channels, data.num_classes, request.resolution, request.stem_stride
         )
         if request.stem_stride is None and architecture.stem.stride != asked.stem.stride:
-            shown.note(
+            progress.note(
                 f"{asked.name}: stem stride {architecture.stem.stride} instead of "
                 f"{asked.stem.stride}: {architecture.resolution} px would shrink to one point"
             )
         identity = _identity(request, architecture, data)
         results.check_identity(identity)
-        run = _Run(request, architecture, data, identity, results, shown)
+        run = _TrainingRun(request, architecture, data, identity, results, progress)
         if before is not None and before.status == "finished":
             return run.finished(before)
         try:
@@ -133,7 +137,7 @@ def train(request: Request, shown: Shown) -> Trained:
             raise
 
 
-class _Run:
+class _TrainingRun:
     """One training: what all its phases need to know."""
 
     def __init__(
@@ -143,44 +147,46 @@ class _Run:
         data: ImageData,
         identity: dict[str, Any],
         results: ResultFolder[TrainingDocument],
-        shown: Shown,
+        progress: Progress,
     ) -> None:
         self._request = request
         self._architecture = architecture
         self._data = data.to(request.device)
         self._identity = identity
         self._results = results
-        self._shown = shown
+        self._progress = progress
 
     def train(self, before: TrainingDocument | None) -> Trained:
         """Train, and write what is kept."""
-        request, shown = self._request, self._shown
+        request, progress = self._request, self._progress
         weights = None if request.weights is None else read_weights(request.weights)
         if before is None:
-            recipe, plan = self._planned(weights)
+            recipe, schedule = self._scheduled(weights)
         else:
-            recipe, plan = before.recipe, before.plan
-        begun = self._start(weights, recipe)
-        training = self._training(begun, recipe, plan)
-        document = self._document(recipe, plan, begun)
+            recipe, schedule = before.recipe, before.schedule
+        initial = self._initialise(weights, recipe)
+        trainer = self._trainer(initial, recipe, schedule)
+        document = self._document(recipe, schedule, initial)
         if before is None:  # else it has the epochs that the checkpoint is from
             self._results.save(document)
-        checkpoints = Checkpoints(
+        checkpoints = CheckpointFolder(
             request.folder / CHECKPOINT,
-            {**self._identity, "steps": plan.steps},
-            Progress,
+            {**self._identity, "steps": schedule.steps},
+            TrainingState,
             "nas-search-training-checkpoint/1",
         )
 
-        def note(progress: Progress) -> None:
-            rows = [asdict(epoch) for epoch in progress.epochs]
+        def on_validation(state: TrainingState) -> None:
+            rows = [asdict(epoch) for epoch in state.epochs]
             self._results.save(document.updated(epochs=rows))
             if request.tensorboard:
                 write_events(request.folder)
 
-        tell = shown_as(shown, f"train {self._architecture.name}, {plan.epochs:.4g} epochs")
-        done = training.run(checkpoints, lambda step, text: tell(step, plan.steps, text), note)
-        return self._keep(training, done, document, begun)
+        tell = shown_as(progress, f"train {self._architecture.name}, {schedule.epochs:.4g} epochs")
+        done = trainer.run(
+            checkpoints, lambda step, text: tell(step, schedule.steps, text), on_validation
+        )
+        return self._keep(trainer, done, document, initial)
 
     def finished(self, before: TrainingDocument) -> Trained:
         """Return what a finished training left; score it on the test images if that is missing."""
@@ -190,16 +196,16 @@ class _Run:
             known = read_weights(file).trained_on
             assert known is not None
             network = load_weights(file, self._architecture)
-            begun = Start(network.to(self._request.device), (known.mean, known.std))
-            training = self._training(begun, before.recipe, before.plan)
-            test = self._tested(training, before.plan.epochs)
+            initial = Initialisation(network.to(self._request.device), (known.mean, known.std))
+            trainer = self._trainer(initial, before.recipe, before.schedule)
+            test = self._tested(trainer, before.schedule.epochs)
             document = self._finish(before.updated(test=test))
         if self._request.tensorboard:
             write_events(folder)
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
         return Trained(folder, self._architecture, document.to_dict())
 
-    def _planned(self, weights: Weights | None) -> tuple[Recipe, Plan]:
+    def _scheduled(self, weights: Weights | None) -> tuple[Recipe, TrainingSchedule]:
         request, data = self._request, self._data
         images, resolution = len(data.train_labels), self._architecture.resolution
         batch_size = min(request.batch_size or BATCH_SIZE, images)
@@ -214,39 +220,39 @@ class _Run:
 
         if request.seconds is None:
             epochs = request.epochs or EPOCHS
-            return recipe(epochs), plan_epochs(epochs, images, recipe(epochs), resolution)
-        self._shown.phase("measure the speed", None)
-        speed = self._speed(weights, recipe(1))
+            return recipe(epochs), schedule_for_epochs(epochs, images, recipe(epochs), resolution)
+        self._progress.phase("measure the speed", None)
+        throughput = self._throughput(weights, recipe(1))
         tested = data.test_labels if request.test else None
-        plan = plan_time(
+        schedule = schedule_for_time(
             request.seconds - (time.monotonic() - request.began),
             images,
             recipe(1),
             resolution,
-            step_seconds=speed.step_seconds,
-            validation_seconds=speed.image_seconds * len(data.validation_labels),
-            test_seconds=0.0 if tested is None else speed.image_seconds * len(tested),
+            step_seconds=throughput.step_seconds,
+            validation_seconds=throughput.image_seconds * len(data.validation_labels),
+            test_seconds=0.0 if tested is None else throughput.image_seconds * len(tested),
             total_seconds=request.seconds,
         )
-        self._shown.note(
-            f"planned: {plan.epochs:.4g} epochs in {request.seconds / 60:.4g} min ("
-            + ", ".join(f"{speed:,.0f} images/s at {px} px" for px, speed in plan.images_per_second)
+        self._progress.note(
+            f"planned: {schedule.epochs:.4g} epochs in {request.seconds / 60:.4g} min ("
+            + ", ".join(f"{v:,.0f} images/s at {px} px" for px, v in schedule.images_per_second)
             + ")"
         )
-        return recipe(plan.epochs), plan
+        return recipe(schedule.epochs), schedule
 
-    def _speed(self, weights: Weights | None, recipe: Recipe) -> Speed:
-        begun = self._start(weights, recipe)
-        return measure_speed(
-            lambda plan: self._training(begun, recipe, plan),
+    def _throughput(self, weights: Weights | None, recipe: Recipe) -> Throughput:
+        initial = self._initialise(weights, recipe)
+        return measure_throughput(
+            lambda schedule: self._trainer(initial, recipe, schedule),
             self._data,
             recipe,
             self._architecture.resolution,
             self._request.seconds or 0.0,
         )
 
-    def _start(self, weights: Weights | None, recipe: Recipe) -> Start:
-        return start(
+    def _initialise(self, weights: Weights | None, recipe: Recipe) -> Initialisation:
+        return initialise(
             self._architecture,
             self._data,
             weights,
@@ -255,13 +261,15 @@ class _Run:
             device=self._request.device,
         )
 
-    def _training(self, begun: Start, recipe: Recipe, plan: Plan) -> Training:
-        return Training(
-            begun.network,
+    def _trainer(
+        self, initial: Initialisation, recipe: Recipe, schedule: TrainingSchedule
+    ) -> Trainer:
+        return Trainer(
+            initial.network,
             self._data,
             recipe,
-            plan,
-            begun.normalisation,
+            schedule,
+            initial.normalisation,
             self._request.seed,
             self._request.device,
             self._teacher,
@@ -272,7 +280,7 @@ class _Run:
         request = self._request
         if request.teacher is None or request.teacher_weights is None:
             return None
-        return teacher(
+        return load_teacher(
             request.teacher,
             request.teacher_weights,
             self._data,
@@ -280,7 +288,9 @@ class _Run:
             request.device,
         )
 
-    def _document(self, recipe: Recipe, plan: Plan, begun: Start) -> TrainingDocument:
+    def _document(
+        self, recipe: Recipe, schedule: TrainingSchedule, initial: Initialisation
+    ) -> TrainingDocument:
         data, architecture = self._data, self._architecture
         return TrainingDocument(
             identity=self._identity,
@@ -295,35 +305,40 @@ class _Run:
                 "imbalance": data.imbalance,
             },
             normalisation={
-                name: list(v) for name, v in zip(("mean", "std"), begun.normalisation, strict=True)
+                name: list(values)
+                for name, values in zip(("mean", "std"), initial.normalisation, strict=True)
             },
             resolution=architecture.resolution,
             stem_stride=architecture.stem.stride,
             recipe=recipe,
-            plan=plan,
+            schedule=schedule,
             device=self._request.device,
             threads=torch.get_num_threads(),
             **environment(),
         )
 
     def _keep(
-        self, training: Training, done: Progress, document: TrainingDocument, begun: Start
+        self,
+        trainer: Trainer,
+        done: TrainingState,
+        document: TrainingDocument,
+        initial: Initialisation,
     ) -> Trained:
         """Write the weights, what they are worth, and the picture; the checkpoint goes."""
         folder, data, architecture = self._request.folder, self._data, self._architecture
-        self._shown.phase("score", None)
-        epochs = document.plan.epochs
+        self._progress.phase("score", None)
+        epochs = document.schedule.epochs
         measured = {
             "epochs": [asdict(epoch) for epoch in done.epochs],
             "seconds": round(sum(epoch.seconds for epoch in done.epochs), 3),
             "validation": self._scored(
-                training, data.validation_images, data.validation_labels, "validation", epochs
+                trainer, data.validation_images, data.validation_labels, "validation", epochs
             ),
-            "test": self._tested(training, epochs),
+            "test": self._tested(trainer, epochs),
         }
-        mean, std = begun.normalisation
+        mean, std = initial.normalisation
         known = TrainedOn(mean, std, architecture.resolution, data.classes)
-        save_weights(training.average, architecture, folder / WEIGHTS, trained_on=known)
+        save_weights(trainer.average, architecture, folder / WEIGHTS, trained_on=known)
         document = self._finish(document.updated(**measured))
         if self._request.tensorboard:
             write_events(folder)
@@ -344,7 +359,7 @@ class _Run:
                 "training": {
                     "identity": self._identity,
                     "recipe": asdict(document.recipe),
-                    "epochs": document.plan.epochs,
+                    "epochs": document.schedule.epochs,
                     "weights": WEIGHTS,
                 },
             },
@@ -357,36 +372,31 @@ class _Run:
         write_bytes(folder / PICTURE, picture["png"])
         return self._results.finish(document, (WEIGHTS, ARCHITECTURE, PICTURE))
 
-    def _tested(self, training: Training, epochs: float) -> dict[str, Any] | None:
+    def _tested(self, trainer: Trainer, epochs: float) -> dict[str, Any] | None:
         images, labels = self._data.test_images, self._data.test_labels
         if not self._request.test:
             return None
         if images is None or labels is None:
-            self._shown.note(f"{self._data.name} has no test images")
+            self._progress.note(f"{self._data.name} has no test images")
             return None
-        return self._scored(training, images, labels, "test", epochs)
+        return self._scored(trainer, images, labels, "test", epochs)
 
     def _scored(
-        self, training: Training, images: Tensor, labels: Tensor, part: str, epochs: float
+        self, trainer: Trainer, images: Tensor, labels: Tensor, part: str, epochs: float
     ) -> dict[str, Any]:
-        found, predicted = training.score(images, labels)
+        found, predicted = trainer.score(images, labels)
         classes, labels = self._data.classes, labels.cpu()
-        balanced = "" if found.even else ", every class weighing the same"
-        accuracy = Accuracy(
-            mean=found.accuracy,
-            standard_error=found.standard_error,
-            n=1,
-            seeds=(self._request.seed,),
-            loss=found.loss,
+        accuracy = found.to_accuracy(
             metric=f"{part} accuracy after {epochs:.4g} epochs at "
-            f"{self._architecture.resolution} px{balanced}",
+            f"{self._architecture.resolution} px",
+            seed=self._request.seed,
             proxy="train",
             data=f"{self._data.name} ({part})",
         )
         return {
             "accuracy": accuracy.to_dict(),
             "classes": [asdict(one) for one in class_scores(predicted, labels, classes)],
-            "confusion": confusion(predicted, labels, len(classes)).tolist()
+            "confusion": confusion_matrix(predicted, labels, len(classes)).tolist()
             if len(classes) <= CONFUSED
             else None,
         }

@@ -1,10 +1,11 @@
-"""What is kept of a training on disk: tensors as safetensors, and beside them what they mean."""
+"""Checkpoints of a training: a JSON file with its state, and its tensors as safetensors."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
@@ -22,105 +23,119 @@ logger = logging.getLogger(__name__)
 STATE_FILE = "state.json"
 
 MAX_BYTES = 8 * 1024 * 1024 * 1024
+"""A larger file of tensors is refused."""
 
 
-class Step(Protocol):
-    """A dataclass that says how far a training is, in steps among other things."""
+class ResumableState(Protocol):
+    """A dataclass with what a training has to know to resume, besides its tensors."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def step(self) -> int:
-        """Steps done."""
+        """Number of steps done."""
         ...
 
 
-P = TypeVar("P", bound=Step)
+S = TypeVar("S", bound=ResumableState)
 
 
-class _State(BaseModel):
+class _StateFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
     schema_: Annotated[str, Field(alias="schema")]
     identity: dict[str, Any]
-    progress: dict[str, Any]
+    state: dict[str, Any]
     tensors: str
     sha256: str
 
 
-_STATE: TypeAdapter[_State] = TypeAdapter(_State)
+_STATE_FILE: TypeAdapter[_StateFile] = TypeAdapter(_StateFile)
 
 
-class Checkpoints(Generic[P]):
-    """A folder that holds the state of one training.
+class CheckpointFolder(Generic[S]):
+    """A folder that holds the last checkpoint of one training.
 
-    The tensors are written first, under a name of their own, then the file that names them, and
-    then what it named before goes. So whatever moment the process dies at, the state is whole.
+    The tensors are written to a new file, then the JSON file that names it is replaced, and then
+    the old tensors are deleted: a process that is killed at any moment leaves a whole checkpoint.
 
     Args:
-        folder: where; made when something is saved.
-        identity: plain data that says which training it is; the state of another one is ignored,
-            and overwritten.
-        progress: what says how far it is: a dataclass.
-        schema: of the file that says what the tensors mean.
+        folder: its path; created when something is saved.
+        identity: plain data that identifies the training; a checkpoint of another training is
+            ignored, and overwritten.
+        state: the dataclass of the state.
+        schema: of the JSON file.
     """
 
-    def __init__(
-        self, folder: Path, identity: dict[str, Any], progress: type[P], schema: str
-    ) -> None:
+    def __init__(self, folder: Path, identity: dict[str, Any], state: type[S], schema: str) -> None:
         self._folder = folder
         self._identity = identity
-        self._progress = TypeAdapter(progress)
+        self._state = TypeAdapter(state)
         self._schema = schema
 
-    def load(self, device: str) -> tuple[P, dict[str, Tensor]] | None:
-        """Return progress and tensors of this training, or None if there are none.
+    def load(self, device: str) -> tuple[S, dict[str, Tensor]] | None:
+        """Return the state and the tensors of this training; None: there are none.
+
+        Args:
+            device: of the tensors.
 
         Raises:
-            InputError: what is there is damaged; names the file.
+            InputError: the checkpoint is damaged; names the file.
         """
         path = self._folder / STATE_FILE
         if not os.path.lexists(path):
             return None
-        state = validate(_STATE, parse_json(read_text(path), str(path)), str(path))
-        if state.schema_ != self._schema:
-            raise InputError(f"{path}: schema: {state.schema_!r} is not accepted: {self._schema}")
-        if state.identity != self._identity:
+        found = validate(_STATE_FILE, parse_json(read_text(path), str(path)), str(path))
+        if found.schema_ != self._schema:
+            raise InputError(f"{path}: schema: {found.schema_!r} is not accepted: {self._schema}")
+        if found.identity != self._identity:
             logger.info("%s: checkpoint of another training, ignored", path)
             return None
-        file = self._folder / Path(state.tensors).name
+        file = self._folder / Path(found.tensors).name
         content = read_bytes(file, MAX_BYTES)
         try:
-            if hashlib.sha256(content).hexdigest() != state.sha256:
+            if hashlib.sha256(content).hexdigest() != found.sha256:
                 raise InputError(
-                    f"{file}: not what {STATE_FILE} says; delete {self._folder} to train anew"
+                    f"{file}: does not match its hash in {STATE_FILE}; delete {self._folder} to "
+                    "train from the beginning"
                 )
             tensors = load(content)
         except SafetensorError as error:
             raise InputError(f"{file}: not safetensors: {error}") from None
-        progress = validate(self._progress, state.progress, f"{path}: progress")
-        logger.info("%s: resumed at step %d", path, progress.step)
-        return progress, {name: tensor.to(device) for name, tensor in tensors.items()}
+        state = validate(self._state, found.state, f"{path}: state")
+        logger.info("%s: resumed at step %d", path, state.step)
+        return state, {name: tensor.to(device) for name, tensor in tensors.items()}
 
-    def save(self, progress: P, tensors: dict[str, Tensor]) -> None:
-        """Write a state in place of the last one.
+    def save(self, state: S, tensors: Mapping[str, Tensor]) -> None:
+        """Write a checkpoint in place of the last one.
 
         Raises:
             InputError: the folder cannot be written.
         """
         content = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
-        file = self._folder / f"step-{progress.step}.safetensors"
+        file = self._folder / f"step-{state.step}.safetensors"
         write_bytes(file, content)
         write_json(
             self._folder / STATE_FILE,
             {
                 "schema": self._schema,
                 "identity": self._identity,
-                "progress": asdict(progress),
+                "state": asdict(state),
                 "tensors": file.name,
                 "sha256": hashlib.sha256(content).hexdigest(),
             },
         )
-        logger.info("%s: checkpoint written at step %d", file, progress.step)
+        logger.info("%s: checkpoint written at step %d", file, state.step)
         for old in self._folder.glob("*step-*.safetensors*"):
             if old != file:
                 old.unlink(missing_ok=True)
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under ``<prefix>/<name>``, to be saved beside those of others."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those tensors that :func:`with_prefix` has put under a prefix, by their own names."""
+    start = f"{prefix}/"
+    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}

@@ -1,4 +1,4 @@
-"""What a classifier gets right, class by class."""
+"""Metrics of a classifier class by class: confusion matrix, precision, recall, F1."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is told from the others; None where nothing says so.
+    """Metrics of one class; None where one is undefined.
 
     Attributes:
         name: of the class.
-        precision: of the images taken for it, the share that are; None: none was.
-        recall: of its images, the share taken for it; None: there are none.
-        f1: the harmonic mean of both; None: there are none, and none was taken for it.
-        support: how many images it has.
+        precision: share of the images predicted as this class that are of it; None: there are none.
+        recall: share of the images of this class that are predicted as it; None: there are none.
+        f1: the harmonic mean of both; None: no image is of this class or predicted as it.
+        support: number of images of this class.
     """
 
     name: str
@@ -28,29 +28,35 @@ class ClassScore:
     support: int
 
 
-def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return how many images (true class, predicted class) there are, int64.
+def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the number of images by true (row) and predicted class (column), int64.
 
     Args:
-        predicted: (images,), on the CPU, as the labels.
-        labels: (images,).
-        classes: how many.
+        predicted: (images,), the class predicted for each, on the CPU.
+        labels: (images,), the true one.
+        classes: number of classes.
     """
     counts = torch.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.view(classes, classes)
 
 
 def class_scores(predicted: Tensor, labels: Tensor, names: Sequence[str]) -> tuple[ClassScore, ...]:
-    """Return precision, recall and F1 of each class; the tensors are those of a confusion."""
-    right, have, taken = (
+    """Return precision, recall and F1 of each class.
+
+    Args:
+        predicted: (images,), the class predicted for each, on the CPU.
+        labels: (images,), the true one.
+        names: of the classes.
+    """
+    correct, support, positives = (
         torch.bincount(classes, minlength=len(names)).tolist()
         for classes in (labels[predicted == labels], labels, predicted)
     )
     return tuple(
-        ClassScore(name, _share(tp, p), _share(tp, n), _share(2 * tp, n + p), n)
-        for name, tp, n, p in zip(names, right, have, taken, strict=True)
+        ClassScore(name, _ratio(tp, p), _ratio(tp, n), _ratio(2 * tp, n + p), n)
+        for name, tp, n, p in zip(names, correct, support, positives, strict=True)
     )
 
 
-def _share(part: int, whole: int) -> float | None:
+def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None

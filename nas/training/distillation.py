@@ -1,4 +1,4 @@
-"""Distillation: a trained network's answers, learned beside the labels (Hinton et al. 2015)."""
+"""Knowledge distillation: a network learns a teacher's outputs beside the labels."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.data import normalise, resize
-from nas.training.optim import precision
+from nas.data import preprocess
+from nas.training.precision import autocast
 
-SHARE = 0.5
-"""Of the loss that is the teacher's; the rest is the labels'."""
+TEACHER_SHARE = 0.5
+"""Weight of the distillation loss; that of the loss by the labels is the rest."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network whose answers are learned: on the same images as the pupil sees, as they are drawn.
+    """A trained network whose outputs are learned (Hinton et al. 2015, arXiv 1503.02531).
+
+    It sees the same augmented images as the student.
 
     Attributes:
         network: in eval mode, on the device.
-        resolution: pixels that it takes.
-        mean: of each channel that it takes, scaled to 0…1.
+        resolution: of its input, in pixels.
+        mean: of each channel of its input, scaled to 0…1.
         std: likewise.
-        temperature: logits are divided by it, the teacher's and the pupil's.
+        temperature: divides the logits of teacher and student.
     """
 
     network: nn.Module
@@ -34,24 +36,24 @@ class Teacher:
     std: Sequence[float]
     temperature: float
 
-    def blend(self, loss: Tensor, answers: Tensor, images: Tensor) -> Tensor:
-        """Return the loss by the labels with the teacher's share.
+    def blend(self, loss: Tensor, logits: Tensor, images: Tensor) -> Tensor:
+        """Return the weighted sum of the loss by the labels and the distillation loss.
 
-        That is Kullback and Leibler's divergence of the softened answers, times the temperature's
-        square, which keeps its gradient as large at any temperature.
+        The latter is the Kullback–Leibler divergence of the softened outputs, times the square of
+        the temperature, so that its gradients do not shrink with the temperature.
 
         Args:
             loss: by the labels.
-            answers: the pupil's logits, (images, classes).
-            images: (images, channels, h, w), 0…255.
+            logits: of the student, (images, classes).
+            images: (images, channels, h, w), values 0…255.
         """
-        with torch.no_grad(), precision(images.device.type):
-            pixels = normalise(resize(images, self.resolution), self.mean, self.std)
-            told = self.network(pixels).float()
+        with torch.no_grad(), autocast(images.device.type):
+            inputs = preprocess(images, self.resolution, self.mean, self.std)
+            targets = self.network(inputs).float()
         divergence = F.kl_div(
-            F.log_softmax(answers / self.temperature, 1),
-            F.log_softmax(told / self.temperature, 1),
+            F.log_softmax(logits / self.temperature, 1),
+            F.log_softmax(targets / self.temperature, 1),
             reduction="batchmean",
             log_target=True,
         )
-        return (1 - SHARE) * loss + SHARE * self.temperature**2 * divergence
+        return (1 - TEACHER_SHARE) * loss + TEACHER_SHARE * self.temperature**2 * divergence

@@ -1,12 +1,10 @@
-"""What a training begins with: the network as it will be used, its first weights, its teacher."""
+"""What a training begins with: the network that is trained, its initial weights, its teacher."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from nas.data import ImageData
 from nas.errors import InputError
@@ -17,47 +15,48 @@ from nas.networks.weights import CLASSIFIER, network_with
 from nas.networks.weights_file import Weights, read_weights
 from nas.seeding import derived_seed
 from nas.training.distillation import Teacher
+from nas.training.random_numbers import isolated_rng
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and deviation of each channel."""
+"""Mean and standard deviation of each channel of the images, scaled to 0…1."""
 
-SMALLEST_MAP = 2
-"""Pixels a side that the last feature map has at least, if the stem's stride can see to it."""
+MIN_FINAL_MAP = 2
+"""Pixels a side of the last feature map below which the stem's stride becomes 1."""
 
 
 @dataclass(frozen=True)
-class Start:
+class Initialisation:
     """What a training begins with.
 
     Attributes:
-        network: on the device, laid out for it.
-        normalisation: how its images are normalised.
+        network: with its initial weights, on the device, in the memory format of it.
+        normalisation: of its images.
     """
 
     network: Network
     normalisation: Normalisation
 
 
-def architecture_for(
+def adapt_architecture(
     architecture: Architecture,
     channels: int,
     classes: int,
     resolution: int | None,
     stem_stride: int | None,
 ) -> Architecture:
-    """Return the network that is trained: for the data's channels and classes, at a resolution.
+    """Return the architecture that is trained: for the channels and classes of the data.
 
     Args:
-        architecture: as it was named.
+        architecture: what the user named.
         channels: of the images.
-        classes: of the data.
-        resolution: pixels; None: the architecture's own.
-        stem_stride: None: the architecture's own, but 1 where images are so small that the last
-            feature map would be a single point.
+        classes: number of classes of the data.
+        resolution: pixels; None: that of the architecture.
+        stem_stride: None: that of the architecture, but 1 where images are so small that the last
+            feature map would be a single pixel.
     """
     pixels = resolution or architecture.resolution
     stride = stem_stride or architecture.stem.stride
-    if stem_stride is None and _last_map(architecture, pixels) < SMALLEST_MAP:
+    if stem_stride is None and _final_map(architecture, pixels) < MIN_FINAL_MAP:
         stride = 1
     return replace(
         architecture,
@@ -68,13 +67,14 @@ def architecture_for(
     )
 
 
-def _last_map(architecture: Architecture, pixels: int) -> int:
+def _final_map(architecture: Architecture, pixels: int) -> int:
+    """Return the pixels a side of the last feature map."""
     for stride in (architecture.stem.stride, *(stage.stride for stage in architecture.stages)):
         pixels = -(-pixels // stride)
     return pixels
 
 
-def start(
+def initialise(
     architecture: Architecture,
     data: ImageData,
     weights: Weights | None,
@@ -82,45 +82,53 @@ def start(
     stochastic_depth: float,
     seed: int,
     device: str,
-) -> Start:
-    """Return a network with its first weights: random ones by the seed, or those of a file.
+) -> Initialisation:
+    """Return a network with its initial weights: random ones, or those of a file.
 
-    Images are normalised by their own mean and deviation, or as the weights were trained.
+    Images are normalised by their own mean and standard deviation, or as those that the weights
+    were trained on. The classifier of the file is used only if its classes are those of the data.
+
+    Args:
+        architecture: as :func:`adapt_architecture` returns it.
+        data: the images to train on.
+        weights: the content of a file; None: random weights.
+        stochastic_depth: probability that the last block is dropped in training.
+        seed: of the random weights.
+        device: where to train.
 
     Raises:
-        InputError: the weights are not of this architecture, but for its classes, channels,
-            resolution and the stem's stride.
+        InputError: the weights are of an architecture that differs in more than its classes,
+            channels, resolution and the stride of its stem.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, "weights"))
+    with isolated_rng("cpu", derived_seed(seed, "weights")):
         network = build(architecture, stochastic_depth=stochastic_depth, zero_init_residual=True)
         normalisation: Normalisation = data.mean, data.std
         if weights is not None:
-            theirs = network_with(weights, architecture, transfer=True).state_dict()
+            tensors = network_with(weights, architecture, transfer=True).state_dict()
             if weights.trained_on is not None and weights.trained_on.classes != data.classes:
-                theirs |= {name: network.state_dict()[name] for name in CLASSIFIER}
-            network.load_state_dict(theirs)
+                tensors |= {name: network.state_dict()[name] for name in CLASSIFIER}
+            network.load_state_dict(tensors)
             normalisation = weights.normalisation(data.channels) or normalisation
     network.to(device)
     lay_out(network, device)
-    return Start(network, normalisation)
+    return Initialisation(network, normalisation)
 
 
-def teacher(
+def load_teacher(
     architecture: Architecture, file: Path, data: ImageData, temperature: float, device: str
 ) -> Teacher:
-    """Return a trained network that teaches.
+    """Return a teacher with the weights of a file.
 
     Args:
-        architecture: as it was named; what the file says of classes, channels, resolution and the
-            stem's stride counts more.
+        architecture: what the user named; classes, channels, resolution and the stride of the stem
+            are those that the file names, if it does.
         file: of its weights.
-        data: whose classes it must know.
-        temperature: of its answers.
-        device: where.
+        data: images to train on; the teacher must have their classes.
+        temperature: divides its logits.
+        device: where to train.
 
     Raises:
-        InputError: the weights are not the architecture's, or not of these classes and channels.
+        InputError: the weights are not of this architecture, or for other classes or channels.
     """
     weights = read_weights(file)
     wanted = replace(architecture, in_channels=data.channels, num_classes=data.num_classes)
@@ -131,7 +139,7 @@ def teacher(
             ("channels", known.in_channels, data.channels),
         ):
             if have != need:
-                raise InputError(f"{file}: the teacher knows {have} {what}, {data.name} has {need}")
+                raise InputError(f"{file}: the teacher has {have} {what}, {data.name} has {need}")
         wanted = replace(
             wanted,
             resolution=known.resolution,
@@ -140,8 +148,8 @@ def teacher(
     trained_on = weights.trained_on
     if trained_on is not None and trained_on.classes != data.classes:
         raise InputError(
-            f"{file}: the teacher's classes are {_named(trained_on.classes)}, "
-            f"{data.name}'s are {_named(data.classes)}"
+            f"{file}: the teacher's classes are {_listed(trained_on.classes)}, "
+            f"{data.name}'s are {_listed(data.classes)}"
         )
     network = network_with(weights, wanted).eval().requires_grad_(False)
     fold_norms(network)
@@ -152,5 +160,5 @@ def teacher(
     return Teacher(network, pixels, mean, std, temperature)
 
 
-def _named(classes: Sequence[str]) -> str:
+def _listed(classes: Sequence[str]) -> str:
     return ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")

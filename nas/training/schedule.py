@@ -1,38 +1,39 @@
-"""How long a training is, in steps: as many epochs as are asked for, or as a time allows."""
+"""The schedule of a training in steps: for a number of epochs, or to end in a given time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nas.training.recipe import Recipe, sizes
+from nas.training.recipe import Recipe, progressive_resolutions
 
-LATEST = 0.96
-"""So much of the time is planned; the rest is for checkpoints, and for a machine that slows."""
+TIME_SHARE = 0.96
+"""Share of the time that is scheduled; the rest is for checkpoints and a machine that slows."""
 
-VALIDATIONS = 100
-"""A training of more epochs is validated so often, not after every one."""
+MAX_VALIDATIONS = 100
+"""A training of more epochs is validated so many times, others after every epoch."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a training will do; one that is resumed keeps it.
+class TrainingSchedule:
+    """How many steps a training has, and what happens when; a resumed training keeps it.
 
     Attributes:
         steps: in all.
-        steps_per_epoch: in which every image is seen once: not whole where the batch size does not
-            divide their number.
-        validated_every: steps between two looks at the validation images.
-        sizes: from which step on, how many pixels.
-        seconds: that it was made for; None where epochs were asked for.
-        images_per_second: measured when it was made, by pixels; empty where nothing was.
+        steps_per_epoch: in which every image is seen once; not a whole number where the batch size
+            does not divide the number of images.
+        validation_interval: steps from one validation to the next.
+        resolutions: the first step of each resolution, and its pixels.
+        seconds: time that the training was given; None where it was given epochs.
+        images_per_second: throughput that was measured for the schedule, by resolution; empty where
+            the training was given epochs.
     """
 
     steps: int
     steps_per_epoch: float
-    validated_every: int
-    sizes: tuple[tuple[int, int], ...]
+    validation_interval: int
+    resolutions: tuple[tuple[int, int], ...]
     seconds: float | None = None
     images_per_second: tuple[tuple[int, float], ...] = ()
 
@@ -41,18 +42,27 @@ class Plan:
         """How often each image is seen."""
         return self.steps / self.steps_per_epoch
 
-    def pixels(self, step: int) -> int:
-        """Return the resolution of a step."""
-        return [pixels for first, pixels in self.sizes if step >= first][-1]
+    def resolution(self, step: int) -> int:
+        """Return the resolution of a step in pixels."""
+        return [pixels for first, pixels in self.resolutions if step >= first][-1]
 
 
-def plan_epochs(epochs: int, images: int, recipe: Recipe, resolution: int) -> Plan:
-    """Return a plan for so many epochs, or a part of a step more."""
+def schedule_for_epochs(
+    epochs: int, images: int, recipe: Recipe, resolution: int
+) -> TrainingSchedule:
+    """Return the schedule of a training of so many epochs; the last step is a full batch too.
+
+    Args:
+        epochs: how often each image is seen.
+        images: number of training images.
+        recipe: says the batch size and the progressive resizing.
+        resolution: of the last steps, in pixels.
+    """
     steps = -(-epochs * images // min(recipe.batch_size, images))
-    return _plan(steps, images, recipe, resolution)
+    return _schedule(steps, images, recipe, resolution)
 
 
-def plan_time(
+def schedule_for_time(
     seconds: float,
     images: int,
     recipe: Recipe,
@@ -62,45 +72,52 @@ def plan_time(
     validation_seconds: float,
     test_seconds: float,
     total_seconds: float,
-) -> Plan:
-    """Return the longest plan that takes a time.
+) -> TrainingSchedule:
+    """Return the schedule with the most steps that ends in time.
 
     Args:
         seconds: that are left.
-        images: of the training part.
-        recipe: says the batch size, and when images have which size.
-        resolution: in the end.
-        step_seconds: of a step, by pixels.
-        validation_seconds: of a look at the validation images.
-        test_seconds: of what comes after the training.
-        total_seconds: what the plan is said to be made for.
+        images: number of training images.
+        recipe: says the batch size and the progressive resizing.
+        resolution: of the last steps, in pixels.
+        step_seconds: time of a step, by resolution.
+        validation_seconds: time of a validation.
+        test_seconds: time of what follows the training.
+        total_seconds: time that the training was given, for the record.
     """
-    left = LATEST * seconds - test_seconds - validation_seconds
+    left = TIME_SHARE * seconds - test_seconds - validation_seconds
     low, high = 1, max(2, int(left / min(step_seconds.values())) + 1)
-    while high - low > 1:  # the time grows with the steps
+    while high - low > 1:  # bisection: the time grows with the steps
         middle = (low + high) // 2
-        plan = _plan(middle, images, recipe, resolution)
-        if _seconds(plan, step_seconds, validation_seconds) <= left:
+        schedule = _schedule(middle, images, recipe, resolution)
+        if _seconds(schedule, step_seconds, validation_seconds) <= left:
             low = middle
         else:
             high = middle
-    plan = _plan(low, images, recipe, resolution)
-    speeds = tuple((p, round(recipe.batch_size / s, 1)) for p, s in sorted(step_seconds.items()))
-    return Plan(
-        plan.steps, plan.steps_per_epoch, plan.validated_every, plan.sizes, total_seconds, speeds
+    return replace(
+        _schedule(low, images, recipe, resolution),
+        seconds=total_seconds,
+        images_per_second=tuple(
+            (pixels, round(recipe.batch_size / taken, 1))
+            for pixels, taken in sorted(step_seconds.items())
+        ),
     )
 
 
-def _plan(steps: int, images: int, recipe: Recipe, resolution: int) -> Plan:
+def _schedule(steps: int, images: int, recipe: Recipe, resolution: int) -> TrainingSchedule:
     epoch = images / min(recipe.batch_size, images)
-    every = max(1, round(epoch * math.ceil(steps / epoch / VALIDATIONS)))
-    return Plan(steps, epoch, every, sizes(recipe, resolution, steps))
+    interval = max(1, round(epoch * math.ceil(steps / epoch / MAX_VALIDATIONS)))
+    resolutions = progressive_resolutions(recipe, resolution, steps)
+    return TrainingSchedule(steps, epoch, interval, resolutions)
 
 
-def _seconds(plan: Plan, step_seconds: Mapping[int, float], validation_seconds: float) -> float:
-    ends = [first for first, _ in plan.sizes[1:]] + [plan.steps]
+def _seconds(
+    schedule: TrainingSchedule, step_seconds: Mapping[int, float], validation_seconds: float
+) -> float:
+    """Return how long a training takes, but for what follows it."""
+    ends = [first for first, _ in schedule.resolutions[1:]] + [schedule.steps]
     training = sum(
         (end - first) * step_seconds[pixels]
-        for (first, pixels), end in zip(plan.sizes, ends, strict=True)
+        for (first, pixels), end in zip(schedule.resolutions, ends, strict=True)
     )
-    return training + plan.steps // plan.validated_every * validation_seconds
+    return training + schedule.steps // schedule.validation_interval * validation_seconds

@@ -1,4 +1,4 @@
-"""Training shared weights: a few random networks a step, rolled back if it diverges.
+"""The training of a supernet: a few random networks a step, rolled back when it diverges.
 
 Single-path uniform sampling (Guo et al. 2020, arXiv 1904.00420); the gradients of a step's networks
 are averaged, each on images of its own.
@@ -14,26 +14,28 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data import ImageData, augment, normalise, resize
+from nas.data import ImageData, augment, preprocess
 from nas.errors import Diverged
-from nas.seeding import derived_rng, derived_seed
-from nas.training.checkpoint import Checkpoints
-from nas.training.optim import optimiser, precision, schedule
+from nas.seeding import derived_rng
+from nas.training.batches import BatchOrder, shift_padding
+from nas.training.checkpoint import CheckpointFolder, with_prefix, without_prefix
+from nas.training.optimiser import Optimiser
+from nas.training.precision import autocast
+from nas.training.random_numbers import seeded_generator
 from nas.training.weight_sharing import NetworkPath, SharedWeights
 
 logger = logging.getLogger(__name__)
 
 INTERVAL = 50
-"""Steps after which it is seen whether the training is sound, and what to go back to is kept."""
+"""Steps after which the loss is checked, and the state that a rollback returns to is kept."""
 
 SAVE_SECONDS = 30.0
-"""The state goes to disk at the first interval after so many seconds."""
+"""A checkpoint is written at the first interval after so many seconds."""
 
 MAX_ROLLBACKS = 5
 """A training that diverges more often than this fails."""
@@ -41,21 +43,22 @@ MAX_ROLLBACKS = 5
 
 @dataclass(frozen=True)
 class SupernetSettings:
-    """How shared weights are trained, and a network taken out of them evaluated.
+    """How a supernet is trained, and how a network is evaluated with its weights.
 
     Attributes:
         width: multiplies the widths of the space.
-        resolution: pixels that images are trained at.
+        resolution: of the images, in pixels.
         images_seen: how many training images are shown in all.
-        batch_size: images a network is shown in a step.
+        batch_size: images that a network is shown in a step.
         paths: networks a step.
-        learning_rate: highest, for AdamW; it rises linearly for ``warm_up`` of the steps and
-            falls along a cosine to 0.
+        learning_rate: the maximum, for AdamW; it rises linearly for ``warm_up`` of the steps and
+            falls along half a cosine to 0.
         weight_decay: of the weights of convolutions and the classifier.
         warm_up: share of the steps.
-        flip: mirror half of the images; not for images whose mirror image is another thing.
-        recalibration_images: training images that a network's batch norms are measured on.
-        validation_images: validation images that it is scored on, at most.
+        flip: mirror half of the images; not for images whose mirror image is of another class.
+        recalibration_images: number of training images that the batch norms of a network are
+            recalibrated on.
+        validation_images: number of validation images that it is scored on, at most.
     """
 
     width: float = 0.5
@@ -72,15 +75,15 @@ class SupernetSettings:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a training is, and what was seen on the way.
+class SupernetState:
+    """What the training of a supernet has to know to resume, besides its tensors.
 
     Attributes:
-        step: steps done.
-        rate: factor on the learning rate; halved each time the training diverged.
-        losses: mean training loss of each interval so far.
-        rollbacks: one for each divergence: the step that was returned to, and the interval's loss
-            (None: not finite).
+        step: number of steps done.
+        rate: multiplies the learning rate; it is halved at each rollback.
+        losses: mean training loss of each interval.
+        rollbacks: of each, the step that was returned to, and the loss of the interval that was
+            discarded (None: not finite).
     """
 
     step: int = 0
@@ -88,26 +91,26 @@ class Progress:
     losses: tuple[float, ...] = ()
     rollbacks: tuple[tuple[int, float | None], ...] = ()
 
-    def after(self, step: int, loss: float) -> Progress:
-        """Return the progress after a sound interval that ends at ``step``."""
+    def after(self, step: int, loss: float) -> SupernetState:
+        """Return the state after an interval that ends at ``step``."""
         return replace(self, step=step, losses=(*self.losses, round(loss, 6)))
 
-    def rolled_back(self, loss: float) -> Progress:
-        """Return the progress after an interval that was taken back."""
-        seen = round(loss, 6) if math.isfinite(loss) else None
-        return replace(self, rate=self.rate / 2, rollbacks=(*self.rollbacks, (self.step, seen)))
+    def rolled_back(self, loss: float) -> SupernetState:
+        """Return the state after an interval that was discarded."""
+        kept = round(loss, 6) if math.isfinite(loss) else None
+        return replace(self, rate=self.rate / 2, rollbacks=(*self.rollbacks, (self.step, kept)))
 
 
-class SharedTraining:
-    """The training of shared weights; what it does next depends on the seed and the step alone.
+class SupernetTrainer:
+    """Trains shared weights; a step depends on the seed and its number alone.
 
     Args:
         weights: what is trained, in place.
         data: images, on the device.
-        settings: how.
+        settings: the hyperparameters.
         draw: returns a random network of the space.
-        seed: decides all that is drawn.
-        device: where.
+        seed: of all random numbers.
+        device: where to train.
     """
 
     def __init__(
@@ -125,93 +128,114 @@ class SharedTraining:
         self._draw = draw
         self._seed = seed
         self._device = device
-        self._batch = min(settings.batch_size, len(data.train_labels))
-        self.steps = max(1, settings.images_seen // (self._batch * settings.paths))
-        self._images = self._batch * settings.paths
-        # Shifted copies help where images come again; an image seen once is new as it is.
-        again = settings.images_seen > 1.5 * len(data.train_labels)
-        self._pad = max(1, data.resolution // 8) if again else 0
-        self._class_weights = data.balanced_weights()
-        self._optimiser = optimiser(
-            weights.banks.values(), settings.learning_rate, settings.weight_decay
+        images = len(data.train_labels)
+        self._batches = BatchOrder(
+            images,
+            settings.batch_size,
+            lambda epoch: seeded_generator(seed, "order", epoch),
+            drop_last=True,
         )
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._images_per_step = self._batches.batch_size * settings.paths
+        self.steps = max(1, settings.images_seen // self._images_per_step)
+        self._pad = shift_padding(settings.images_seen, images, data.resolution)
+        self._class_weights = data.balanced_weights()
+        self._optimiser = Optimiser(
+            weights.banks,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            warm_up=settings.warm_up,
+            steps=self.steps,
+        )
 
     def run(
-        self, checkpoints: Checkpoints[Progress], report: Callable[[int, int, str], None]
-    ) -> Progress:
-        """Train to the end, from where the checkpoints left off; return what was seen on the way.
+        self,
+        checkpoints: CheckpointFolder[SupernetState],
+        report: Callable[[int, int, str], None],
+    ) -> SupernetState:
+        """Train to the end, from the last checkpoint if there is one.
 
         Args:
-            checkpoints: where the state is kept.
-            report: told after each interval: images shown, of how many, a few words.
+            checkpoints: where checkpoints are written.
+            report: called after each interval with the images seen, how many there will be, and a
+                short text.
 
         Raises:
-            Diverged: it diverged again and again.
+            Diverged: it diverged more than :data:`MAX_ROLLBACKS` times.
             InputError: a checkpoint is damaged, or cannot be written.
         """
-        progress = self._restored(checkpoints)
-        good = self._state()
+        state = self._restore(checkpoints)
+        kept = self._tensors()
         saved = time.monotonic()
-        total = self.steps * self._images
-        report(progress.step * self._images, total, "")
+        total = self.steps * self._images_per_step
+        report(state.step * self._images_per_step, total, "")
         with self._workers() as workers:
-            while progress.step < self.steps:
-                end = min(self.steps, progress.step + INTERVAL)
+            while state.step < self.steps:
+                end = min(self.steps, state.step + INTERVAL)
                 losses = torch.zeros((), device=self._device)
-                for step in range(progress.step, end):
-                    losses += self._step(step, progress.rate, workers)
-                loss = float(losses) / (end - progress.step)
-                if not self._is_sound(loss, progress):
-                    progress = progress.rolled_back(loss)
-                    if len(progress.rollbacks) > MAX_ROLLBACKS:
-                        raise Diverged(
-                            f"the supernet diverged {len(progress.rollbacks)} times, the last time "
-                            f"by step {end} of {self.steps} at {progress.rate:g} of the learning "
-                            "rate"
-                        )
-                    logger.warning(
-                        "the supernet diverged by step %d with loss %g; rollback to step %d, "
-                        "at %g of the learning rate",
-                        end,
-                        loss,
-                        progress.step,
-                        progress.rate,
-                    )
-                    self._load(good)
-                    report(progress.step * self._images, total, "diverged: rolled back")
+                for step in range(state.step, end):
+                    losses += self._step(step, state.rate, workers)
+                loss = float(losses) / (end - state.step)
+                if self._has_diverged(loss, state):
+                    state = self._roll_back(state, kept, end, loss)
+                    report(state.step * self._images_per_step, total, "diverged: rolled back")
                     continue
-                progress = progress.after(end, loss)
+                state = state.after(end, loss)
                 logger.debug("supernet: step %d of %d, loss %.4f", end, self.steps, loss)
-                good = self._state()
-                if progress.step < self.steps and time.monotonic() - saved > SAVE_SECONDS:
-                    checkpoints.save(progress, good)
+                kept = self._tensors()
+                if state.step < self.steps and time.monotonic() - saved > SAVE_SECONDS:
+                    checkpoints.save(state, kept)
                     saved = time.monotonic()
-                report(progress.step * self._images, total, f"loss {loss:.3f}")
-        checkpoints.save(progress, {n: b.detach() for n, b in self._weights.banks.items()})
-        return progress
+                report(state.step * self._images_per_step, total, f"loss {loss:.3f}")
+        checkpoints.save(state, self._banks())
+        return state
 
-    def _is_sound(self, loss: float, progress: Progress) -> bool:
-        """Say whether a mean loss is finite, and no relapse to what guessing would have."""
+    def _has_diverged(self, loss: float, state: SupernetState) -> bool:
+        """Say whether the mean loss of an interval is not finite, or close to that of guessing.
+
+        The latter only if it has been lower before.
+        """
         chance = math.log(max(2, self._data.num_classes))
-        best = min(progress.losses, default=math.inf)
-        return math.isfinite(loss) and loss <= max(best, 0.5 * (best + chance)) + 0.1 * chance
+        best = min(state.losses, default=math.inf)
+        limit = max(best, 0.5 * (best + chance)) + 0.1 * chance
+        return not (math.isfinite(loss) and loss <= limit)
+
+    def _roll_back(
+        self, state: SupernetState, kept: dict[str, Tensor], end: int, loss: float
+    ) -> SupernetState:
+        """Restore the tensors of the last interval, at half the learning rate.
+
+        Raises:
+            Diverged: that has been done too often.
+        """
+        state = state.rolled_back(loss)
+        if len(state.rollbacks) > MAX_ROLLBACKS:
+            raise Diverged(
+                f"the supernet diverged {len(state.rollbacks)} times, the last time by step {end} "
+                f"of {self.steps} at {state.rate:g} of the learning rate"
+            )
+        logger.warning(
+            "the supernet diverged by step %d with loss %g; rollback to step %d, at %g of the "
+            "learning rate",
+            end,
+            loss,
+            state.step,
+            state.rate,
+        )
+        self._load(kept)
+        return state
 
     def _step(self, step: int, rate: float, workers: Executor | None) -> Tensor:
-        """Train on one batch a path; return the mean loss, on the device."""
+        """Train each of the step's networks on a batch; return the mean loss, on the device."""
         settings, banks = self._settings, self._weights.banks
-        for group in self._optimiser.param_groups:
-            group["lr"] = (
-                rate * settings.learning_rate * schedule(step / self.steps, settings.warm_up)
-            )
         jobs = []
         for number in range(step * settings.paths, (step + 1) * settings.paths):
             path = self._draw(derived_rng(self._seed, "path", number))
-            jobs.append((number, path, self._indices(number)))
-        self._optimiser.zero_grad(set_to_none=True)
+            indices = self._batches[number].to(self._device, non_blocking=True)
+            jobs.append((number, path, indices))
+        self._optimiser.zero_grad()
         losses = torch.zeros((), device=self._device)
         each = map if workers is None else workers.map
-        # Added up in the order of the jobs, so that who was first does not matter.
+        # Summed in the order of the jobs, whichever thread is the first to finish.
         for loss, gradients in each(self._gradients, jobs):
             losses += loss
             for name, gradient in gradients.items():
@@ -220,35 +244,27 @@ class SharedTraining:
                     bank.grad = torch.empty_like(bank).copy_(gradient)
                 else:
                     bank.grad += gradient
-        self._optimiser.step()
+        self._optimiser.step(step, factor=rate)
         return losses
 
     def _gradients(self, job: tuple[int, NetworkPath, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        number, path, where = job
+        """Return the loss of a network on a batch, and the gradients of the banks that it uses."""
+        number, path, indices = job
         data, settings = self._data, self._settings
-        generator = torch.Generator().manual_seed(derived_seed(self._seed, "augment", number))
-        pixels = augment(data.train_images[where], generator, pad=self._pad, flip=settings.flip)
-        pixels = normalise(resize(pixels.float(), settings.resolution), data.mean, data.std)
+        generator = seeded_generator(self._seed, "augment", number)
+        images = augment(data.train_images[indices], generator, pad=self._pad, flip=settings.flip)
+        inputs = preprocess(images, settings.resolution, data.mean, data.std)
         leaves = self._weights.leaves(path)
-        with precision(self._device):
-            logits = self._weights.forward(path, pixels, leaves)
-            loss = F.cross_entropy(logits, data.train_labels[where], weight=self._class_weights)
+        with autocast(self._device):
+            logits = self._weights.forward(path, inputs, leaves)
+            loss = F.cross_entropy(logits, data.train_labels[indices], weight=self._class_weights)
         loss = loss / settings.paths
         gradients = torch.autograd.grad(loss, list(leaves.values()))
         return loss.detach(), dict(zip(leaves, gradients, strict=True))
 
-    def _indices(self, number: int) -> Tensor:
-        """Return the images of a batch; every image comes once before any comes again."""
-        epoch, index = divmod(number, len(self._data.train_labels) // self._batch)
-        if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", epoch))
-            self._order = epoch, torch.randperm(len(self._data.train_labels), generator=generator)
-        where = self._order[1][index * self._batch : (index + 1) * self._batch]
-        return where.to(self._device, non_blocking=True)
-
     @contextmanager
     def _workers(self) -> Iterator[Executor | None]:
-        """Give each path a thread of one core; on a GPU, which is one, none."""
+        """Provide a thread for each path on the CPU, each on one core; on a GPU, none."""
         if self._device != "cpu":
             yield None
             return
@@ -260,31 +276,22 @@ class SharedTraining:
         finally:
             torch.set_num_threads(threads)
 
-    def _restored(self, checkpoints: Checkpoints[Progress]) -> Progress:
+    def _restore(self, checkpoints: CheckpointFolder[SupernetState]) -> SupernetState:
         found = checkpoints.load(self._device)
         if found is None:
-            return Progress()
+            return SupernetState()
         self._load(found[1])
         return found[0]
 
-    def _state(self) -> dict[str, Tensor]:
-        """Return a copy of all that a step changes."""
-        tensors: dict[str, Tensor] = {}
-        for name, bank in self._weights.banks.items():
-            tensors[name] = bank.detach().clone()
-            for key, value in self._optimiser.state.get(bank, {}).items():
-                tensors[f"{name}/{key}"] = value.clone()
-        return tensors
+    def _banks(self) -> dict[str, Tensor]:
+        return {name: bank.detach() for name, bank in self._weights.banks.items()}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return a copy of all tensors that a step changes."""
+        tensors = self._banks() | with_prefix("optimiser", self._optimiser.state())
+        return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def _load(self, tensors: dict[str, Tensor]) -> None:
-        state: dict[Any, Any] = self._optimiser.state
-        state.clear()
-        with torch.no_grad():
-            for name, bank in self._weights.banks.items():
-                bank.copy_(tensors[name])
-        for name, tensor in tensors.items():
-            bank_name, _, key = name.partition("/")
-            if key:
-                bank = self._weights.banks[bank_name]
-                like = bank.detach() if tensor.shape == bank.shape else tensor
-                state.setdefault(bank, {})[key] = torch.empty_like(like).copy_(tensor)
+        for name, bank in self._banks().items():
+            bank.copy_(tensors[name])
+        self._optimiser.load_state(without_prefix("optimiser", tensors))

@@ -1,4 +1,4 @@
-"""How fast a network trains here: measured before a training that must end in time is planned."""
+"""How fast a network trains on this machine, measured to schedule a training that ends in time."""
 
 from __future__ import annotations
 
@@ -6,64 +6,70 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from nas.data import ImageData
-from nas.training.recipe import Recipe, sizes
-from nas.training.schedule import Plan
-from nas.training.trainer import Training
+from nas.training.random_numbers import isolated_rng
+from nas.training.recipe import Recipe, progressive_resolutions
+from nas.training.schedule import TrainingSchedule
+from nas.training.trainer import Trainer
 
-STEPS = 30
-SHARE = 0.02
-"""A step is timed so often, or for so much of the time."""
+MAX_STEPS = 30
+"""Number of steps that are timed at each resolution, at most …"""
 
-SCORED = 500
-"""So many images are classified."""
+TIME_SHARE = 0.02
+"""… or until they have taken this share of the training's time."""
+
+SCORED_IMAGES = 500
+"""Number of images that are classified to time that."""
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Seconds of a step, by the pixels of its images; and of classifying an image."""
+class Throughput:
+    """How long training and scoring take.
+
+    Attributes:
+        step_seconds: time of a training step, by resolution.
+        image_seconds: time of classifying an image.
+    """
 
     step_seconds: dict[int, float]
     image_seconds: float
 
 
-def measure_speed(
-    training: Callable[[Plan], Training],
+def measure_throughput(
+    trainer: Callable[[TrainingSchedule], Trainer],
     data: ImageData,
     recipe: Recipe,
     resolution: int,
     seconds: float,
-) -> Speed:
-    """Return how fast a training is, by training for a moment.
+) -> Throughput:
+    """Return how long training and scoring take, by training for a few steps.
 
     Args:
-        training: makes what trains by a plan; its network is changed.
+        trainer: returns what trains by a schedule; its network is changed.
         data: images.
-        recipe: says which sizes they have.
-        resolution: in the end.
-        seconds: of the whole training.
+        recipe: says which resolutions there are.
+        resolution: of the last steps, in pixels.
+        seconds: time that the training is given.
     """
-    took: dict[int, float] = {}
-    images = data.validation_images[:SCORED], data.validation_labels[:SCORED]
-    with torch.random.fork_rng(devices=[]):
-        # Many steps, so that the learning rate is still next to nothing.
-        for _, pixels in sizes(recipe, resolution, 10**6):
-            trial = training(Plan(10**6, 10**6, 10**6, ((0, pixels),)))
-            took[pixels] = _step_seconds(trial, seconds)
-        trial.score(*images)
+    step_seconds: dict[int, float] = {}
+    images = data.validation_images[:SCORED_IMAGES], data.validation_labels[:SCORED_IMAGES]
+    with isolated_rng("cpu"):
+        # With so many steps the learning rate stays close to 0.
+        for _, pixels in progressive_resolutions(recipe, resolution, 10**6):
+            timed = trainer(TrainingSchedule(10**6, 10**6, 10**6, ((0, pixels),)))
+            step_seconds[pixels] = _step_seconds(timed, seconds)
+        timed.score(*images)
         start = time.perf_counter()
-        trial.score(*images)
-    return Speed(took, (time.perf_counter() - start) / len(images[1]))
+        timed.score(*images)
+    return Throughput(step_seconds, (time.perf_counter() - start) / len(images[1]))
 
 
-def _step_seconds(trial: Training, seconds: float) -> float:
-    """Return the mean of some steps after the first: a busy machine's slow ones count too."""
-    float(trial.step(0))
-    took: list[float] = []
-    while not took or (len(took) < STEPS and sum(took) < SHARE * seconds):
+def _step_seconds(trainer: Trainer, seconds: float) -> float:
+    """Return the mean time of some steps; the first one is slower and does not count."""
+    float(trainer.step(0))
+    taken: list[float] = []
+    while not taken or (len(taken) < MAX_STEPS and sum(taken) < TIME_SHARE * seconds):
         start = time.perf_counter()
-        float(trial.step(1 + len(took)))  # on a GPU, a step is done when its loss is known
-        took.append(time.perf_counter() - start)
-    return sum(took) / len(took)
+        float(trainer.step(1 + len(taken)))  # on a GPU this waits for the step to be done
+        taken.append(time.perf_counter() - start)
+    return sum(taken) / len(taken)

@@ -1,48 +1,53 @@
-"""The training itself: step by step, validated by the epoch, saved on the way."""
+"""The full training of one network: steps, validation, checkpoints."""
 
 from __future__ import annotations
 
-import math
+import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data import ImageData, augment, mix, normalise, resize
-from nas.errors import Diverged
+from nas.data import ImageData, augment, cutmix, preprocess
 from nas.networks.modules import Network
 from nas.seeding import derived_seed
-from nas.training.checkpoint import Checkpoints
+from nas.training.batches import BatchOrder
+from nas.training.checkpoint import CheckpointFolder, with_prefix, without_prefix
 from nas.training.distillation import Teacher
-from nas.training.optim import WeightAverage, optimiser, precision, schedule
+from nas.training.divergence import check_finite
+from nas.training.initialisation import Normalisation
+from nas.training.optimiser import Optimiser
+from nas.training.precision import autocast
+from nas.training.random_numbers import isolated_rng, seeded_generator
 from nas.training.recipe import Recipe
-from nas.training.schedule import Plan
-from nas.training.scoring import Score, logits, score
+from nas.training.schedule import TrainingSchedule
+from nas.training.scoring import Score, predict, score
+from nas.training.weight_average import WeightAverage
+
+logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 30.0
-"""The state goes to disk after the first step after so many seconds."""
+"""A checkpoint is written at the first step after so many seconds."""
 
-TELL_SECONDS = 5.0
-"""How often it is said how far the training is, and seen whether it is sound."""
+REPORT_SECONDS = 5.0
+"""Progress is reported, and the loss checked, at the first step after so many seconds."""
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What was seen up to one look at the validation images.
+class EpochMetrics:
+    """What was measured up to one validation, since the one before.
 
     Attributes:
         epoch: how often each image has been seen by then.
         learning_rate: of the last step.
-        resolution: pixels of the last step's images.
-        loss: mean training loss since the last look.
+        resolution: of the images of the last step, in pixels.
+        loss: mean training loss.
         validation_loss: of the averaged weights.
-        validation_accuracy: likewise; classes weigh the same where they are imbalanced.
-        seconds: since the last look, this one included.
+        validation_accuracy: likewise; the mean over the classes where they are imbalanced.
+        seconds: with this validation.
         images_per_second: of the training alone.
     """
 
@@ -57,39 +62,39 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a training is.
+class TrainingState:
+    """What a training has to know to resume, besides its tensors.
 
     Attributes:
-        step: steps done.
-        losses: sum of the training losses since the last look at the validation images.
-        steps: how many these are of.
-        seconds: that these took.
-        epochs: what was seen at each look.
+        step: number of steps done.
+        loss_sum: sum of the training losses since the last validation.
+        loss_steps: number of steps since then.
+        seconds: time of these steps.
+        epochs: metrics of each validation.
     """
 
     step: int = 0
-    losses: float = 0.0
-    steps: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
     seconds: float = 0.0
-    epochs: tuple[Epoch, ...] = ()
+    epochs: tuple[EpochMetrics, ...] = ()
 
 
-class Training:
-    """Trains a network; what a step does depends on the seed and its number alone.
+class Trainer:
+    """Trains a network; a step depends on the seed and its number alone.
 
-    On the CPU the result is the same for the same seed, data, plan and number of threads, however
-    often it was interrupted.
+    On the CPU the result is the same for the same seed, data, schedule and number of threads,
+    however often the training was interrupted.
 
     Args:
         network: what is trained, on the device.
-        data: images, on the device; the test part is not looked at.
-        recipe: how.
-        plan: how long.
-        normalisation: mean and deviation of each channel.
-        seed: decides all that is drawn.
-        device: where.
-        teacher: whose answers are learned beside the labels.
+        data: images, on the device; the test images are not used.
+        recipe: the hyperparameters.
+        schedule: how many steps there are, and what happens when.
+        normalisation: of the images.
+        seed: of all random numbers.
+        device: where to train.
+        teacher: whose outputs are learned beside the labels; None: the labels alone.
     """
 
     def __init__(
@@ -97,8 +102,8 @@ class Training:
         network: Network,
         data: ImageData,
         recipe: Recipe,
-        plan: Plan,
-        normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+        schedule: TrainingSchedule,
+        normalisation: Normalisation,
         seed: int,
         device: str,
         teacher: Teacher | None = None,
@@ -106,209 +111,169 @@ class Training:
         self._network = network
         self._data = data
         self._recipe = recipe
-        self._plan = plan
+        self._schedule = schedule
         self._mean, self._std = normalisation
         self._seed = seed
         self._device = device
         self._teacher = teacher
-        self._batch = min(recipe.batch_size, len(data.train_labels))
+        self._batches = BatchOrder(
+            len(data.train_labels),
+            recipe.batch_size,
+            lambda epoch: seeded_generator(seed, "order", epoch),
+            drop_last=False,
+        )
         self._pad = min(round(recipe.shift * data.resolution), data.resolution - 1)
-        self._erase = round(recipe.erase * data.resolution)
+        self._cutout = round(recipe.cutout * data.resolution)
         self._class_weights = None if data.is_balanced else data.balanced_weights()
-        self._average = WeightAverage(network, round(recipe.average * plan.steps))
-        self._optimiser = optimiser(network.parameters(), recipe.learning_rate, recipe.weight_decay)
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._average = WeightAverage(network, round(recipe.average_horizon * schedule.steps))
+        self._optimiser = Optimiser(
+            dict(network.named_parameters()),
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            warm_up=recipe.warm_up,
+            steps=schedule.steps,
+        )
 
     @property
     def average(self) -> Network:
-        """The network with the averaged weights: what is validated, and kept."""
+        """The network with the averaged weights, which is validated and kept."""
         network = self._average.network
         assert isinstance(network, Network)
         return network
 
     def run(
         self,
-        checkpoints: Checkpoints[Progress],
+        checkpoints: CheckpointFolder[TrainingState],
         report: Callable[[int, str], None],
-        on_epoch: Callable[[Progress], None],
-    ) -> Progress:
-        """Train to the end, from where the checkpoints left off.
+        on_validation: Callable[[TrainingState], None],
+    ) -> TrainingState:
+        """Train to the end, from the last checkpoint if there is one.
 
         Args:
-            checkpoints: where the state is kept.
-            report: told now and then how many steps are done, and a few words.
-            on_epoch: told after each look at the validation images.
+            checkpoints: where checkpoints are written.
+            report: called now and then with the number of steps done and a short text.
+            on_validation: called after each validation.
 
         Raises:
             Diverged: the loss is not finite any more.
             InputError: a checkpoint is damaged, or cannot be written.
         """
-        progress = self._restored(checkpoints)
-        saved = told = began = time.monotonic()
+        steps = self._schedule.steps
+        state = self._restore(checkpoints)
+        saved = reported = began = time.monotonic()
         # MPS has no double precision.
         exact = torch.float32 if self._device == "mps" else torch.float64
-        losses = torch.tensor(progress.losses, dtype=exact, device=self._device)
-        before, words = progress.seconds, f"epoch {len(progress.epochs) + 1}"
-        report(progress.step, "")
-        with self._random():
-            while progress.step < self._plan.steps:
-                losses += self.step(progress.step)
-                progress = replace(progress, step=progress.step + 1, steps=progress.steps + 1)
+        losses = torch.tensor(state.loss_sum, dtype=exact, device=self._device)
+        before, text = state.seconds, f"epoch {len(state.epochs) + 1}"
+        report(state.step, "")
+        with isolated_rng(self._device):
+            while state.step < steps:
+                losses += self.step(state.step)
+                state = replace(state, step=state.step + 1, loss_steps=state.loss_steps + 1)
                 now = time.monotonic()
-                due = self._is_due(progress.step)
-                if due or now - told > TELL_SECONDS or now - saved > SAVE_SECONDS:
-                    # On a GPU this waits for the step: not after each one.
-                    loss = float(losses)
-                    if not math.isfinite(loss):
-                        raise Diverged(
-                            "the training diverged: the loss is not finite by step "
-                            f"{progress.step} of {self._plan.steps}"
-                        )
+                validates = self._validates_after(state.step)
+                if validates or now - reported > REPORT_SECONDS or now - saved > SAVE_SECONDS:
+                    # On a GPU this waits for the step, so it is not done after each one.
+                    check_finite(losses, f"the loss at step {state.step} of {steps}")
                     now = time.monotonic()
-                    progress = replace(progress, losses=loss, seconds=before + now - began)
-                    report(progress.step, words)
-                    told = now
-                if due:
-                    progress = self._looked(progress)
-                    on_epoch(progress)
-                    seen = progress.epochs[-1]
-                    words = f"validation accuracy {seen.validation_accuracy:.4f}"
+                    state = replace(state, loss_sum=float(losses), seconds=before + now - began)
+                    report(state.step, text)
+                    reported = now
+                if validates:
+                    state = self._validate(state)
+                    on_validation(state)
+                    text = f"validation accuracy {state.epochs[-1].validation_accuracy:.4f}"
                     before, began = 0.0, time.monotonic()
                     losses.zero_()
-                if now - saved > SAVE_SECONDS and progress.step < self._plan.steps:
-                    checkpoints.save(progress, self._state())
+                if now - saved > SAVE_SECONDS and state.step < steps:
+                    checkpoints.save(state, self._tensors())
                     saved = time.monotonic()
-        checkpoints.save(progress, self._state())
-        return progress
+        checkpoints.save(state, self._tensors())
+        return state
 
     def step(self, step: int) -> Tensor:
-        """Train on one batch; return its loss, on the device."""
+        """Train on one batch; return its loss, on the device.
+
+        Args:
+            step: number of the step, counted from 0.
+        """
         recipe, data = self._recipe, self._data
         torch.manual_seed(derived_seed(self._seed, "step", step))  # dropout, stochastic depth
-        generator = torch.Generator().manual_seed(derived_seed(self._seed, "augment", step))
-        where = self._indices(step)
-        labels = data.train_labels[where]
-        pixels = augment(
-            data.train_images[where],
+        generator = seeded_generator(self._seed, "augment", step)
+        indices = self._batches[step].to(self._device, non_blocking=True)
+        images = augment(
+            data.train_images[indices],
             generator,
             pad=self._pad,
             flip=recipe.flip,
-            cutout=self._erase,
-        )
-        pixels = pixels.float()
-        if recipe.mix:
-            labels = F.one_hot(labels, data.num_classes).float()
-            pixels, labels = mix(pixels, labels, generator, recipe.mix)
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._rate(step)
-        small = normalise(resize(pixels, self._plan.pixels(step)), self._mean, self._std)
+            cutout=self._cutout,
+        ).float()
+        targets = data.train_labels[indices]
+        if recipe.cutmix:
+            targets = F.one_hot(targets, data.num_classes).float()
+            images, targets = cutmix(images, targets, generator, recipe.cutmix)
+        inputs = preprocess(images, self._schedule.resolution(step), self._mean, self._std)
         self._network.train()
-        with precision(self._device):
-            answers = self._network(small)
+        with autocast(self._device):
+            logits = self._network(inputs).float()
         loss = F.cross_entropy(
-            answers.float(), labels, self._class_weights, label_smoothing=recipe.label_smoothing
+            logits, targets, self._class_weights, label_smoothing=recipe.label_smoothing
         )
         if self._teacher is not None:
-            loss = self._teacher.blend(loss, answers.float(), pixels)
-        self._optimiser.zero_grad(set_to_none=True)
+            loss = self._teacher.blend(loss, logits, images)
+        self._optimiser.zero_grad()
         loss.backward()
-        self._optimiser.step()
+        self._optimiser.step(step)
         self._average.update(step)
         return loss.detach()
 
     def score(self, images: Tensor, labels: Tensor) -> tuple[Score, Tensor]:
-        """Return how good the averaged weights are, and what each image is taken for (the CPU).
+        """Return the score of the averaged weights, and the class predicted for each image (CPU).
 
         Raises:
-            Diverged: their answers are not finite.
+            Diverged: an output is not finite.
         """
-        resolution = self._plan.sizes[-1][1]
-        found = logits(self.average, images, resolution, self._mean, self._std)
-        try:
-            return score(found, labels.cpu(), even=self._data.is_balanced), found.argmax(1)
-        except ArithmeticError as error:
-            raise Diverged(str(error)) from None
+        resolution = self._schedule.resolutions[-1][1]
+        logits = predict(self.average, images, resolution, self._mean, self._std)
+        found = score(logits, labels.cpu(), by_class=not self._data.is_balanced)
+        return found, logits.argmax(1)
 
-    def _rate(self, step: int) -> float:
-        return self._recipe.learning_rate * schedule(step / self._plan.steps, self._recipe.warm_up)
+    def _validates_after(self, step: int) -> bool:
+        return step % self._schedule.validation_interval == 0 or step == self._schedule.steps
 
-    def _is_due(self, step: int) -> bool:
-        return step % self._plan.validated_every == 0 or step == self._plan.steps
-
-    def _looked(self, progress: Progress) -> Progress:
-        """Return the progress with what the validation images say; the sums begin anew."""
+    def _validate(self, state: TrainingState) -> TrainingState:
+        """Return the state with the metrics since the last validation added, its sums at 0."""
         start = time.monotonic()
         found, _ = self.score(self._data.validation_images, self._data.validation_labels)
-        last = progress.step - 1
-        seen = Epoch(
-            epoch=round(progress.step / self._plan.steps_per_epoch, 4),
-            learning_rate=self._rate(last),
-            resolution=self._plan.pixels(last),
-            loss=progress.losses / progress.steps,
+        last = state.step - 1
+        images = self._batches.batch_size * state.loss_steps
+        metrics = EpochMetrics(
+            epoch=round(state.step / self._schedule.steps_per_epoch, 4),
+            learning_rate=self._optimiser.learning_rate(last),
+            resolution=self._schedule.resolution(last),
+            loss=state.loss_sum / state.loss_steps,
             validation_loss=found.loss,
             validation_accuracy=found.accuracy,
-            seconds=round(progress.seconds + time.monotonic() - start, 3),
-            images_per_second=round(self._batch * progress.steps / max(1e-9, progress.seconds), 1),
+            seconds=round(state.seconds + time.monotonic() - start, 3),
+            images_per_second=round(images / max(1e-9, state.seconds), 1),
         )
-        return Progress(progress.step, epochs=(*progress.epochs, seen))
+        logger.debug("step %d of %d: %s", state.step, self._schedule.steps, metrics)
+        return TrainingState(state.step, epochs=(*state.epochs, metrics))
 
-    def _indices(self, step: int) -> Tensor:
-        """Return the images of a batch; every image comes once before any comes again.
-
-        A batch that an epoch does not fill goes on with the next epoch's.
-        """
-        epoch, first = divmod(step * self._batch, len(self._data.train_labels))
-        where = self._ordered(epoch)[first : first + self._batch]
-        missing = self._batch - len(where)
-        if missing:
-            where = torch.cat([where, self._ordered(epoch + 1)[:missing]])
-        return where.to(self._device, non_blocking=True)
-
-    def _ordered(self, epoch: int) -> Tensor:
-        """Return all images in the order of an epoch; the last one's is remembered."""
-        if self._order[0] != epoch:
-            generator = torch.Generator().manual_seed(derived_seed(self._seed, "order", epoch))
-            self._order = epoch, torch.randperm(len(self._data.train_labels), generator=generator)
-        return self._order[1]
-
-    @contextmanager
-    def _random(self) -> Iterator[None]:
-        """Leave the caller's random numbers as they are."""
-        devices = [self._device] if self._device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
-            yield
-
-    def _restored(self, checkpoints: Checkpoints[Progress]) -> Progress:
+    def _restore(self, checkpoints: CheckpointFolder[TrainingState]) -> TrainingState:
         found = checkpoints.load(self._device)
         if found is None:
-            return Progress()
-        progress, tensors = found
-        self._network.load_state_dict(_part(tensors, "network"))
-        self._average.network.load_state_dict(_part(tensors, "average"))
-        state: dict[Any, Any] = self._optimiser.state
-        state.clear()
-        for name, parameter in self._network.named_parameters():
-            moments = _part(tensors, f"optimiser.{name}")
-            # In the memory format of the weights, so that sums are taken in the same order.
-            state[parameter] = {
-                key: torch.empty_like(parameter).copy_(value)
-                if value.shape == parameter.shape
-                else value
-                for key, value in moments.items()
-            }
-        return progress
+            return TrainingState()
+        state, tensors = found
+        self._network.load_state_dict(without_prefix("network", tensors))
+        self._average.network.load_state_dict(without_prefix("average", tensors))
+        self._optimiser.load_state(without_prefix("optimiser", tensors))
+        return state
 
-    def _state(self) -> dict[str, Tensor]:
-        """Return all that a step changes, by name."""
-        tensors = {f"network/{k}": v for k, v in self._network.state_dict().items()}
-        tensors |= {f"average/{k}": v for k, v in self._average.network.state_dict().items()}
-        for name, parameter in self._network.named_parameters():
-            for key, value in self._optimiser.state.get(parameter, {}).items():
-                tensors[f"optimiser.{name}/{key}"] = value
-        return tensors
-
-
-def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return the tensors of one owner, by their names there."""
-    prefix = f"{name}/"
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that a step changes, by name; not copied."""
+        return {
+            **with_prefix("network", self._network.state_dict()),
+            **with_prefix("average", self._average.network.state_dict()),
+            **with_prefix("optimiser", self._optimiser.state()),
+        }

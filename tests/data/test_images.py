@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data import ImageData, augment, iterate_batches, load_images, normalise, resize
+from nas.data import ImageData, augment, load_images, normalise, preprocess, resize
 from nas.data.dataset import load_data
 from nas.data.images import channel_statistics, stratified_split
 from nas.errors import InputError
@@ -694,9 +694,6 @@ def test_normalise() -> None:
     assert out.is_contiguous(memory_format=torch.channels_last)
     assert out.mean((0, 2, 3)).abs().max() < 1e-5
     assert (out.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
-    half = normalise(images.contiguous(), mean, std, torch.bfloat16)
-    assert half.dtype == torch.bfloat16
-    assert half.is_contiguous(memory_format=torch.channels_last)
     floats = images.float()
     assert torch.equal(normalise(floats, mean, std), out)
     assert torch.equal(floats, images.float())  # not in place
@@ -716,17 +713,14 @@ def test_resize() -> None:
     assert (resize(stripes, 4) - 100).abs().max() < 20
 
 
-def test_batches() -> None:
-    batches = list(iterate_batches(10, 4, seeded(), False))
-    assert [len(batch) for batch in batches] == [4, 4, 2]
-    assert sorted(torch.cat(batches).tolist()) == list(range(10))
-    assert [b.tolist() for b in iterate_batches(10, 4, seeded())] == [b.tolist() for b in batches]
-    assert [len(batch) for batch in iterate_batches(10, 4, seeded(), True)] == [4, 4]
-    assert [len(batch) for batch in iterate_batches(3, 4, seeded(), True)] == [3]
-    assert torch.cat(list(iterate_batches(5, 2))).tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("function", [lambda: iterate_batches(0, 4), lambda: iterate_batches(4, 0)])
-def test_batches_refuse(function: Callable[[], Any]) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        next(function())
+@pytest.mark.parametrize("size", [8, 12, 20])
+def test_preprocessed_images_are_resized_and_then_normalised(size: int) -> None:
+    images = random_images()
+    mean, std = channel_statistics(images)
+    out = preprocess(images, size, mean, std)
+    assert out.shape == (len(images), 3, size, size)
+    assert out.dtype == torch.float32
+    shape = (1, 3, 1, 1)
+    centre, deviation = torch.tensor(mean).view(shape), torch.tensor(std).view(shape)
+    expected = (resize(images.float(), size) / 255 - centre) / deviation
+    assert torch.allclose(out, expected, atol=1e-5)

@@ -18,7 +18,7 @@ from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.presets import GRID_RESOLUTION, default_settings, grid_settings, training_settings
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.registry import known_proxy, proxy_capabilities
-from nas.proxies.short_training import TrainingProxy, TrainingSettings, _draw
+from nas.proxies.short_training import TrainingProxy, TrainingSettings, _stratified_sample
 from nas.spaces.budget import Budget
 from nas.training.scoring import score
 from tests.support.images import made_up, never
@@ -137,12 +137,12 @@ def test_test_images_are_used_by_test_alone(network: nas.Architecture) -> None:
 
 def test_the_view_scales_and_takes_the_data_s_classes(network: nas.Architecture) -> None:
     proxy = proxy_of(made_up([8, 8], channels=1), replace(QUICK, width=0.5, resolution=16))
-    view = proxy.view(network)
+    view = proxy.reduced(network)
     assert network.resolution == 32
     assert (view.resolution, view.num_classes, view.in_channels) == (16, 2, 1)
     assert view.head.width == network.head.width // 2
     assert [s.layers for s in view.stages] == [s.layers for s in network.stages]
-    assert proxy.view(replace(network, resolution=48)).resolution == 24
+    assert proxy.reduced(replace(network, resolution=48)).resolution == 24
     assert view.name == network.name
 
 
@@ -161,10 +161,10 @@ def test_fewer_images_than_a_batch(network: nas.Architecture) -> None:
 
 def test_more_images_than_are_shown_are_drawn_in_the_classes_shares() -> None:
     labels = torch.cat([torch.zeros(900), torch.ones(100)]).long()
-    picked = _draw(labels, 100, torch.Generator().manual_seed(0))
+    picked = _stratified_sample(labels, 100, torch.Generator().manual_seed(0))
     assert len(picked.unique()) == 100
     assert abs(int((labels[picked] == 1).sum()) - 10) <= 1
-    again = _draw(labels, 100, torch.Generator().manual_seed(1))
+    again = _stratified_sample(labels, 100, torch.Generator().manual_seed(1))
     assert set(picked.tolist()) != set(again.tolist())
 
 
@@ -179,7 +179,7 @@ def test_imbalance_is_weighed_out(network: nas.Architecture) -> None:
 def test_scores() -> None:
     labels = torch.tensor([0] * 9 + [1])
     always_0 = torch.tensor([[5.0, -5.0]]).repeat(10, 1)
-    even, weighed = score(always_0, labels, even=True), score(always_0, labels, even=False)
+    even, weighed = score(always_0, labels, by_class=False), score(always_0, labels, by_class=True)
     assert even.accuracy == pytest.approx(0.9)
     assert even.standard_error == pytest.approx(math.sqrt(0.9 * 0.1 / 10))
     assert weighed.accuracy == pytest.approx(0.5)
@@ -187,11 +187,11 @@ def test_scores() -> None:
     for count in range(1, 60):
         for right in (1.0, -1.0):
             logits = torch.tensor([[right, -right]]).repeat(count, 1)
-            found = score(logits, torch.zeros(count).long(), even=True)
+            found = score(logits, torch.zeros(count).long(), by_class=False)
             assert found.standard_error == pytest.approx(0.5 / count), count
             Accuracy(found.accuracy, found.standard_error)
     with pytest.raises(Diverged, match="not finite"):
-        score(always_0 * math.nan, labels, even=True)
+        score(always_0 * math.nan, labels, by_class=False)
 
 
 def test_is_a_proxy_that_ranks_by_loss() -> None:

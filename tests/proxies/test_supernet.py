@@ -22,14 +22,14 @@ from nas.evaluation.executor import Task
 from nas.evaluation.local import local_engine
 from nas.proxies.presets import supernet_settings
 from nas.proxies.protocol import Proxy, description
-from nas.proxies.supernet import SupernetProxy, narrowed, translate
+from nas.proxies.supernet import SupernetProxy, narrow_space, translate_choices
 from nas.spaces.budget import Budget
 from nas.spaces.registry import shipped
 from nas.spaces.search_space import SearchSpace
 from nas.spaces.toml import read_space
 from nas.training import supernet_trainer
-from nas.training.checkpoint import Checkpoints
-from nas.training.supernet_trainer import Progress, SupernetSettings
+from nas.training.checkpoint import CheckpointFolder
+from nas.training.supernet_trainer import SupernetSettings, SupernetState
 from nas.training.weight_sharing import NetworkPath, SharedWeights
 from tests.support.images import made_up, never
 from tests.support.paths import ROOT
@@ -111,7 +111,7 @@ def only_file(folder: Path) -> bytes:
 def test_a_network_taken_out_computes_what_its_path_computes(tmp_path: Path) -> None:
     rng = random.Random(1)
     for space in spaces(tmp_path):
-        small = narrowed(space, SupernetSettings(width=0.25, resolution=16), 3, 5)
+        small = narrow_space(space, SupernetSettings(width=0.25, resolution=16), 3, 5)
         weights = SharedWeights(small, 3)
         with torch.no_grad():
             for bank in weights.banks.values():  # as training leaves them: nothing at zero
@@ -138,7 +138,7 @@ def test_a_network_taken_out_computes_what_its_path_computes(tmp_path: Path) -> 
 
 def test_networks_begin_as_the_same_function() -> None:
     """Kernels, numbers of layers and larger expansions change nothing at the start."""
-    small = narrowed(nas.load_space("efficientnet"), SupernetSettings(width=0.25), 3, 10)
+    small = narrow_space(nas.load_space("efficientnet"), SupernetSettings(width=0.25), 3, 10)
     weights = SharedWeights(small, 0)
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     rng = random.Random(5)
@@ -191,13 +191,13 @@ def test_threads_that_train_paths_never_wait_for_each_other_forever() -> None:
 def test_widths_that_are_choices_stay_apart(tmp_path: Path) -> None:
     for space in spaces(tmp_path):
         for width in (0.5, 0.25, 0.1):
-            small = narrowed(space, SupernetSettings(width=width), 3, 10)
+            small = narrow_space(space, SupernetSettings(width=width), 3, 10)
             for stage, wide in zip(small.stages, space.stages, strict=True):
                 assert len(set(stage.width)) == len(wide.width)
             choices = space.sample(random.Random(0))
-            there = translate(choices, space, small)
-            assert translate(there, small, space) == choices
-    b0 = narrowed(nas.load_space("efficientnet"), SupernetSettings(), 3, 10)
+            there = translate_choices(choices, space, small)
+            assert translate_choices(there, small, space) == choices
+    b0 = narrow_space(nas.load_space("efficientnet"), SupernetSettings(), 3, 10)
     assert [stage.width for stage in b0.stages] == [(8,), (16,), (24,), (40,), (56,), (96,), (160,)]
 
 
@@ -286,7 +286,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(nas.InputError, match=r"step-40\.safetensors: not what state.json says"):
+    with pytest.raises(nas.InputError, match=r"step-40\.safetensors: .* hash in state\.json"):
         trained(tmp_path)
     file.unlink()
     with pytest.raises(nas.InputError, match=r"step-40\.safetensors: no such file"):
@@ -300,7 +300,7 @@ def test_a_damaged_checkpoint_is_one_clear_line(tmp_path: Path) -> None:
 def test_divergence_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supernet_trainer, "INTERVAL", 10)
     monkeypatch.setattr(supernet_trainer, "SAVE_SECONDS", 0.0)
-    step = supernet_trainer.SharedTraining._step
+    step = supernet_trainer.SupernetTrainer._step
 
     def diverging(self: Any, number: int, rate: float, workers: Any) -> torch.Tensor:
         if number == 25 and rate > 0.3:
@@ -308,12 +308,12 @@ def test_divergence_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 bank.detach().mul_(math.inf)
         return step(self, number, rate, workers)
 
-    monkeypatch.setattr(supernet_trainer.SharedTraining, "_step", diverging)
+    monkeypatch.setattr(supernet_trainer.SupernetTrainer, "_step", diverging)
     proxy = trained(tmp_path / "whole")
-    assert proxy.progress is not None
-    assert proxy.progress.rate == 0.25
-    assert proxy.progress.rollbacks == ((20, None), (20, None))
-    assert len(proxy.progress.losses) == 4
+    assert proxy.training_state is not None
+    assert proxy.training_state.rate == 0.25
+    assert proxy.training_state.rollbacks == ((20, None), (20, None))
+    assert len(proxy.training_state.losses) == 4
     for network in drawn(5):
         assert math.isfinite(proxy.evaluate(network, seed=0, report=never).loss or math.nan)
 
@@ -329,12 +329,12 @@ def test_divergence_is_rolled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_diverging_again_and_again_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supernet_trainer, "INTERVAL", 10)
-    step = supernet_trainer.SharedTraining._step
+    step = supernet_trainer.SupernetTrainer._step
 
     def broken(self: Any, number: int, rate: float, workers: Any) -> torch.Tensor:
         return step(self, number, rate, workers) * (math.nan if number == 25 else 1)
 
-    monkeypatch.setattr(supernet_trainer.SharedTraining, "_step", broken)
+    monkeypatch.setattr(supernet_trainer.SupernetTrainer, "_step", broken)
     with pytest.raises(Diverged, match="diverged 6 times, the last time by step 30 of 40"):
         trained(tmp_path)
 
@@ -356,7 +356,7 @@ def test_only_networks_within_the_budget_are_trained(
     assert proxy._weights is not None
     small = proxy._weights.space
     allowed = {
-        proxy._weights.path(translate(space.encode(network), space, small))
+        proxy._weights.path(translate_choices(space.encode(network), space, small))
         for choices in nas.spaces.feasible.Feasible(space, budget)
         for network in [space.decode(choices)]
     }
@@ -463,9 +463,9 @@ def test_its_size_is_that_of_images_as_floats() -> None:
 
 
 def test_progress() -> None:
-    progress = Progress().after(10, 2.0).rolled_back(math.inf)
-    assert progress == Progress(10, 0.5, (2.0,), ((10, None),))
-    assert Checkpoints(Path("nowhere"), {}, Progress, "any/1").load("cpu") is None
+    progress = SupernetState().after(10, 2.0).rolled_back(math.inf)
+    assert progress == SupernetState(10, 0.5, (2.0,), ((10, None),))
+    assert CheckpointFolder(Path("nowhere"), {}, SupernetState, "any/1").load("cpu") is None
 
 
 def test_settings_suit_the_data() -> None:

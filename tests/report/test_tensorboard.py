@@ -30,7 +30,7 @@ HISTORY = {
     "status": "running",
     "architecture": "efficientnet-b0",
     "recipe": {"batch_size": 64, "flip": True, "learning_rate": 0.003, "checks": [0.5]},
-    "plan": {"steps_per_epoch": 10},
+    "schedule": {"steps_per_epoch": 10},
     "epochs": [
         {
             "epoch": 0.5 * look,

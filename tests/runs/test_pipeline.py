@@ -674,7 +674,7 @@ def test_with_images_a_supernet_is_the_default(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert command([*said, "--quiet", "--out", str(whole)]) == 0
 
-    step = supernet_trainer.SharedTraining._step
+    step = supernet_trainer.SupernetTrainer._step
 
     def dies(self: Any, number: int, rate: float, workers: Any) -> Any:
         if number == 12:
@@ -682,7 +682,7 @@ def test_with_images_a_supernet_is_the_default(
         return step(self, number, rate, workers)
 
     with monkeypatch.context() as patch:
-        patch.setattr(supernet_trainer.SharedTraining, "_step", dies)
+        patch.setattr(supernet_trainer.SupernetTrainer, "_step", dies)
         assert command([*said, "--quiet", "--out", str(killed)]) == 130
     assert not (killed / "baseline.json").exists()
     capsys.readouterr()
@@ -710,7 +710,7 @@ def test_a_supernet_that_diverges_again_and_again_is_one_line(
     quick = SupernetSettings(resolution=16, images_seen=320, batch_size=8, validation_images=6)
     monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of: quick)
     monkeypatch.setattr(
-        supernet_trainer.SharedTraining, "_step", lambda *of: torch.tensor(float("nan"))
+        supernet_trainer.SupernetTrainer, "_step", lambda *of: torch.tensor(float("nan"))
     )
     said = words(pictures, tmp_path / "r", "--quiet", "--proxy", "supernet")
     assert command(said) == 1

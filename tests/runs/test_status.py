@@ -107,7 +107,7 @@ def test_how_far_a_supernet_is_where_there_are_fewer_images_than_a_batch(copy: P
     for count, steps in ((20, 8), (1000, 2)):
         change(copy, data=images | {"images": [count, 5, 0]})
         for step in range(steps + 1):
-            state.write_text(json.dumps({"progress": {"step": step}}))
+            state.write_text(json.dumps({"state": {"step": step}}))
             assert read_status(copy).supernet == pytest.approx(step / steps, abs=1e-3)
 
 

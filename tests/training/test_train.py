@@ -16,7 +16,7 @@ import nas
 import nas.runs.training
 import nas.training.initialisation
 from nas.cli import _run as command
-from nas.data import ImageData, mix
+from nas.data import ImageData, cutmix
 from nas.errors import Diverged, InputError
 from nas.export.random_network import random_network
 from nas.networks.architecture_file import read_record
@@ -26,19 +26,20 @@ from nas.records.documents import TrainingDocument
 from nas.report.tensorboard import write_events
 from nas.runs.training import PICTURE, WEIGHTS, Request, Trained, train
 from nas.training import trainer as loop
-from nas.training.class_metrics import class_scores, confusion
+from nas.training.class_metrics import class_scores, confusion_matrix
 from nas.training.distillation import Teacher
-from nas.training.initialisation import architecture_for
-from nas.training.optim import WeightAverage, schedule
-from nas.training.recipe import Recipe, recipe_for, sizes
-from nas.training.schedule import Plan, plan_epochs, plan_time
+from nas.training.initialisation import adapt_architecture
+from nas.training.optimiser import learning_rate_factor
+from nas.training.recipe import Recipe, progressive_resolutions, recipe_for
+from nas.training.schedule import TrainingSchedule, schedule_for_epochs, schedule_for_time
+from nas.training.weight_average import WeightAverage
 from tests.support.silent import Silent
 
 CLASSES = ("red", "green", "blue")
-QUICK = Recipe(batch_size=16, learning_rate=6e-3, growing=((0.0, 0.5), (0.5, 1.0)))
+QUICK = Recipe(batch_size=16, learning_rate=6e-3, progressive_resizing=((0.0, 0.5), (0.5, 1.0)))
 
 # All that draws random numbers, so that a resumed training could draw others.
-RANDOM = replace(QUICK, stochastic_depth=0.3, erase=0.25, mix=0.5)
+RANDOM = replace(QUICK, stochastic_depth=0.3, cutout=0.25, cutmix=0.5)
 
 
 def images(count: int, seed: int, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,7 +119,7 @@ def test_the_average_of_what_stands_still_is_what_stands_still(network: nas.Arch
 
 
 def test_the_schedule_rises_then_falls_to_nothing() -> None:
-    values = [schedule(step / 100, 0.2) for step in range(101)]
+    values = [learning_rate_factor(step / 100, 0.2) for step in range(101)]
     assert max(values) == values[20] == 1.0
     assert values[:20] == sorted(values[:20])
     assert values[20:] == sorted(values[20:], reverse=True)
@@ -137,34 +138,34 @@ def test_stochastic_depth_is_the_identity_in_eval_mode() -> None:
 
 def test_the_recipe_follows_the_number_of_epochs() -> None:
     short, long = recipe_for(10), recipe_for(200)
-    assert (short.stochastic_depth, short.erase, short.mix) == (0.0, 0.0, 0.0)
-    assert min(long.stochastic_depth, long.erase, long.mix) > 0
+    assert (short.stochastic_depth, short.cutout, short.cutmix) == (0.0, 0.0, 0.0)
+    assert min(long.stochastic_depth, long.cutout, long.cutmix) > 0
     assert recipe_for(10, batch_size=4 * 64).learning_rate == 2 * short.learning_rate
     assert recipe_for(10, learning_rate=0.5).learning_rate == 0.5
     tuned = recipe_for(10, fine_tuned=True)
     assert tuned.learning_rate < short.learning_rate
-    assert sizes(tuned, 224, 100) == ((0, 224),)
+    assert progressive_resolutions(tuned, 224, 100) == ((0, 224),)
 
 
 def test_images_grow_to_their_full_size() -> None:
-    grows = Recipe(growing=((0.0, 0.5), (1 / 3, 0.75), (2 / 3, 1.0)))
-    assert sizes(grows, 224, 300) == ((0, 112), (100, 168), (200, 224))
-    assert sizes(grows, 33, 300)[-1] == (200, 33)
-    assert sizes(grows, 8, 300) == ((0, 8),)
-    assert sizes(grows, 32, 1) == ((0, 32),)
-    assert sizes(grows, 32, 2)[-1][1] == 32
+    grows = Recipe(progressive_resizing=((0.0, 0.5), (1 / 3, 0.75), (2 / 3, 1.0)))
+    assert progressive_resolutions(grows, 224, 300) == ((0, 112), (100, 168), (200, 224))
+    assert progressive_resolutions(grows, 33, 300)[-1] == (200, 33)
+    assert progressive_resolutions(grows, 8, 300) == ((0, 8),)
+    assert progressive_resolutions(grows, 32, 1) == ((0, 32),)
+    assert progressive_resolutions(grows, 32, 2)[-1][1] == 32
 
 
 def test_a_mixed_target_has_the_shares_of_its_pixels() -> None:
     count, classes = 64, 64
     pixels = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 12, 12).contiguous()
     targets = F.one_hot(torch.arange(count), classes).float()
-    mixed, shares = mix(pixels, targets, torch.Generator().manual_seed(0), 0.5)
+    mixed, shares = cutmix(pixels, targets, torch.Generator().manual_seed(0), 0.5)
     seen = F.one_hot(mixed[:, 0].reshape(count, -1), classes).float().mean(1)
     assert torch.allclose(seen, shares, atol=1e-6)
     changed = (mixed != pixels).flatten(1).any(1)
     assert 10 < int(changed.sum()) < 54
-    untouched, same_targets = mix(pixels, targets, torch.Generator().manual_seed(0), 0.0)
+    untouched, same_targets = cutmix(pixels, targets, torch.Generator().manual_seed(0), 0.0)
     assert torch.equal(untouched, pixels)
     assert torch.equal(same_targets, targets)
 
@@ -190,7 +191,7 @@ def test_a_teacher_is_learned_beside_the_labels() -> None:
 def test_scores_by_class() -> None:
     labels = torch.tensor([0, 0, 0, 1, 1, 3])
     predicted = torch.tensor([0, 0, 1, 1, 0, 2])
-    matrix = confusion(predicted, labels, 5)
+    matrix = confusion_matrix(predicted, labels, 5)
     assert matrix.sum() == 6
     assert matrix[0].tolist() == [2, 1, 0, 0, 0]
     a, b, c, d, e = class_scores(predicted, labels, "abcde")
@@ -208,31 +209,19 @@ def test_scores_by_class() -> None:
 
 
 def test_a_plan_in_epochs() -> None:
-    plan = plan_epochs(7, 1000, Recipe(batch_size=100), 32)
-    assert (plan.steps, plan.steps_per_epoch, plan.validated_every) == (70, 10, 10)
+    plan = schedule_for_epochs(7, 1000, Recipe(batch_size=100), 32)
+    assert (plan.steps, plan.steps_per_epoch, plan.validation_interval) == (70, 10, 10)
     assert plan.epochs == 7
-    assert plan.pixels(0) < plan.pixels(69) == 32
-    often = plan_epochs(1000, 10, Recipe(batch_size=100), 32)
+    assert plan.resolution(0) < plan.resolution(69) == 32
+    often = schedule_for_epochs(1000, 10, Recipe(batch_size=100), 32)
     assert (often.steps, often.steps_per_epoch) == (1000, 1)
-    assert often.validated_every == 10
+    assert often.validation_interval == 10
 
 
 @pytest.mark.parametrize("count", [64, 65, 96, 127, 128, 191])
-def test_all_images_are_seen_in_every_epoch(network: nas.Architecture, count: int) -> None:
-    """Whatever the batch size leaves over comes first in the next batch."""
-    recipe = Recipe(batch_size=64)
-    plan = plan_epochs(20, count, recipe, 16)
+def test_epochs_are_whole_or_a_part_of_a_step_more(count: int) -> None:
+    plan = schedule_for_epochs(20, count, Recipe(batch_size=64), 16)
     assert 20 <= plan.epochs < 20 + 64 / count
-    pixels = torch.zeros(count, 3, 16, 16, dtype=torch.uint8)
-    labels = torch.arange(count) % len(CLASSES)
-    data = replace(made_up(), train_images=pixels, train_labels=labels)
-    training = loop.Training(build(network), data, recipe, plan, ((0.5,) * 3, (0.2,) * 3), 0, "cpu")
-    batches = [training._indices(step) for step in range(plan.steps)]
-    assert {len(batch) for batch in batches} == {64}
-    seen = torch.cat(batches)
-    for epoch in range(20):
-        assert seen[epoch * count : (epoch + 1) * count].unique().numel() == count
-    assert torch.equal(training._indices(3), batches[3])  # in whatever order they are asked for
 
 
 def test_a_batch_is_never_more_than_all_images(
@@ -243,7 +232,7 @@ def test_a_batch_is_never_more_than_all_images(
     found = train(replace(request_, batch_size=4096, epochs=2), Silent()).document
     assert found["recipe"]["batch_size"] == 96
     assert found["recipe"]["learning_rate"] == recipe_for(2, batch_size=96).learning_rate
-    assert found["plan"]["steps"] == 2
+    assert found["schedule"]["steps"] == 2
 
 
 def test_fewer_large_images_are_classified_at_once() -> None:
@@ -257,7 +246,7 @@ def test_fewer_large_images_are_classified_at_once() -> None:
     pixels = torch.zeros(260, 3, 8, 8, dtype=torch.uint8)
     for resolution, most in ((64, 250), (128, 62), (224, 20), (2048, 1)):
         sizes.clear()
-        loop.logits(Noted(), pixels[: 5 * most], resolution, (0.5,) * 3, (0.2,) * 3)
+        loop.predict(Noted(), pixels[: 5 * most], resolution, (0.5,) * 3, (0.2,) * 3)
         assert max(sizes) == most
 
 
@@ -281,15 +270,15 @@ def test_a_grey_network_sees_a_users_images_in_grey(
 def test_a_plan_in_time_fills_it(seconds: float) -> None:
     cost = {16: 0.01, 24: 0.03, 32: 0.05}
 
-    def plan(seconds: float, validation: float) -> Plan:
-        return plan_time(
+    def plan(seconds: float, validation: float) -> TrainingSchedule:
+        return schedule_for_time(
             seconds, 1000, Recipe(batch_size=100), 32, step_seconds=cost,
             validation_seconds=validation, test_seconds=1.0, total_seconds=seconds + 3,
         )  # fmt: skip
 
     found = plan(seconds, 0.2)
-    took = sum(cost[found.pixels(step)] for step in range(found.steps)) + 1.0
-    took += 0.2 * (found.steps // found.validated_every + 1)
+    took = sum(cost[found.resolution(step)] for step in range(found.steps)) + 1.0
+    took += 0.2 * (found.steps // found.validation_interval + 1)
     assert 0.85 * seconds < took <= seconds
     assert plan(seconds, 0.5).steps < found.steps
     assert found.seconds == seconds + 3
@@ -300,11 +289,11 @@ def test_a_plan_in_time_fills_it(seconds: float) -> None:
 def test_small_images_get_a_stem_that_does_not_shrink_them() -> None:
     b0 = nas.load_architecture("efficientnet-b0")
     for pixels, stride in ((32, 1), (64, 2), (224, 2)):
-        found = architecture_for(b0, 3, 10, pixels, None)
+        found = adapt_architecture(b0, 3, 10, pixels, None)
         assert (found.resolution, found.stem.stride, found.num_classes) == (pixels, stride, 10)
-    assert architecture_for(b0, 3, 10, 32, 2).stem.stride == 2
-    assert architecture_for(b0, 1, 10, None, 1).stem.stride == 1
-    assert architecture_for(b0, 1, 10, None, None).resolution == 224
+    assert adapt_architecture(b0, 3, 10, 32, 2).stem.stride == 2
+    assert adapt_architecture(b0, 1, 10, None, 1).stem.stride == 1
+    assert adapt_architecture(b0, 1, 10, None, None).resolution == 224
 
 
 # ── Trainings ────────────────────────────────────────────────────────────────────────────────────
@@ -322,7 +311,7 @@ def test_what_is_written(request_: Request) -> None:
     assert document["status"] == "finished"
     assert [row["epoch"] for row in document["epochs"]] == [1, 2, 3]
     assert [row["resolution"] for row in document["epochs"]] == [16, 16, 16]
-    assert document["plan"]["sizes"] == [[0, 16]]
+    assert document["schedule"]["resolutions"] == [[0, 16]]
     assert document["test"]["accuracy"]["mean"] > 0.6
     assert document["test"]["accuracy"]["standard_error"] > 0
     assert document["test"]["accuracy"]["data"] == "made up (test)"
@@ -385,10 +374,10 @@ def killed_in(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("place", "calls"),
     [
-        ("nas.training.trainer.Training.step", 1),
-        ("nas.training.trainer.Training.step", 4),
-        ("nas.training.trainer.Training.step", 17),
-        ("nas.training.trainer.Training._looked", 2),
+        ("nas.training.trainer.Trainer.step", 1),
+        ("nas.training.trainer.Trainer.step", 4),
+        ("nas.training.trainer.Trainer.step", 17),
+        ("nas.training.trainer.Trainer._validate", 2),
         ("nas.training.checkpoint.write_bytes", 3),
         ("nas.training.checkpoint.write_json", 3),
         ("nas.runs.training.save_weights", 1),
@@ -405,7 +394,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(
         module, _, name = place.rpartition(".")
         owner = pytest.importorskip(module) if module.count(".") < 3 else None
         if owner is None:
-            owner = loop.Training if module.endswith("Training") else nas.runs.training.shutil
+            owner = loop.Trainer if module.endswith("Trainer") else nas.runs.training.shutil
         patched.setattr(owner, name, killed_in(calls, getattr(owner, name)))
         with pytest.raises(KilledError):
             train(request_, Silent())
@@ -424,17 +413,17 @@ def test_a_resumed_training_does_not_do_again_what_is_saved(
     request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
-    step = loop.Training.step
-    monkeypatch.setattr(loop.Training, "step", killed_in(12, step))
+    step = loop.Trainer.step
+    monkeypatch.setattr(loop.Trainer, "step", killed_in(12, step))
     with pytest.raises(KilledError):
         train(request_, Silent())
     seen: list[int] = []
 
-    def noted(self: loop.Training, number: int) -> torch.Tensor:
+    def noted(self: loop.Trainer, number: int) -> torch.Tensor:
         seen.append(number)
         return step(self, number)
 
-    monkeypatch.setattr(loop.Training, "step", noted)
+    monkeypatch.setattr(loop.Trainer, "step", noted)
     train(request_, Silent())
     assert seen == list(range(11, 18))
 
@@ -445,7 +434,7 @@ def test_a_finished_training_is_not_done_again(
     untested = train(replace(request_, test=False), Silent())
     assert untested.document["test"] is None
     picture = (request_.folder / PICTURE).read_bytes()
-    monkeypatch.setattr(loop.Training, "step", killed_in(1, loop.Training.step))
+    monkeypatch.setattr(loop.Trainer, "step", killed_in(1, loop.Trainer.step))
     again = train(replace(request_, test=False), Silent())
     assert again.document == json.loads(json.dumps(untested.document))
     tested = train(request_, Silent())  # only the test is missing
@@ -483,19 +472,19 @@ def test_a_time_is_planned_for_and_a_resumed_run_keeps_the_plan(
 ) -> None:
     request = replace(request_, epochs=None, seconds=3.0)
     shown = Silent()
-    run = loop.Training.run
-    monkeypatch.setattr(loop.Training, "run", killed_in(1, run))
+    run = loop.Trainer.run
+    monkeypatch.setattr(loop.Trainer, "run", killed_in(1, run))
     with pytest.raises(KilledError):
         train(request, shown)
-    monkeypatch.setattr(loop.Training, "run", run)
+    monkeypatch.setattr(loop.Trainer, "run", run)
     assert any(note.startswith("planned: ") for note in shown.notes)
-    plan = json.loads((request.folder / TrainingDocument.FILE).read_text())["plan"]
+    plan = json.loads((request.folder / TrainingDocument.FILE).read_text())["schedule"]
     assert plan["steps"] >= 1
     assert plan["seconds"] == 3.0
     assert plan["images_per_second"]
-    monkeypatch.setattr(nas.runs.training, "measure_speed", None)
+    monkeypatch.setattr(nas.runs.training, "measure_throughput", None)
     trained = train(request, Silent())
-    assert json.loads(json.dumps(trained.document["plan"])) == plan
+    assert json.loads(json.dumps(trained.document["schedule"])) == plan
     assert trained.document["epochs"][-1]["epoch"] == pytest.approx(
         plan["steps"] / plan["steps_per_epoch"], abs=1e-4
     )
@@ -505,16 +494,16 @@ def test_a_time_is_planned_for_and_a_resumed_run_keeps_the_plan(
 def test_divergence_is_one_clear_end(
     request_: Request, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = loop.Training.step
+    step = loop.Trainer.step
     if where == "rate":
         recipe = replace(RANDOM, learning_rate=1e38)
         monkeypatch.setattr(nas.runs.training, "recipe_for", lambda *_, **__: recipe)
     elif where == "loss":
         monkeypatch.setattr(
-            loop.Training, "step", lambda self, n: step(self, n) * (math.nan if n == 9 else 1)
+            loop.Trainer, "step", lambda self, n: step(self, n) * (math.nan if n == 9 else 1)
         )
     else:
-        monkeypatch.setattr(loop, "logits", lambda *_: torch.full((30, 3), math.inf))
+        monkeypatch.setattr(loop, "predict", lambda *_: torch.full((30, 3), math.inf))
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     with pytest.raises(Diverged, match="the training diverged"):
         train(replace(request_, tensorboard=True), Silent())
@@ -551,13 +540,13 @@ def test_training_begins_with_the_weights_of_a_file(
 ) -> None:
     file, _, known = weights_of(request_.architecture, tmp_path / "w.safetensors", classes)
     begun: list[dict[str, torch.Tensor]] = []
-    run = loop.Training.run
+    run = loop.Trainer.run
 
-    def noted(self: loop.Training, *args: Any) -> loop.Progress:
+    def noted(self: loop.Trainer, *args: Any) -> loop.TrainingState:
         begun.append({k: v.clone() for k, v in self.average.state_dict().items()})
         return run(self, *args)
 
-    monkeypatch.setattr(loop.Training, "run", noted)
+    monkeypatch.setattr(loop.Trainer, "run", noted)
     trained = train(replace(request_, weights=file), Silent())
     [first] = begun
     theirs = tensors(file)
@@ -597,7 +586,7 @@ def test_a_teacher_changes_what_is_learned(request_: Request, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        (("a", "b"), "the teacher knows 2 classes, made up has 3"),
+        (("a", "b"), "the teacher has 2 classes, made up has 3"),
         (("a", "b", "c"), "the teacher's classes are a, b, c, made up's are red, green, blue"),
     ],
 )
@@ -673,7 +662,7 @@ def test_divergence_is_exit_status_1(
     file: str, data: ImageData, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = ["train", file, "--resolution", "16", "--epochs", "3"]
-    monkeypatch.setattr(loop, "logits", lambda *_: torch.full((30, 3), math.nan))
+    monkeypatch.setattr(loop, "predict", lambda *_: torch.full((30, 3), math.nan))
     assert command([*line, "--quiet", "--out", "x"]) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

@@ -20,7 +20,7 @@ from nas.networks.compound_scaling import Coefficients
 from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.registry import SUPERNET
-from nas.proxies.short_training import trained_view
+from nas.proxies.short_training import reduced_architecture
 from nas.records.results import family_of, record_of, tested
 from nas.records.run_state import FAMILY
 from nas.runs.identity import final
@@ -284,7 +284,9 @@ class _Run:
 
         def view(architecture: Architecture) -> Architecture:
             channels = len(images.mean)
-            return trained_view(architecture, plan.grid, best.resolution, channels, images.classes)
+            return reduced_architecture(
+                architecture, plan.grid, best.resolution, channels, images.classes
+            )
 
         yield from of_document(data, best, view, pixels)
         if self.facts.has_study:
