@@ -1,4 +1,4 @@
-"""The weights of all networks of a space at once: a network's own are slices of shared ones."""
+"""The shared weights of a supernet: the weights of a network are slices of shared tensors."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from nas.networks.modules import Block, Network, block, head, stem
 from nas.spaces.search_space import Choices, SearchSpace
 
 NetworkPath = tuple[tuple[str, Layer], ...]
-"""A network as a way through the shared weights: its layers, each with its place in the space."""
+"""A network as a path through the supernet: its layers, each with its place in the space."""
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A module of a network, without weights.
+class _SharedModule:
+    """A module of a network, without weights of its own.
 
     Attributes:
         prefix: its name in :class:`nas.networks.modules.Network`.
-        module: computes, once it is lent weights.
+        module: what computes, given weights.
         banks: the name of the bank that each of its tensors is a slice of.
     """
 
@@ -39,7 +39,13 @@ class _Part:
 
 @dataclass
 class _Extent:
-    """The shapes of the largest and the smallest slice of a bank."""
+    """The shapes of the largest and the smallest slice of a bank.
+
+    Attributes:
+        largest: in each dimension; the shape of the bank.
+        smallest: in each dimension.
+        residual: every slice belongs to a block that is added to its input.
+    """
 
     largest: tuple[int, ...]
     smallest: tuple[int, ...]
@@ -55,22 +61,22 @@ class _Extent:
 class SharedWeights:
     """The weights of every network of a space, shared wherever networks agree.
 
-    A place is a stage and a layer of it. At each place every tensor of each kind of block (MBConv,
-    fused MBConv, skip) has a bank, as large as the largest such block needs it; a smaller block has
-    its first channels and the middle of its kernel.
+    A place is a stage and a layer of it. At each place, every tensor of each kind of block (MBConv,
+    fused MBConv, skip) has a bank: a tensor of the shape that the largest such block needs. A
+    smaller block uses its first channels and the centre of its kernels.
 
-    Networks that share weights unlearn what the others learn, unless a weight means the same to
-    all. So they all begin as the same function: what only larger blocks take in (the outer rings of
-    a kernel, further input channels) starts at zero, and an MBConv's expansion as the identity on
-    its first channels, as if there were none.
+    Training one network overwrites what others have learned, unless a weight has the same role in
+    all of them. So all networks are initialised to the same function: weights that only larger
+    blocks use (the outer rings of a kernel, further input channels) are 0, and the expansion of an
+    MBConv is the identity on its first channels, as if there were none.
 
-    Batch norms have no running statistics here: in training each batch is normalised by its own,
-    and those of a network that is taken out are measured anew.
+    Batch norms have no running statistics: in training they normalise by each batch, and for a
+    network that is taken out of the supernet they are measured on training images.
 
     Args:
-        space: whose networks; with the widths that they are trained at.
+        space: of the networks, with the widths at which they are trained.
         seed: of the initial weights.
-        device: where they are.
+        device: of the weights.
     """
 
     def __init__(self, space: SearchSpace, seed: int, device: str = "cpu") -> None:
@@ -89,7 +95,7 @@ class SharedWeights:
         return sum(bank.nbytes for bank in self.banks.values())
 
     def path(self, choices: Choices) -> NetworkPath:
-        """Return the way through the shared weights that choices of the space mean."""
+        """Return the path of the network that choices of the space describe."""
         found: list[tuple[str, Layer]] = []
         width = self.space.stem.width
         for index, stage in enumerate(self.space.stages):
@@ -101,22 +107,22 @@ class SharedWeights:
         return tuple(found)
 
     def leaves(self, path: NetworkPath) -> dict[str, Tensor]:
-        """Return the banks that a path goes through, each once: the same memory, new leaves.
+        """Return the banks that a path uses, by name, as new autograd leaves on the same memory.
 
-        Gradients are taken of these. Threads must not build graphs on the same leaf: PyTorch locks
-        it, in some operations while it holds the interpreter's lock and in others before it waits
-        for that, so that each thread may come to wait for the other forever.
+        Gradients are taken with respect to these. Threads must not build graphs on the same leaf:
+        PyTorch locks it, in some operations while it holds the interpreter's lock and in others
+        before it waits for that, so two threads could deadlock.
         """
         names = (name for part in self._parts(path) for name in part.banks.values())
         return {name: self.banks[name].detach().requires_grad_() for name in dict.fromkeys(names)}
 
     def forward(self, path: NetworkPath, images: Tensor, banks: dict[str, Tensor]) -> Tensor:
-        """Map images (batch, in_channels, h, w) to logits, by batch statistics; thread-safe.
+        """Return the logits of images, normalised by batch statistics; thread-safe.
 
         Args:
-            path: through which parts.
-            images: the batch.
-            banks: those it goes through, by name; of a thread alone if a gradient is wanted.
+            path: of the network.
+            images: (batch, in_channels, h, w).
+            banks: those that the path uses, by name; for gradients, leaves of one thread alone.
         """
         x = images
         for part in self._parts(path):
@@ -127,7 +133,8 @@ class SharedWeights:
     def network(self, choices: Choices) -> Network:
         """Return a network of the space with a copy of its weights.
 
-        Its batch norms have yet to be measured, in train mode; all batches then count the same.
+        Its batch norms have no statistics yet: they average over the batches that it is given in
+        train mode.
         """
         with torch.device("meta"):
             network = Network(self.space.decode(choices))
@@ -144,10 +151,11 @@ class SharedWeights:
         return network
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what another process needs: the banks, without the modules made for threads.
+        """Return what another process needs: the banks, without the modules of each thread.
 
-        They come as one tensor, the same as long as they do not change: what processes share costs
-        each of them a file descriptor a tensor, and there are hundreds of banks.
+        They are packed into one tensor, since every tensor that processes share takes a file
+        descriptor in each of them, and there are hundreds of banks. It is kept until a bank
+        changes.
         """
         banks = self.banks.values()
         versions = [bank._version for bank in banks]
@@ -158,7 +166,7 @@ class SharedWeights:
         return {**state, "packed": self._packed[1], "layout": layout}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take it over there."""
+        """Restore the banks from the packed tensor."""
         layout = state.pop("layout")
         parts = state.pop("packed").split([math.prod(shape) for shape, _ in layout.values()])
         self.__dict__.update(state)
@@ -170,27 +178,28 @@ class SharedWeights:
         self._empty = self.space.architecture(())
         self._threads = threading.local()
 
-    def _parts(self, path: NetworkPath) -> Iterator[_Part]:
+    def _parts(self, path: NetworkPath) -> Iterator[_SharedModule]:
         yield self._stem()
         for index, (place, layer) in enumerate(path):
             yield self._block(f"blocks.{index}", place, layer)
         yield self._head(path[-1][1].width if path else self.space.stem.width)
 
-    def _stem(self) -> _Part:
-        module = self._skeleton("stem", lambda: stem(self._empty))
-        return _Part("stem", module, _named(module, lambda name: f"stem.{name}"))
+    def _stem(self) -> _SharedModule:
+        module = self._module("stem", lambda: stem(self._empty))
+        return _SharedModule("stem", module, _named(module, lambda name: f"stem.{name}"))
 
-    def _block(self, prefix: str, place: str, layer: Layer) -> _Part:
+    def _block(self, prefix: str, place: str, layer: Layer) -> _SharedModule:
         space = self.space
-        module = self._skeleton(layer, lambda: block(layer, space.activation, space.norm))
-        return _Part(prefix, module, _named(module, lambda name: f"{place}.{_role(layer, name)}"))
+        module = self._module(layer, lambda: block(layer, space.activation, space.norm))
+        banks = _named(module, lambda name: f"{place}.{_role(layer, name)}")
+        return _SharedModule(prefix, module, banks)
 
-    def _head(self, width: int) -> _Part:
-        module = self._skeleton(("head", width), lambda: head(self._empty, width))
-        return _Part("head", module, _named(module, lambda name: f"head.{name}"))
+    def _head(self, width: int) -> _SharedModule:
+        module = self._module(("head", width), lambda: head(self._empty, width))
+        return _SharedModule("head", module, _named(module, lambda name: f"head.{name}"))
 
-    def _skeleton(self, key: Hashable, make: Callable[[], nn.Module]) -> nn.Module:
-        """Return a module without weights; each thread has its own, since it is lent some."""
+    def _module(self, key: Hashable, make: Callable[[], nn.Module]) -> nn.Module:
+        """Return a module without weights, of this thread alone: it is given weights in use."""
         made: dict[Hashable, nn.Module] = self._threads.__dict__.setdefault("made", {})
         if key not in made:
             with torch.device("meta"):
@@ -200,7 +209,7 @@ class SharedWeights:
                     inner.track_running_stats = False
                     inner.running_mean = inner.running_var = inner.num_batches_tracked = None
                 elif isinstance(inner, nn.Dropout):
-                    inner.p = 0.0  # weights that many networks share have no capacity to spare
+                    inner.p = 0.0  # shared weights underfit as it is
             if self._device == "cpu":
                 quicken(module)
             made[key] = module
@@ -209,7 +218,7 @@ class SharedWeights:
     def _initial(self, seed: int) -> dict[str, Tensor]:
         extents: dict[str, _Extent] = {}
 
-        def include(part: _Part) -> None:
+        def include(part: _SharedModule) -> None:
             residual = isinstance(part.module, Block) and part.module.residual
             for name, tensor in part.module.named_parameters():
                 shape = tuple(tensor.shape)
@@ -228,7 +237,7 @@ class SharedWeights:
         for width in sorted(widths):
             include(self._head(width))
         generator = torch.Generator().manual_seed(seed)
-        return {name: _draw(name, extents[name], generator) for name in sorted(extents)}
+        return {name: _initial_values(name, extents[name], generator) for name in sorted(extents)}
 
 
 def _place(stage: int, layer: int) -> str:
@@ -240,10 +249,10 @@ def _named(module: nn.Module, rename: Callable[[str], str]) -> dict[str, str]:
 
 
 def _role(layer: Layer, name: str) -> str:
-    """Return what a tensor of a block is called in the banks: by what it does, not where it stands.
+    """Return the name of a tensor of a block by its role, which is the name of its bank.
 
-    ``branch.1.0.weight`` is the depthwise convolution of an MBConv with an expansion, and the
-    projection of one without.
+    Its name in the module depends on its position: ``branch.1.0.weight`` is the depthwise
+    convolution of an MBConv with an expansion, and the projection of one without.
     """
     if layer.op == "skip":
         return f"skip.{name}"
@@ -252,7 +261,7 @@ def _role(layer: Layer, name: str) -> str:
 
 
 def _branch(layer: Layer) -> list[str]:
-    """Return what the modules of a block's branch do, in the order of its modules."""
+    """Return the roles of the modules of a block's branch, in their order."""
     gate = ["gate"] if layer.se_width else []
     if layer.op == "mbconv":
         expand = ["expand"] if layer.expansion != 1 else []
@@ -260,7 +269,7 @@ def _branch(layer: Layer) -> list[str]:
     return ["fused", *gate, "project"] if layer.expansion != 1 else ["single"]
 
 
-def _slices(part: _Part, banks: dict[str, Tensor]) -> dict[str, Tensor]:
+def _slices(part: _SharedModule, banks: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         name: _slice(banks[part.banks[name]], tensor.shape)
         for name, tensor in part.module.named_parameters()
@@ -268,7 +277,7 @@ def _slices(part: _Part, banks: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _slice(bank: Tensor, shape: torch.Size) -> Tensor:
-    """Return the first channels of a bank, and the middle of its kernel."""
+    """Return the first channels of a bank, and the centre of its kernel."""
     if bank.shape == shape:
         return bank
     for dim, size in enumerate(shape):
@@ -277,11 +286,11 @@ def _slice(bank: Tensor, shape: torch.Size) -> Tensor:
     return bank
 
 
-def _draw(name: str, extent: _Extent, generator: torch.Generator) -> Tensor:
-    """Return the initial values of a bank, drawn as :func:`nas.build` draws them."""
+def _initial_values(name: str, extent: _Extent, generator: torch.Generator) -> Tensor:
+    """Return the initial values of a bank, with the distribution that :func:`nas.build` uses."""
     shape = extent.largest
     if len(shape) == 1:
-        # A branch that is added to its input starts at zero (Goyal et al. 2017, section 5.1).
+        # A residual branch is initialised to 0 (Goyal et al. 2017, section 5.1).
         last = name.endswith(("project.1.weight", "single.1.weight"))
         zero = name.endswith("bias") or (last and extent.residual)
         return torch.zeros(shape) if zero else torch.ones(shape)
