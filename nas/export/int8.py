@@ -1,4 +1,4 @@
-"""A network in eight bits by ONNX Runtime's static quantisation, less the layers that lose most."""
+"""Static int8 quantisation by ONNX Runtime, with the most sensitive layers left in float."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from nas.progress import Progress
 from nas.seeding import derived_seed
 
 CALIBRATE, CHOOSE, HOLD_OUT = 64, 128, 2_000
-"""At most so many images measure ranges, choose the layers, and say what it is worth."""
+"""The largest numbers of images that measure ranges, choose the layers, and evaluate the result."""
 
 SENSITIVITY = 32
-"""So many of the choosing images tell how much each layer loses alone."""
+"""How many of the images that choose the layers measure the sensitivity of each layer alone."""
 
 ENOUGH = 0.99
-"""Agreement with the float network on the choosing images at which no more layers are left out."""
+"""The agreement with the float network that is reached on the images that choose the layers."""
 
 _BATCH = 16
 _OPERATORS = ["Conv", "Gemm"]
@@ -37,22 +37,22 @@ _OPERATORS = ["Conv", "Gemm"]
 
 @dataclass(frozen=True)
 class Quantised:
-    """What the network in eight bits is worth.
+    """Size and accuracy of a quantised network.
 
     Attributes:
-        agreement: share of held-out images with the float network's first class.
-        held_out: how many images that is of; none of them chose anything.
-        bytes: of the file, and of the float network's.
-        float_bytes: see ``bytes``.
-        layers: convolutions and linear layers in all.
-        left_out: names of those that stay in float.
-        data: of the images.
-        calibration: how many images measured ranges and chose layers.
-        normalised: mean and deviation of each channel that the images were brought to.
-        accuracy: on the held-out images; None where the data's classes are not the network's.
-        float_accuracy: the float network's, on the same images.
-        half_width: of the 95 % interval of the difference of these two, image by image; None where
-            that is of a single image.
+        agreement: share of the held-out images to which the float network gives the same class.
+        held_out: number of held-out images; none of them was used to quantise.
+        bytes: size of the file.
+        float_bytes: size of the float network's file.
+        layers: number of convolutions and linear layers.
+        left_out: names of the layers that stay in float.
+        data: name of the images.
+        calibration: number of images that measured ranges and chose layers.
+        normalised: mean and standard deviation of each channel that images were normalised by.
+        accuracy: on the held-out images; None if the data's classes are not the network's.
+        float_accuracy: the float network's accuracy on the same images.
+        half_width: of the 95 % interval of the paired difference between the two accuracies; None
+            if there is only one image.
     """
 
     agreement: float
@@ -86,27 +86,27 @@ def quantise(
     seed: int,
     progress: Progress,
 ) -> Quantised:
-    """Write the network in eight bits; say what it is worth on images that chose nothing.
+    """Write the network in int8, and evaluate it on held-out images.
 
     Weights are quantised per channel, activations per tensor. Each layer is first quantised alone;
-    then those that change the logits most for their size are left out, as few as make the network
-    agree with the float one on enough of the choosing images. These, and the ranges, are of the
-    training part; the agreement and the accuracies reported are on the validation and test parts.
+    then the layers that change the logits most for their size are left in float, as few as make the
+    network agree with the float one on enough images. Those images and the ones that measure ranges
+    are drawn from the training part, the held-out ones from the validation and test parts.
 
     Args:
         network: with its weights.
-        architecture: the network's.
-        data: images, of the network's channels.
+        architecture: of the network.
+        data: images with the network's number of channels.
         statistics: mean and standard deviation of each channel, in 0…1.
         file: to be written.
-        dynamic_resolution: as of the float network.
+        dynamic_resolution: the graph takes images of any size.
         float_bytes: size of the float network's file.
-        labelled: the images' classes are those that the network tells apart.
-        seed: which images.
-        progress: what is told of the steps.
+        labelled: the images' classes are the network's.
+        seed: of the choice of images.
+        progress: told of the steps.
 
     Raises:
-        InputError: the images have not the network's channels.
+        InputError: the images have another number of channels than the network.
     """
     if data.channels != architecture.in_channels:
         raise InputError(
@@ -188,7 +188,7 @@ def _weights(model: Any) -> dict[str, int]:
 
 
 def _fewest(most: int, agrees: Callable[[int], bool]) -> int:
-    """Return the least number that agrees, if those above it do too; all left out always does."""
+    """Return the least number that ``agrees`` accepts, if it accepts all above it, and ``most``."""
     low, high = 0, most
     while low < high:
         middle = (low + high) // 2
@@ -200,7 +200,7 @@ def _fewest(most: int, agrees: Callable[[int], bool]) -> int:
 
 
 def _parts(data: ImageData, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return random images of the training part, and of those that no training has seen; labels."""
+    """Return random training images, random validation and test images, and the latter's labels."""
     generator = torch.Generator().manual_seed(derived_seed(seed, "calibration"))
 
     def some(count: int, most: int) -> Tensor:
@@ -225,7 +225,7 @@ def _agreement(logits: Tensor, wanted: Tensor) -> float:
 
 
 class _Quantiser:
-    """Quantises any layers of one model; ranges are measured once and remembered in a file."""
+    """Quantises any layers of one model; ranges are measured once and cached in a file."""
 
     def __init__(self, model: Any, folder: Path, images: Tensor) -> None:
         self._folder = folder
@@ -234,7 +234,7 @@ class _Quantiser:
         self._model.write_bytes(model.SerializeToString())
 
     def make(self, names: Sequence[str]) -> Path:
-        """Return the file of the model with the named layers in eight bits; none: as it is."""
+        """Return the file of the model with the named layers in int8, or the float one for none."""
         path = self._folder / "int8.onnx"
         if not names:
             return self._model
@@ -255,7 +255,7 @@ class _Quantiser:
 
 
 def _reader(quantization: Any, batches: Sequence[Tensor]) -> Any:
-    """Return what ONNX Runtime asks for the next batch until there is none."""
+    """Return the batches as ONNX Runtime's quantisation reads them."""
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph: a node a layer, named as its modules are."""
+"""A network as an ONNX graph, with nodes named after the modules, and its run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.networks.architecture import Architecture
 from nas.networks.modules import Block, Network, SqueezeExcite
 
 OPSET = 17
-_IR_VERSION = 8  # of that opset: what older runtimes read too
+_IR_VERSION = 8  # the one of that opset, which older runtimes read too
 INPUT, OUTPUT = "images", "logits"
 
 
@@ -33,9 +33,9 @@ def onnx_model(
 
     Args:
         network: of the architecture.
-        architecture: kept in the file's metadata.
-        dynamic_resolution: height and width are free too.
-        fold: batch norms become part of the convolutions before them, which quantisation needs.
+        architecture: of the network; written to the metadata.
+        dynamic_resolution: leave height and width free too.
+        fold: fold batch norms into the convolutions before them, which quantisation needs.
     """
     onnx = package("onnx")
     graph = _Graph(onnx, fold)
@@ -127,7 +127,7 @@ class _Graph:
     weights: list[Any] = field(default_factory=list)
 
     def add(self, name: str, module: nn.Module, x: str) -> str:
-        """Append a module's nodes; return the name of what they make of ``x``."""
+        """Append the nodes of a module that is applied to ``x``; return the name of its output."""
         match module:
             case Block():
                 out = self.add(f"{name}.branch", module.branch, x)
@@ -175,7 +175,8 @@ class _Graph:
         raise AssertionError(f"{name}: no ONNX for {type(module).__name__}")
 
     def _mean(self, name: str, x: str) -> str:
-        # ONNX Runtime's GlobalAveragePool adds a map up value by value, and is a tenth as exact.
+        # ONNX Runtime's GlobalAveragePool adds up one value after the other: its error is ten times
+        # as large.
         return self.node("ReduceMean", name, [x], axes=[2, 3], keepdims=1)
 
     def _sequence(self, name: str, module: nn.Module, x: str) -> str:
@@ -209,7 +210,7 @@ class _Graph:
         )
 
     def node(self, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:
-        """Append a node; its one output has its name."""
+        """Append a node; return the name of its output."""
         made = self.onnx.helper.make_node(kind, inputs, [f"{name}.out"], name=name, **attributes)
         self.nodes.append(made)
         return f"{name}.out"
@@ -222,7 +223,7 @@ class _Graph:
 
 
 def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return weight and bias of a convolution that does what both do, in eval mode."""
+    """Return weight and bias of the convolution that computes both, in eval mode."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()

@@ -1,4 +1,4 @@
-"""The packages that only exports need: imported when they are, and named when they are missing."""
+"""Packages that only exports need: imported on demand, and named in the error if missing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def package(name: str) -> Any:
 
 
 def versions(*names: str) -> dict[str, str]:
-    """Return the versions of packages as they say them themselves, by name."""
+    """Return the ``__version__`` of packages, by name."""
     return {name: str(package(name).__version__) for name in names}
 
 

@@ -17,10 +17,10 @@ _ACTIVATIONS: dict[Activation, str] = {
     "hardswish": "hard_swish",
 }
 _DIVISOR = 8
-"""timm makes the inner channels of a block a multiple of it; outer ones are as they are given."""
+"""timm rounds the inner channels of a block to a multiple of it, and leaves outer ones as given."""
 
 _OUTPUT_STRIDE = 32
-"""By default timm dilates instead of striding further than this."""
+"""By default timm dilates convolutions that would exceed this stride."""
 
 _SOURCE = '''"""{name} for timm: ``build()`` returns a timm EfficientNet."""
 
@@ -103,7 +103,7 @@ def timm_source(architecture: Architecture, definition: dict[str, Any]) -> str:
 
 
 def plain(name: str) -> str:
-    """Return free text as a docstring can hold it: no quote, backslash, line or control code."""
+    """Return free text without quotes, backslashes and control codes, as fits in a docstring."""
     return "".join(c if c.isprintable() and c not in "\"\\'" else " " for c in name)
 
 

@@ -1,4 +1,4 @@
-"""What timm and torchvision call the modules of a network: their EfficientNet's names and ours."""
+"""Names of tensors in timm's and torchvision's EfficientNet, and in our networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nas.errors import InputError
 from nas.networks.architecture import Architecture, Layer, stage_layers
 
 Layout = Literal["nas-search", "timm", "torchvision"]
-"""Whose names the tensors of a state dict have."""
+"""The library whose names the tensors of a state dict have."""
 
 T = TypeVar("T")
 
@@ -18,9 +18,9 @@ _FIRST: Mapping[str, Layout] = {
     "conv_stem.weight": "timm",
     "features.0.0.weight": "torchvision",
 }
-"""The first convolution of each, by which a state dict is recognised."""
+"""The name of the first convolution in each library, by which a state dict is recognised."""
 
-# Convolution and batch norm of a block's parts, and the prefix of its squeeze-excite.
+# Convolution and batch norm of each part of a block, or both convolutions of squeeze-excite.
 _TIMM: Mapping[tuple[str, bool], Mapping[str, tuple[str, str]]] = {
     # op, whether it expands
     ("mbconv", True): {
@@ -44,20 +44,20 @@ _TIMM: Mapping[tuple[str, bool], Mapping[str, tuple[str, str]]] = {
 
 
 def recognise(names: Mapping[str, object], source: str) -> Layout:
-    """Return whose names these are.
+    """Return the library whose names these are.
 
     Raises:
-        InputError: nobody's that is known.
+        InputError: they are of no known library.
     """
     for name, layout in _FIRST.items():
         if name in names:
             return layout
     known = ", ".join(f"{layout}'s {name}" for name, layout in _FIRST.items())
-    raise InputError(f"{source}: not the weights of a network that is known; accepted: {known}")
+    raise InputError(f"{source}: not the weights of a known network; accepted: {known}")
 
 
 def rename(tensors: Mapping[str, T], architecture: Architecture, layout: Layout) -> dict[str, T]:
-    """Return a state dict of ours with the names of ``layout``, in the same order.
+    """Return a state dict of one of our networks with the names of ``layout``, in the same order.
 
     Raises:
         InputError: a block of this architecture has no name there (a ``skip`` that computes).
@@ -73,7 +73,7 @@ def rename(tensors: Mapping[str, T], architecture: Architecture, layout: Layout)
 
 
 def _modules(architecture: Architecture, layout: Layout) -> Iterator[tuple[str, str]]:
-    """Yield our name and theirs of every convolution, batch norm and linear layer."""
+    """Yield our name and the library's of every convolution, batch norm and linear layer."""
     timm = layout == "timm"
     yield "stem.0", "conv_stem" if timm else "features.0.0"
     yield "stem.1", "bn1" if timm else "features.0.1"

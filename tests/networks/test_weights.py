@@ -203,7 +203,7 @@ def with_(name: str, value: torch.Tensor) -> Callable[[dict[str, torch.Tensor]],
             "classifier.1.weight is [7, 1280] and not [3, 1280]",
         ),
         ("nas-search", with_("stem.1.bias", torch.zeros(32).int()), "stem.1.bias is int32"),
-        ("timm", lambda tensors: tensors.clear(), "not the weights of a network that is known"),
+        ("timm", lambda tensors: tensors.clear(), "not the weights of a known network"),
     ],
 )
 def test_wrong_tensors_are_named(
