@@ -8,18 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import optuna
 import pytest
 import torch
-from PIL import Image
 
 import nas
 import nas.data.dataset
@@ -30,6 +27,7 @@ from nas.cli import _run as command
 from nas.files import sha256
 from nas.networks.architecture_file import save_architecture
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
+from nas.records.lock import locked
 from nas.report.write import FILES as REPORT
 from nas.runs.settings import RunSettings
 from nas.runs.status import read_status
@@ -40,40 +38,11 @@ from nas.strategies.loop import SearchFailed
 from nas.training import supernet_trainer
 from nas.training.supernet_trainer import SupernetSettings
 from tests.support.interrupted import resumable
+from tests.support.job import IMAGES_SEEN, SCRIPT, load, process, results, trials, words
 from tests.support.paths import ROOT
+from tests.support.waiting import HANG, cpu_seconds, descendants, is_running, wait_until
 
 TINY, ANY = load_space("tiny"), Budget("none")
-IMAGES_SEEN = 64
-QUICK = f"TrainingSettings(width=0.5, resolution=16, images_seen={IMAGES_SEEN}, batch_size=16)"
-
-# The command with trainings of a few steps.
-SCRIPT = f"""
-import nas.runs.schedule
-from nas.cli import main
-from nas.proxies.short_training import TrainingSettings
-nas.runs.schedule.default_settings = lambda *of: {QUICK}
-nas.runs.schedule.grid_settings = lambda settings, *of: settings
-nas.runs.schedule.final_settings = lambda settings: settings
-main()
-"""
-
-
-@pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of class folders: coloured noise, 32 px."""
-    folder = tmp_path_factory.mktemp("data") / "noise of colour"
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 24), ("test", 6)):
-        for name, colour in (
-            ("red", (190, 80, 80)),
-            ("green", (80, 190, 80)),
-            ("grey", (120,) * 3),
-        ):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count):
-                pixels = np.clip(rng.normal(colour, 70, (32, 32, 3)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -85,67 +54,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def words(pictures: Path, out: Path, *more: str, trials: int = 3) -> list[str]:
-    return [
-        *("--space", "tiny", "--budget", "1M-flops", "--data", str(pictures)),
-        *(() if "--proxy" in more else ("--proxy", "training")),
-        *("--trials", str(trials), "--jobs", "1", "--out", str(out)),
-        *(() if "--finalists" in more else ("--finalists", "0", "--no-check")),
-        *more,
-    ]
-
-
-@pytest.fixture(scope="session")
-def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing interrupted."""
-    folder = tmp_path_factory.mktemp("finished") / "a run"
-    done = process(words(pictures, folder, "--quiet"))
-    out, err = done.communicate(timeout=120)
-    assert done.returncode == 0, err
-    assert (out, err) == ("", "")  # quiet
-    return folder
-
-
 @pytest.fixture
 def copy(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "moved elsewhere"))
-
-
-def process(arguments: list[str], script: str = SCRIPT) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def load(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*.json"))
-        if path.name != "run.json"
-    }
-
-
-def trials(folder: Path) -> list[list[Any]]:
-    """What the studies hold, but for the seconds."""
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
-    )
-    rows: list[list[Any]] = []
-    for summary in optuna.get_all_study_summaries(storage):
-        study = optuna.load_study(study_name=summary.study_name, storage=storage)
-        for trial in study.trials:
-            attrs = {k: v for k, v in trial.user_attrs.items() if k != "seconds"}
-            rows.append([trial.state.name, trial.value, dict(trial.params), attrs])
-    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
 
 
 def test_all_files_are_there(finished: Path) -> None:
@@ -628,7 +539,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line(
     full = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
     out = tmp_path / finished.name
     stopped = process(words(pictures, out, "--quiet"), full + SCRIPT)
-    _, err = stopped.communicate(timeout=120)
+    _, err = stopped.communicate(timeout=HANG)
     assert stopped.returncode == 1
     assert err == f"nas-search: storage {out / 'study.log'}: cannot be written: File too large\n"
     assert (out / "study.log").stat().st_size == room  # a torn line
@@ -746,51 +657,55 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
     assert results(out) == results(finished)
 
 
-def written_at(folder: Path) -> int:
-    """When the baseline was written, the first of the results; 0: not yet."""
-    path = folder / "baseline.json"
-    return path.stat().st_mtime_ns if path.exists() else 0
+# Has the process kill itself, so many seconds after its study has so many lines or, where these are
+# None, after it has written the baseline, the first of the results.
+DIES = """
+import os, signal, threading
+from pathlib import Path
+
+log, lines, seconds = Path({log!r}), {lines}, {seconds}
+fsync, replace = os.fsync, os.replace
+
+
+def die():
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
+def then_count(stream):
+    fsync(stream)
+    if lines is not None and log.exists() and log.read_bytes().count(b"\\n") >= lines:
+        die()
+
+
+def then_look(source, target):
+    replace(source, target)
+    if lines is None and Path(target).name == "baseline.json":
+        die()
+
+
+os.fsync, os.replace = then_count, then_look
+"""
 
 
 def killed_and_resumed(
     pictures: Path, finished: Path, folder: Path, kills: int, rng: random.Random
-) -> int:
-    """Kill a run after so many lines of its study, each time some more; then let it end.
+) -> None:
+    """Kill a run so many times, each time further on; then let it end, as one that was not killed.
 
-    A fifth of the kills come when the study is whole and the results are being written. Returns
-    how often it was still running.
+    A fifth of the kills come when the study is whole and the results are being written.
     """
-    hits = 0
     lines = (finished / "study.log").read_bytes().count(b"\n")
-    moments = sorted(rng.randrange(lines) for _ in range(kills - kills // 5))
-    moments += [lines] * (kills // 5)
+    late = -(-kills // 5)
+    moments = [*sorted(rng.randrange(lines) for _ in range(kills - late)), *[None] * late]
     for moment in moments:
-        running = process(words(pictures, folder, "--quiet"))
-        log = folder / "study.log"
-        until = time.monotonic() + 60
-        while running.poll() is None and time.monotonic() < until:
-            if log.exists() and log.read_bytes().count(b"\n") >= moment:
-                break
-            time.sleep(0.002)
-        if moment == lines:
-            # Where nothing is left to evaluate it has to start and to load the images first.
-            written, began = written_at(folder), time.monotonic()
-            while (
-                running.poll() is None
-                and written_at(folder) == written
-                and time.monotonic() < began + 30
-            ):
-                time.sleep(0.001)
-        time.sleep(rng.random() * 0.1)
-        running.kill()
-        running.communicate()
-        assert running.returncode in (0, -signal.SIGKILL)
-        hits += running.returncode != 0
+        dies = DIES.format(log=str(folder / "study.log"), lines=moment, seconds=rng.random() / 10)
+        running = process(words(pictures, folder, "--quiet"), dies + SCRIPT)
+        _, err = running.communicate(timeout=HANG)
+        assert running.returncode == -signal.SIGKILL, (moment, err)
     assert command(words(pictures, folder, "--quiet")) == 0
     assert results(folder) == results(finished)
     assert trials(folder) == trials(finished)
     assert list(folder.rglob("*.tmp")) == []
-    return hits
 
 
 def test_killed_at_three_moments_it_ends_the_same(
@@ -811,55 +726,39 @@ def test_killed_at_ten_moments_it_ends_the_same(
 def test_killed_at_25_moments_it_ends_the_same(
     pictures: Path, finished: Path, tmp_path: Path
 ) -> None:
-    hits = killed_and_resumed(pictures, finished, tmp_path / finished.name, 25, random.Random(25))
-    print(f"\n25 kills, {hits} of them while it ran: results and trials are the same")
-    assert hits >= 20
-
-
-def children(pid: int) -> list[int]:
-    found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found += [child, *children(child)]
-    return found
+    killed_and_resumed(pictures, finished, tmp_path / finished.name, 25, random.Random(25))
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 @pytest.mark.parametrize(
     ("number", "to_all", "jobs"), [(signal.SIGTERM, False, 2), (signal.SIGINT, True, 2)]
 )
-def test_a_signal_ends_it_soon_and_leaves_no_worker(
+def test_a_signal_ends_it_and_leaves_no_worker(
     pictures: Path, tmp_path: Path, number: signal.Signals, to_all: bool, jobs: int
 ) -> None:
     out = tmp_path / "r"
-    slow = SCRIPT.replace(f"images_seen={IMAGES_SEEN}", "images_seen=20_000")
+    endless = SCRIPT.replace(f"images_seen={IMAGES_SEEN}", "images_seen=100_000_000")
     arguments = [*words(pictures, out), "--jobs", str(jobs), "--quiet"]
-    running = process(arguments, slow)
-    until = time.monotonic() + 60
-    workers: list[int] = []
-    while time.monotonic() < until and running.poll() is None:
-        workers = children(running.pid)
-        if len(workers) > jobs and (out / "study.log").exists():
-            break
-        time.sleep(0.1)
-    time.sleep(3)  # well into the training
-    workers = children(running.pid)
-    assert len(workers) >= jobs
-    begin = time.monotonic()
+    running = process(arguments, endless)
+
+    def training() -> list[int]:
+        """The workers that have computed for longer than it takes to import everything."""
+        assert running.poll() is None, running.communicate()
+        return [pid for pid in descendants(running.pid) if cpu_seconds(pid) > 5]
+
+    wait_until(lambda: len(training()) >= jobs, "the workers train")
+    workers = descendants(running.pid)
     (os.killpg if to_all else os.kill)(running.pid, number)
-    stdout, err = running.communicate(timeout=30)
-    assert time.monotonic() - begin < 10
+    stdout, err = running.communicate(timeout=HANG)
     assert running.returncode == 130
     assert err.count("\n") == 1
     assert resumable(err)
     assert stdout == ""
-    until = time.monotonic() + 5
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+    wait_until(lambda: not any(map(is_running, workers)), "the workers have ended")
     # Another process may take it over at once.
     assert load(out / "run.json")["status"] == "running"
-    assert command(["resume", str(out), "--quiet", "--jobs", "1", "--trials", "0"]) == 2
+    with locked(out):
+        pass
 
 
 def test_what_is_no_better_than_guessing_is_said() -> None:

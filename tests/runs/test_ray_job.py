@@ -2,29 +2,17 @@
 
 import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.evaluation.ray_cluster import connect_to_ray
-from tests.runs.test_pipeline import (  # noqa: F401  (fixtures)
-    IMAGES_SEEN,
-    SCRIPT,
-    _quick,
-    finished,
-    load,
-    pictures,
-    process,
-    trials,
-    words,
-)
-from tests.runs.test_pipeline import results as files
 from tests.support.interrupted import resumable
+from tests.support.job import IMAGES_SEEN, SCRIPT, load, process, results, trials, words
 from tests.support.ray_toys import QUIET, STORE, Toy, task
+from tests.support.waiting import HANG, descendants, is_running, wait_until
 
 pytestmark = [
     *(pytest.mark.filterwarnings(line) for line in QUIET),
@@ -34,8 +22,11 @@ pytestmark = [
 RAY = ("--engine", "ray", "--cpus-per-trial", "1")
 
 
-def of_ray(mark: str) -> set[int]:
-    """The processes that were started with ``mark`` in their environment."""
+def marked(mark: str) -> set[int]:
+    """The processes that were started with ``mark`` in their environment.
+
+    Not all: Ray's workers write their names over their environment.
+    """
     found = set()
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
@@ -46,12 +37,20 @@ def of_ray(mark: str) -> set[int]:
     return found
 
 
-def gone(mark: str, seconds: float) -> bool:
-    """Wait until no process is left that was started with ``mark``."""
-    until = time.monotonic() + seconds
-    while (left := of_ray(mark)) and time.monotonic() < until:
-        time.sleep(0.2)
-    return not left
+def wait_until_gone(mark: str, pids: Iterable[int] = ()) -> None:
+    """Wait until no process of a cluster is left."""
+    wait_until(
+        lambda: not marked(mark) and not any(map(is_running, pids)), "Ray's processes have ended"
+    )
+
+
+def trains(pid: int) -> bool:
+    """Whether a process is a worker of Tune with a trial."""
+    try:
+        name = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return name.startswith(b"ray::") and b".train" in name
 
 
 @pytest.fixture
@@ -61,31 +60,22 @@ def mark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     return f"NAS_TEST_OF_RAY={tmp_path}"
 
 
-def wait_for(condition: Callable[[], bool], running: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 90
-    while running.poll() is None and time.monotonic() < until and not condition():
-        time.sleep(0.05)
-
-
 def lines(folder: Path) -> int:
     log = folder / "study.log"
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
 def test_the_files_are_those_of_local(
-    pictures: Path,  # noqa: F811
-    finished: Path,  # noqa: F811
-    tmp_path: Path,
-    mark: str,
+    pictures: Path, finished: Path, tmp_path: Path, mark: str
 ) -> None:
     out = tmp_path / finished.name
     done = process(words(pictures, out, *RAY, "--quiet"))
-    stdout, err = done.communicate(timeout=180)
+    stdout, err = done.communicate(timeout=HANG)
     assert done.returncode == 0, err
     assert (stdout, err) == ("", "")
-    assert files(out) == files(finished)
+    assert results(out) == results(finished)
     assert trials(out) == trials(finished)
-    assert gone(mark, 10)
+    wait_until_gone(mark)
 
 
 @pytest.mark.parametrize(
@@ -95,54 +85,53 @@ def test_the_files_are_those_of_local(
         pytest.param(signal.SIGINT, True, marks=pytest.mark.soak),
     ],
 )
-def test_a_signal_ends_it_soon(
-    pictures: Path,  # noqa: F811
-    tmp_path: Path,
-    mark: str,
-    number: signal.Signals,
-    to_all: bool,
+def test_a_signal_ends_it_and_leaves_no_process(
+    pictures: Path, tmp_path: Path, mark: str, number: signal.Signals, to_all: bool
 ) -> None:
     out = tmp_path / "r"
-    arguments = words(pictures, out, *RAY, "--quiet")
-    running = process(
-        arguments, SCRIPT.replace(f"images_seen={IMAGES_SEEN}", "images_seen=100_000")
-    )
-    wait_for(lambda: lines(out) >= 1, running)
-    time.sleep(5)  # well into a training
-    begin = time.monotonic()
+    endless = SCRIPT.replace(f"images_seen={IMAGES_SEEN}", "images_seen=100_000_000")
+    running = process(words(pictures, out, *RAY, "--quiet"), endless)
+
+    def training() -> bool:
+        assert running.poll() is None, running.communicate()
+        return any(map(trains, descendants(running.pid)))
+
+    wait_until(training, "a worker trains")
+    processes = descendants(running.pid)
     (os.killpg if to_all else os.kill)(running.pid, number)
-    stdout, err = running.communicate(timeout=60)
-    assert time.monotonic() - begin < 30
+    stdout, err = running.communicate(timeout=HANG)
     assert running.returncode == 130
     assert err.count("\n") == 1
     assert resumable(err)
     assert stdout == ""
-    assert gone(mark, 10)
+    wait_until_gone(mark, processes)
     assert load(out / "run.json")["status"] == "running"
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_ended_in_the_middle_it_ends_the_same(
-    pictures: Path,  # noqa: F811
-    finished: Path,  # noqa: F811
-    tmp_path: Path,
-    mark: str,
-    number: signal.Signals,
+    pictures: Path, finished: Path, tmp_path: Path, mark: str, number: signal.Signals
 ) -> None:
     out = tmp_path / finished.name
     arguments = words(pictures, out, *RAY, "--quiet")
     moment = lines(finished) // 3
     running = process(arguments)
-    wait_for(lambda: lines(out) >= moment, running)
+
+    def reached() -> bool:
+        assert running.poll() is None, running.communicate()
+        return lines(out) >= moment
+
+    wait_until(reached, "a third of the trials are done")
+    processes = descendants(running.pid)
     running.send_signal(number)
-    running.communicate(timeout=60)
+    running.communicate(timeout=HANG)
     assert running.returncode == (130 if number == signal.SIGTERM else -number)
-    assert gone(mark, 150)  # a node whose head is gone waits for it, up to a minute
+    wait_until_gone(mark, processes)  # a node whose head is gone waits for it, up to a minute
     done = process(arguments)
-    _, err = done.communicate(timeout=180)
+    _, err = done.communicate(timeout=HANG)
     assert done.returncode == 0, err
-    assert files(out) == files(finished)
+    assert results(out) == results(finished)
     assert trials(out) == trials(finished)
 
 

@@ -1,5 +1,6 @@
 """``nas-search reproduce b0``: a small one, the committed one, and what is refused."""
 
+import copy
 import hashlib
 import json
 import math
@@ -9,7 +10,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +30,7 @@ from nas.runs.reproduction.evidence import Draw, Match, Settings
 from nas.runs.reproduction.reproduce import FILES
 from tests.support.interrupted import resumable
 from tests.support.paths import ROOT
+from tests.support.waiting import HANG, wait_until
 
 COMMITTED = ROOT / "results" / "b0-discovery"
 SPACE = nas.load_space("efficientnet")
@@ -228,6 +229,93 @@ def test_wrong_settings(wrong: dict[str, Any], named: str) -> None:
         Settings(**wrong)
 
 
+B0_SENTENCE, RANDOM, BY_ACCURACY, BY_REWARD, FRONT, MATCHING, TABLE = range(7)
+AGAINST = ("best", "accuracy", "against_b0")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence", "said"),
+    [
+        (("b0", "reward"), 0.12341, B0_SENTENCE, "0.1234"),
+        (("b0", "cost", "flops"), 123_456_789, B0_SENTENCE, "123,456,789"),
+        (("b0", "standard_error"), 0.0432, B0_SENTENCE, "4.32"),
+        (("random", "within_budget"), 54_321, RANDOM, "54,321"),
+        (("random", "accuracy", "rank_of_b0"), 77, RANDOM, "77"),
+        (("random", "reward", "rank_of_b0"), 78, RANDOM, "78"),
+        (("random", "as_accurate_as_b0_at_its_flops"), 4_321, RANDOM, "4,321"),
+        (("random", "accuracy", "best", "accuracy"), 0.7654, RANDOM, "76.54"),
+        (("random", "accuracy", "quantiles", "0.5"), 0.4567, RANDOM, "45.67"),
+        (("best", "accuracy", "trials"), 777, BY_ACCURACY, "777"),
+        (("best", "accuracy", "accuracy"), 0.7654, BY_ACCURACY, "76.54"),
+        ((*AGAINST, "corrected"), -0.0432, BY_ACCURACY, "4.32"),
+        ((*AGAINST, "accuracy"), 0.0432, BY_ACCURACY, "4.32"),
+        ((*AGAINST, "interval_90"), [-0.0123, 0.0456], BY_ACCURACY, "4.56"),
+        (("best", "reward", "reward"), 0.43211, BY_REWARD, "0.4321"),
+        (("best", "reward", "cost", "flops"), 123_000_000, BY_REWARD, "123M"),
+        (("matching", "samplers", "random", "median"), 17, MATCHING, "random 17 "),
+        (("matching", "most"), 4_321, MATCHING, "4321"),
+        (("table", "rows"), 54_321, TABLE, "54,321"),
+        (("table", "best_within_budget", "accuracy"), 0.7654, TABLE, "76.54"),
+    ],
+)  # fmt: skip
+def test_conclusions_say_what_the_numbers_are(
+    data: Any, path: tuple[str, ...], value: Any, sentence: int, said: str
+) -> None:
+    changed = copy.deepcopy(data)
+    place = changed
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    before, after = conclusions(data)[sentence], conclusions(changed)[sentence]
+    assert said in after
+    assert said not in before
+
+
+@pytest.mark.parametrize("key", ["accuracy", "corrected"])
+def test_conclusions_say_which_side_of_b0_a_network_is_on(data: Any, key: str) -> None:
+    said = set()
+    for difference in (-0.0432, 0.0432):
+        changed = copy.deepcopy(data)
+        changed["best"]["accuracy"]["against_b0"][key] = difference
+        said.add(conclusions(changed)[BY_ACCURACY])
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "reward"])
+def test_conclusions_say_which_differences_are_real(data: Any, objective: str) -> None:
+    sentence = BY_ACCURACY if objective == "accuracy" else BY_REWARD
+    said = {}
+    for real in (False, True):
+        changed = copy.deepcopy(data)
+        changed["best"][objective]["against_b0"]["told_apart"] = real
+        said[real] = conclusions(changed)
+    differing = [i for i, pair in enumerate(zip(*said.values(), strict=True)) if len(set(pair)) > 1]
+    assert differing == [sentence]
+
+
+def test_conclusions_say_whether_b0_is_on_the_front(data: Any) -> None:
+    on, off = copy.deepcopy(data), copy.deepcopy(data)
+    on["front"] |= {"b0_is_on_it": True, "dominating": 0}
+    point = off["front"]["points"][-1] | {"dominates_b0": True, "accuracy": 0.7654}
+    off["front"] |= {"b0_is_on_it": False, "dominating": 1, "points": [point]}
+    assert "76.54" in conclusions(off)[FRONT]
+    assert "76.54" not in conclusions(on)[FRONT]
+
+
+def test_limits_say_what_the_numbers_are(data: Any) -> None:
+    changed = copy.deepcopy(data)
+    changed["table"]["rows"] = 54_321
+    changed["b0"]["standard_error"] = 0.0432
+    changed["settings"]["proxy"]["rmse"] = 0.0234
+    changed["best"]["accuracy"] |= {"accuracy": 0.75, "corrected": 0.7166}
+    changed["table"]["best_within_budget"]["accuracy"] = 0.70
+    above = " ".join(limits(changed))
+    for said in ("54,321", "4.32", "2.34", "3.34", "1.66"):
+        assert said in above
+    changed["table"]["best_within_budget"]["accuracy"] = 0.7332
+    assert " ".join(limits(changed)) != above  # as far below
+
+
 # ── The command ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -287,11 +375,10 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     )
     assert running.stderr is not None
     assert re.fullmatch(r"reproduce b0  0/[\d,]+\n", running.stderr.readline())
-    while not (tmp_path / "out").exists():
-        time.sleep(0.05)
+    wait_until((tmp_path / "out").exists, "the folder is made")
     running.stderr.readline()  # the first trial
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=HANG)
     assert running.returncode == 130
     assert out == ""
     assert not resumable(err)
@@ -383,8 +470,6 @@ def check_numbers(data: Any) -> None:
         assert row["median"] == (None if math.isinf(middle) else middle)
         assert all(1 <= count <= data["matching"]["most"] or count == math.inf for count in counts)
     assert data["matching"]["accuracy"] == b0["accuracy"]
-    assert data["conclusions"] == conclusions(data)
-    assert data["limits"] == limits(data)
 
 
 def test_the_small_numbers(data: Any) -> None:
@@ -394,6 +479,9 @@ def test_the_small_numbers(data: Any) -> None:
 def test_the_committed_numbers() -> None:
     data = committed()
     check_numbers(data)
+    # What was written then is what would be written now.
+    assert data["conclusions"] == conclusions(data)
+    assert data["limits"] == limits(data)
     settings = data["settings"]
     assert settings["sampler"] == nas.strategies.samplers.DEFAULT
     assert settings["samplers"] == list(nas.strategies.samplers.SAMPLERS)

@@ -19,9 +19,6 @@ from nas.spaces.registry import load_space
 from nas.strategies.loop import SearchResult
 from nas.strategies.search import search
 
-# Read when ray is imported: its processes talk over loopback only.
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-
 B0 = efficientnet_b0()
 STORE = 80 * 1024 * 1024
 Report = Callable[[int, float], bool]
