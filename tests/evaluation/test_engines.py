@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -20,6 +20,7 @@ from nas.evaluation.worker import start_worker
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.proxies.protocol import ProxyCapabilities
 from tests.support.paths import ROOT
+from tests.support.waiting import HANG, is_running, wait_until
 
 B0 = efficientnet_b0()
 Report = Callable[[int, float], bool]
@@ -163,7 +164,7 @@ def test_in_process_takes_tasks_in_order_and_forgets_them_when_closed() -> None:
 
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_no_jobs_are_refused(jobs: int) -> None:
-    with pytest.raises(InputError, match=f"jobs: {jobs} is not accepted: at least 1"):
+    with pytest.raises(InputError, match=f"jobs: {jobs} "):
         local_engine(Plain(), jobs)
 
 
@@ -172,7 +173,7 @@ def test_one_job_needs_no_picklable_proxy_and_several_do() -> None:
         pass
 
     assert isinstance(local_engine(Local(), 1), InProcess)
-    with pytest.raises(InputError, match=r"proxy Local: cannot be sent .*; accepted with jobs > 1"):
+    with pytest.raises(InputError, match="proxy Local: "):
         local_engine(Local(), 2)
 
 
@@ -197,9 +198,7 @@ class Many(Plain):
             case 4:
                 raise ValueError("four")
             case 5:
-                time.sleep(60)
-            case 6:
-                time.sleep(2)
+                threading.Event().wait()  # for ever
         return Accuracy(0.5, 0.0, seeds=(os.getpid(), torch.get_num_threads()))
 
 
@@ -232,8 +231,7 @@ def test_parallel_processes(engine: Processes) -> None:
 
     # A worker that died while it had nothing to do is no task's fault.
     os.kill(pid, signal.SIGKILL)
-    while any(child.pid == pid for child in multiprocessing.active_children()):
-        time.sleep(0.01)
+    wait_until(lambda: not is_running(pid), "the idle worker has died")
     engine.submit(task(20))
     outcome = engine.next()
     assert outcome.error == ""
@@ -242,22 +240,36 @@ def test_parallel_processes(engine: Processes) -> None:
     # Closing does not wait for what is running.
     busy = outcome.accuracy.seeds[0]
     engine.submit(task(21, seed=5))
-    start = time.monotonic()
     engine.close()
-    assert time.monotonic() - start < 10
-    assert gone_within(10, [busy])
+    wait_until(lambda: not is_running(busy), "the busy worker has ended")
 
 
-def test_workers_leave_the_signals_of_a_job_to_the_driver() -> None:
-    processes = Processes(Many(), 2)
-    try:
-        processes.submit(task(0, seed=6))
-        while not (children := multiprocessing.active_children()):
-            time.sleep(0.01)
-        time.sleep(1)
-        for child in children:
+class WaitsForFile(Plain):
+    """Says by a file that it evaluates, and goes on when there is another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.begun, self.may_end = folder / "begun", folder / "may end"
+
+    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+        self.begun.touch()
+        wait_until(self.may_end.exists, "the test allows it")
+        return Accuracy(0.5, 0.0)
+
+
+def test_workers_leave_the_signals_of_a_job_to_the_driver(tmp_path: Path) -> None:
+    def signal_workers() -> None:
+        for child in multiprocessing.active_children():
             for number in (signal.SIGTERM, signal.SIGINT):
                 os.kill(child.pid or 0, number)
+
+    proxy = WaitsForFile(tmp_path)
+    processes = Processes(proxy, 2)
+    try:
+        signal_workers()  # as they start
+        processes.submit(task(0))
+        wait_until(proxy.begun.exists, "the evaluation has begun")
+        signal_workers()
+        proxy.may_end.touch()
         assert processes.next().error == ""
     finally:
         processes.close()
@@ -278,7 +290,7 @@ if __name__ == "__main__":
 def test_an_engine_that_nobody_closed_ends_with_its_driver(tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(UNCLOSED.format(root=str(ROOT)))
-    subprocess.run([sys.executable, str(path)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(path)], check=True, timeout=HANG)
 
 
 class Signalled(SpawnProcess):
@@ -290,10 +302,10 @@ class Signalled(SpawnProcess):
 
 
 def test_a_signal_while_a_worker_starts_leaves_none() -> None:
-    process = Signalled(target=time.sleep, args=(60,))
+    process = Signalled(target=signal.pause)
     with pytest.raises(KeyboardInterrupt):
         start_worker(process)
-    process.join(10)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
 
 
@@ -312,7 +324,7 @@ def test_a_proxy_that_workers_cannot_read_is_wrong_input(
     engine = local_engine(Unreadable(), 2)
     engine.submit(task())
     try:
-        with pytest.raises(InputError, match="proxy Unreadable: a worker process ended") as caught:
+        with pytest.raises(InputError, match="proxy Unreadable: ") as caught:
             engine.next()
     finally:
         engine.close()
@@ -342,31 +354,10 @@ def test_a_large_proxy_in_a_script_that_starts_itself_anew_is_wrong_input(tmp_pa
     path = tmp_path / "script.py"
     path.write_text(UNGUARDED.format(root=str(ROOT)))
     done = subprocess.run(
-        [sys.executable, path], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, path], capture_output=True, text=True, timeout=HANG, check=False
     )
     assert done.returncode == 1
-    assert "proxy Large: a worker process ended with status 1 before it had begun" in done.stderr
-
-
-def gone_within(seconds: float, pids: list[int]) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(map(alive, pids)):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")  # one that nobody has waited for yet is dead all the same
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return not Path("/proc/self/stat").exists()
+    assert "InputError: proxy Large: " in done.stderr
 
 
 def test_workers_die_with_a_killed_driver(tmp_path: Path) -> None:
@@ -374,7 +365,7 @@ def test_workers_die_with_a_killed_driver(tmp_path: Path) -> None:
     script.write_text(
         textwrap.dedent(
             """
-            import os, time
+            import os, threading
             from nas.networks.architecture import efficientnet_b0
             from nas.evaluation.local import local_engine
             from nas.evaluation.executor import Task
@@ -383,7 +374,7 @@ def test_workers_die_with_a_killed_driver(tmp_path: Path) -> None:
                 def prepare(self, *_): ...
                 def evaluate(self, arch, *, seed, report):
                     print(os.getpid(), flush=True)
-                    time.sleep(120)
+                    threading.Event().wait()
 
             if __name__ == "__main__":
                 engine = local_engine(Sleeps(), 2)
@@ -403,12 +394,12 @@ def test_workers_die_with_a_killed_driver(tmp_path: Path) -> None:
     try:
         assert driver.stdout is not None
         pids = [int(driver.stdout.readline()) for _ in range(2)]
-        assert all(map(alive, pids))
+        assert all(map(is_running, pids))
         driver.kill()
         driver.wait()
-        assert gone_within(10, pids)
+        wait_until(lambda: not any(map(is_running, pids)), "the workers have ended")
     finally:
         driver.kill()
-        for pid in filter(alive, pids):
+        for pid in filter(is_running, pids):
             os.kill(pid, signal.SIGKILL)
         driver.communicate()

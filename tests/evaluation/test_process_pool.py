@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from nas.errors import InputError
 from nas.evaluation.process_pool import Advance, WorkerDied, compute_in_parallel
+from tests.support.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ class Suicide:
 
 
 @dataclass(frozen=True)
-class Sleep:
+class Endless:
     path: Path
 
     def compute(self, advance: Advance) -> None:
         self.path.touch()
-        time.sleep(60)
+        threading.Event().wait()  # for ever
 
 
 def nothing(steps: int) -> None:
@@ -85,7 +87,7 @@ def test_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", [InputError, ZeroDivisionError])
 def test_what_a_task_raises_is_raised(kind: type[Exception], tmp_path: Path) -> None:
     with pytest.raises(kind, match="seven is not accepted") as caught:
-        compute_in_parallel([Square(1), Wrong(kind), Sleep(tmp_path / "a")], 2, nothing)
+        compute_in_parallel([Square(1), Wrong(kind), Endless(tmp_path / "a")], 2, nothing)
     assert "in compute" in "".join(caught.value.__notes__)
     assert multiprocessing.active_children() == []
 
@@ -116,12 +118,18 @@ def test_an_interrupt_ends_the_workers(tmp_path: Path) -> None:
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    def interrupt_when_all_run() -> None:
+        wait_until(lambda: all(task.path.exists() for task in tasks), "both tasks run")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
+    tasks = [Endless(tmp_path / "a"), Endless(tmp_path / "b")]
+    thread = threading.Thread(target=interrupt_when_all_run)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 2.0)
+        thread.start()
         with pytest.raises(KeyboardInterrupt):
-            compute_in_parallel([Sleep(tmp_path / "a"), Sleep(tmp_path / "b")], 2, nothing)
+            compute_in_parallel(tasks, 2, nothing)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        thread.join()
         signal.signal(signal.SIGALRM, before)
     assert multiprocessing.active_children() == []

@@ -141,11 +141,17 @@ def test_a_queue_that_ends_ends_tune_when_no_trial_is_left() -> None:
 
 
 def test_tune_waits_for_a_task_where_it_has_nothing_else_to_do() -> None:
-    queue, one = EvaluationQueue(), engine()
+    class Condition(threading.Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.set()
+            return super().wait(timeout)
+
+    queue, one, waits = EvaluationQueue(), engine(), threading.Event()
+    queue._changed = Condition()
     taken: list[RayEvaluation | None] = []
     thread = threading.Thread(target=lambda: taken.append(queue.take("a")))
     thread.start()
-    thread.join(0.2)
+    waits.wait()
     assert taken == []
     queue.submit(RayEvaluation(task(0), one))
     thread.join()
