@@ -20,8 +20,11 @@ import torch
 
 import nas
 import nas.data.dataset
+import nas.runs.context
+import nas.runs.phases
 import nas.runs.pipeline
 import nas.runs.schedule
+import nas.runs.session
 from nas.accuracy import Accuracy, at_chance
 from nas.cli import _run as command
 from nas.files import sha256
@@ -223,7 +226,7 @@ def test_another_version_s_plan_in_a_storage_is_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(
-        nas.runs.pipeline, "agreed", lambda where, name, content: {**content, "colour": "red"}
+        nas.runs.context, "agreed", lambda where, name, content: {**content, "colour": "red"}
     )
     url = f"sqlite:///{tmp_path / 'study.db'}"
     assert command(words(pictures, tmp_path / "r", "--storage", url, "--quiet")) == 2
@@ -640,7 +643,7 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
     out = tmp_path / "r"
     with monkeypatch.context() as patch:
         patch.setattr(
-            nas.runs.pipeline,
+            nas.runs.session,
             "time_for",
             lambda settings, phase, gone: 0.0 if phase == "grid" else 1e9,
         )
@@ -780,9 +783,9 @@ def reference(folder: Path) -> str:
 def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(nas.runs.pipeline, "CHECKED", 4)
+    monkeypatch.setattr(nas.runs.phases, "CHECKED", 4)
     monkeypatch.setattr(
-        nas.runs.pipeline, "at_chance", lambda *of: False
+        nas.runs.phases, "at_chance", lambda *of: False
     )  # after 64 images it would be
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale"]
@@ -816,7 +819,7 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
 def test_finalists_at_chance_choose_nothing(
     pictures: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(nas.runs.pipeline, "at_chance", lambda *of: True)
+    monkeypatch.setattr(nas.runs.phases, "at_chance", lambda *of: True)
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale", "--no-check"]
     assert command(words(pictures, out, *more)) == 0
