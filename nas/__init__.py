@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas._version import __version__
 from nas.accuracy import Accuracy
-from nas.errors import InputError
+from nas.errors import EvaluationFailed, InputError
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
 from nas.networks.architecture_file import save_architecture
@@ -22,8 +22,7 @@ from nas.spaces.budget import Budget, parse_budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_architecture, load_budget, load_space
 from nas.spaces.search_space import SearchSpace
-from nas.strategies.loop import SearchFailed, SearchResult
-from nas.strategies.search import search
+from nas.strategies.search import SearchResult, search
 
 if TYPE_CHECKING:
     from nas.data import ImageData, load_images
@@ -43,6 +42,7 @@ __all__ = [
     "Budget",
     "Coefficients",
     "Cost",
+    "EvaluationFailed",
     "Feasible",
     "Fidelity",
     "Head",
@@ -52,7 +52,6 @@ __all__ = [
     "Norm",
     "Proxy",
     "ProxyCapabilities",
-    "SearchFailed",
     "SearchResult",
     "SearchSpace",
     "Stage",

@@ -21,6 +21,10 @@ class Interrupted(Exception):
     """The user asked to stop; the message says what is left of the work, in one line."""
 
 
+class EvaluationFailed(RuntimeError):
+    """Evaluations cannot go on, or none gave a result; the message says why in one line."""
+
+
 class Diverged(ArithmeticError):
     """A training or a score came to numbers that mean nothing; the message says how, in a line."""
 

@@ -43,7 +43,12 @@ OWNERS = {
 }
 
 # They are handed a proxy, and know of it only what every proxy can do.
-WITHOUT_PROXIES = ("nas.strategies", "nas.evaluation.scheduler", "nas.evaluation.seeded_runs")
+WITHOUT_PROXIES = (
+    "nas.strategies",
+    "nas.evaluation.scheduler",
+    "nas.evaluation.seeded_runs",
+    "nas.evaluation.source",
+)
 PROTOCOL = "nas.proxies.protocol"
 
 # What runs whatever a file or a string says.

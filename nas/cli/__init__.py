@@ -12,8 +12,15 @@ from typing import cast
 
 import typer
 
-from nas.errors import Diverged, InputError, Interrupted, Lost, NotEquivalent, one_line
-from nas.strategies.loop import SearchFailed
+from nas.errors import (
+    Diverged,
+    EvaluationFailed,
+    InputError,
+    Interrupted,
+    Lost,
+    NotEquivalent,
+    one_line,
+)
 
 __all__ = ["main"]
 
@@ -51,7 +58,7 @@ def _run(arguments: list[str]) -> int:
         path = "nas-search" if context is None else context.command_path
         message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
         return _say(f"{message}; see {path} --help", WRONG_INPUT)
-    except (SearchFailed, NotEquivalent, Diverged) as error:
+    except (EvaluationFailed, NotEquivalent, Diverged) as error:
         return _say(error, FAILED)
     except Interrupted as error:
         return _say(error, INTERRUPTED)

@@ -39,6 +39,7 @@ def make_table(
     """Train random networks within a band of FLOPs, and write a line for each training."""
     from nas.data.dataset import channels_for, load_data
     from nas.environment import environment
+    from nas.errors import EvaluationFailed
     from nas.evaluation.journal import JOURNAL
     from nas.evaluation.local import default_jobs, jobs_that_fit, local_engine
     from nas.evaluation.objective import Objective
@@ -51,7 +52,6 @@ def make_table(
     from nas.records.result_folder import ResultFolder
     from nas.runs.benchmark_table.rows import draw_band, rows, to_lines
     from nas.spaces.feasible import Feasible
-    from nas.strategies.loop import SearchFailed
 
     for what, value, highest in (("networks", networks, 10_000), ("seeds", seeds, 100)):
         if not 1 <= value <= highest:
@@ -113,7 +113,9 @@ def make_table(
         found = list(rows(drawn, space, rounds))
         if not found:
             reasons = filter(None, map(rounds.reason, range(networks)))
-            raise SearchFailed(f"nothing was measured: {next(reasons, 'the time ended before')}")
+            raise EvaluationFailed(
+                f"nothing was measured: {next(reasons, 'the time ended before')}"
+            )
         write_text(out / ROWS, to_lines(found))
         results.finish(document, [ROWS, JOURNAL])
     failed = len(study.rows()) - len(found)

@@ -86,6 +86,7 @@ def compare_networks(
     """
     from nas.data.dataset import channels_for, load_data
     from nas.data.load import DEFAULT_RESOLUTION
+    from nas.errors import EvaluationFailed
     from nas.evaluation.journal import JOURNAL
     from nas.evaluation.local import default_jobs, jobs_that_fit, local_engine
     from nas.evaluation.objective import Objective
@@ -97,7 +98,6 @@ def compare_networks(
     from nas.records.result_folder import ResultFolder
     from nas.report.comparison_plot import draw
     from nas.strategies.comparison import compare_networks
-    from nas.strategies.loop import SearchFailed
 
     with (
         Show(quiet=quiet) as show,
@@ -157,7 +157,7 @@ def compare_networks(
             result = compare_networks(networks, rounds, training.seeds)
         if result.entries[against].accuracy is None:
             reason = result.entries[against].reason or "the time ended before"
-            raise SearchFailed(f"{networks[against].name} was not measured: {reason}")
+            raise EvaluationFailed(f"{networks[against].name} was not measured: {reason}")
         document = document.updated(**result.to_dict(against))
         names = []
         if out is not None:

@@ -1,4 +1,4 @@
-"""Databases that several drivers share: which are accepted, their passwords, and their restarts."""
+"""Databases that several drivers share: accepted URLs, passwords, timeouts and retries."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ T = TypeVar("T")
 
 ACCEPTED = "sqlite:///FILE or postgresql://…"
 
-PATIENCE = 60.0
-"""Seconds that a database may be away, restarting, before a run gives up."""
+RETRY_SECONDS = 60.0
+"""Seconds for which operations are tried again while a database restarts or is locked."""
 
 _LOCK = 6_947_001
-"""Any number, the same for all drivers: of PostgreSQL's lock for making tables."""
+"""The key of PostgreSQL's advisory lock for making tables: any number, the same for all drivers."""
 
 _SECRETS = ("password", "passwd", "sslpassword")
 
-_PASSING = ("08", "40", "57P")
-"""PostgreSQL's classes of errors that pass: connections, conflicts, shutting down and starting."""
+_TRANSIENT = ("08", "40", "57P")
+"""PostgreSQL's classes of transient errors: connections, conflicts, shutting down and starting."""
 
 
-_AWARE = {
+_TIMEOUTS = {
     "connect_timeout": 10,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""Seconds (the last: milliseconds) after which a server is gone that says nothing at all: without,
-the system waits for minutes, or for hours."""
+"""Seconds (the last: milliseconds) after which a server that does not answer is lost; without
+these, the operating system waits for minutes or hours."""
 
 
 def database_url(location: str) -> URL:
@@ -73,20 +73,20 @@ def database_url(location: str) -> URL:
 
 
 def printable(url: URL) -> str:
-    """Return a URL for messages: no password, and nothing of its query, which may hold one."""
+    """Return a URL for messages, without a password and without its query, which may hold one."""
     shown = url.set(query={}, drivername=url.drivername.removesuffix("+psycopg"))
     return shown.render_as_string(hide_password=True)
 
 
 def without_password(location: str) -> str:
-    """Return a location as it may be written down: it still opens, where libpq has the password.
+    """Return a location without its password, as it is written to files.
 
-    That is, in ``PGPASSWORD`` or ``~/.pgpass``.
+    It still opens where libpq finds the password in ``PGPASSWORD`` or ``~/.pgpass``.
     """
     from sqlalchemy import URL
     from sqlalchemy.engine import make_url
 
-    database_url(location)  # nothing that cannot be read is written down
+    database_url(location)  # only what can be read again is written
     url = make_url(location)
     query = {key: value for key, value in url.query.items() if key not in _SECRETS}
     return URL.create(
@@ -95,7 +95,7 @@ def without_password(location: str) -> str:
 
 
 def resolved(location: str) -> str:
-    """Return a location that means the same in every working directory, with its password.
+    """Return a location that is valid in every working directory, with its password.
 
     Raises:
         InputError: not a URL that is accepted.
@@ -107,7 +107,7 @@ def resolved(location: str) -> str:
     name = url.database
     if not url.drivername.startswith("sqlite") or not name or name == ":memory:":
         return location
-    if "uri" in url.query:  # SQLite reads that itself
+    if "uri" in url.query:  # SQLite parses this itself
         return location
     return url.set(database=str(Path(name).resolve())).render_as_string(hide_password=False)
 
@@ -125,30 +125,31 @@ def masked(text: str, url: URL | None) -> str:
 
 
 def options(url: URL) -> dict[str, Any]:
-    """Return how SQLAlchemy is to connect: patient with locks, soon aware of a server that left."""
+    """Return SQLAlchemy's engine options: wait for locks, and notice a lost server soon."""
     if url.drivername.startswith("sqlite"):
         return {"connect_args": {"timeout": 10}}
-    aware = {name: value for name, value in _AWARE.items() if name not in url.query}
+    aware = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
     return {"pool_pre_ping": True, "connect_args": aware}
 
 
-def patiently(work: Callable[[bool], T], patience: float | None = None) -> T:
-    """Return what ``work`` returns; while the database restarts or is locked, try again.
+def with_retries(work: Callable[[bool], T], seconds: float | None = None) -> T:
+    """Return what ``work`` returns; try again while the database restarts or is locked.
 
     Args:
-        work: is told whether it was tried before, and may then have been done, or not.
-        patience: seconds; None: ``PATIENCE``.
+        work: called with False, and with True when it is tried again; then the attempt before may
+            have succeeded, with only the answer lost.
+        seconds: how long to try; None: ``RETRY_SECONDS``.
 
     Raises:
-        Exception: what it raised where that does not pass, or not in time.
+        Exception: what ``work`` raised, where that is not transient or lasts too long.
     """
-    until = time.monotonic() + (PATIENCE if patience is None else patience)
+    until = time.monotonic() + (RETRY_SECONDS if seconds is None else seconds)
     pause, again = 0.05, False
     while True:
         try:
             return work(again)
         except Exception as error:
-            if not passes(error) or time.monotonic() > until:
+            if not is_transient(error) or time.monotonic() > until:
                 raise
             logger.warning(
                 "the database is away or locked (%s); trying again", type(error).__name__
@@ -157,8 +158,8 @@ def patiently(work: Callable[[bool], T], patience: float | None = None) -> T:
         pause, again = min(2 * pause, 2.0), True
 
 
-def passes(error: BaseException) -> bool:
-    """Say whether trying again is likely to help: a restart, a lost connection, a lock."""
+def is_transient(error: BaseException) -> bool:
+    """Return whether trying again is likely to help: after a restart, a lost connection, a lock."""
     from sqlalchemy.exc import DBAPIError
 
     cause: BaseException | None = error
@@ -172,25 +173,24 @@ def passes(error: BaseException) -> bool:
     state = getattr(cause.orig, "sqlstate", None)
     if state is None:  # no answer at all
         return type(cause.orig).__name__ in ("OperationalError", "InterfaceError")
-    return str(state).startswith(_PASSING)
+    return str(state).startswith(_TRANSIENT)
 
 
 @contextmanager
 def making_tables(url: URL) -> Iterator[None]:
-    """Let one driver after the other look for its tables, and make them where there are none."""
+    """Let one driver at a time look for its tables, and make them where they are missing."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(url, **options(url))
     try:
         if engine.dialect.name == "sqlite":
-            # With a log beside the file readers and writers do not wait for each other (each for
-            # the other's lock, in the worst case, until the time is over).
-            with patiently(lambda again: engine.connect()) as connection:
-                patiently(lambda again: connection.exec_driver_sql("PRAGMA journal_mode=WAL"))
-            yield  # it locks itself; see made_meanwhile
+            # In WAL mode readers and writers do not wait for each other's locks.
+            with with_retries(lambda again: engine.connect()) as connection:
+                with_retries(lambda again: connection.exec_driver_sql("PRAGMA journal_mode=WAL"))
+            yield  # SQLite has no such lock; see already_made
             return
-        # What is not there now is more likely a wrong address than a restart.
-        connection = patiently(lambda again: engine.connect(), 3.0)
+        # A database that does not answer now is more likely a wrong address than a restart.
+        connection = with_retries(lambda again: engine.connect(), 3.0)
         with connection:
             connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(_LOCK)))
             yield
@@ -198,8 +198,8 @@ def making_tables(url: URL) -> Iterator[None]:
         engine.dispose()
 
 
-def made_meanwhile(error: BaseException) -> bool:
-    """Say whether another driver made the tables between our looking and our making them."""
+def already_made(error: BaseException) -> bool:
+    """Return whether an error means that another driver has just made the tables."""
     from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     causes = (error, error.__cause__)

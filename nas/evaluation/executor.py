@@ -1,4 +1,4 @@
-"""What an engine is handed, and what it hands back."""
+"""Engines: what runs evaluations, the tasks that they take, and the outcomes that they return."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from nas.networks.architecture import Architecture
 from nas.proxies.protocol import Proxy, capabilities_of
 
 RETRIES = 3
-"""So often an evaluation is begun again whose worker, or node, has died (``ray``)."""
+"""How often an evaluation is restarted when its worker or node dies (``ray``)."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One evaluation to do. The outcome depends on nothing else.
+    """An evaluation for an engine. The outcome depends on nothing else.
 
     Attributes:
-        number: whatever tells it from the others.
+        number: identifies it among those that run.
         architecture: what to evaluate.
         seed: for the proxy.
-        floors: an evaluation whose intermediate value at a step is below the floor stops there.
+        floors: by step; an evaluation stops where its intermediate value is below the floor.
     """
 
     number: int
@@ -39,9 +39,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task; ``error`` is one line, empty where there was none.
+    """The outcome of a task.
 
-    ``retries``: so often it was begun again, since its worker or node had died.
+    Attributes:
+        number: of the task.
+        accuracy: None where it failed or was stopped.
+        steps: intermediate values by step.
+        stopped: whether it was stopped early.
+        error: why it failed, in one line; empty where it did not.
+        seconds: how long it took.
+        retries: how often it was restarted because its worker or node had died.
     """
 
     number: int

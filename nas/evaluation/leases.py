@@ -1,8 +1,9 @@
-"""Who evaluates what: one table beside Optuna's, by which several drivers share a study.
+"""Claims: a table beside Optuna's by which several drivers share the trials of a study.
 
-A driver claims a trial before it evaluates it. Number and architecture are unique keys of a run, so
-the database itself decides between two that want the same. A claim expires unless its owner, alive,
-renews it: then another driver takes the trial over as it stands. What is finished never expires.
+A driver claims a trial before it evaluates it. Within a study the number and the architecture are
+unique keys, so the database decides between two drivers that want the same. A claim expires unless
+its owner renews it; then another driver takes the trial over, with its number and architecture. The
+claim of a finished trial never expires.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from nas.evaluation.database import made_meanwhile, options, patiently
+from nas.evaluation.database import already_made, options, with_retries
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, ColumnElement, Connection, Engine, Table
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE = 60.0
-"""Seconds that a claim is good for; it is renewed four times as often."""
+"""Seconds after which a claim expires; it is renewed four times as often."""
 
 TAKEOVERS = 3
-"""A trial during which so many drivers have died is given up: it may be what kills them."""
+"""A trial is given up when so many drivers have died during it: it may be what kills them."""
 
 Answer = Literal["ours", "number", "network"]
-"""Of a claim: it is ours, or the number, or else the network, is taken."""
+"""To a claim: it is granted, or the number is taken, or else the network is."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Claim:
     takeovers: int = 0
 
     @property
-    def hopeless(self) -> str:
-        """Why it is not to be tried again; empty if it is."""
+    def reason_to_give_up(self) -> str:
+        """Why the trial must not be tried again; empty where it may be."""
         if self.takeovers < TAKEOVERS:
             return ""
         return f"given up: {self.takeovers} drivers died while they evaluated it"
@@ -62,8 +63,9 @@ class Claims:
     Args:
         url: the database.
         run: the study's name.
-        owner: this driver; one that is resumed under the same name has its claims back at once.
-        make: the table, where there is none.
+        owner: this driver's name; a driver that is resumed under the same name has its claims back
+            at once.
+        make: whether to make the table where it is missing.
     """
 
     def __init__(self, url: URL, run: str, owner: str, *, make: bool = True) -> None:
@@ -73,20 +75,20 @@ class Claims:
         self._run = run
         self._owner = owner
         self._held: set[int] = set()
-        self._finished: set[int] = set()  # and not yet said to be
+        self._finished: set[int] = set()  # in the study, but not yet in this table
         self._renewed = clock()
         self._stop = threading.Event()
         self._renewer: threading.Thread | None = None
         if not make:
             return
         try:
-            patiently(lambda again: self._table.create(self._engine, checkfirst=True))
+            with_retries(lambda again: self._table.create(self._engine, checkfirst=True))
         except sqlalchemy.exc.DBAPIError as error:
-            if not made_meanwhile(error):
+            if not already_made(error):
                 raise
 
     def take(self, number: int, key: str, params: Mapping[str, Any]) -> Answer:
-        """Claim a trial, by its number and its network."""
+        """Claim a trial by its number and the key of its network."""
         from sqlalchemy.exc import IntegrityError
 
         table = self._table
@@ -94,7 +96,7 @@ class Claims:
         def work(again: bool) -> Answer:
             try:
                 with self._engine.begin() as connection:
-                    self._say_finished(connection)
+                    self._write_finished(connection)
                     connection.execute(
                         table.insert().values(
                             run=self._run,
@@ -113,19 +115,19 @@ class Claims:
                     found = connection.execute(table.select().where(self._of(number))).one_or_none()
                 if found is None:
                     return "network"
-                # Written before its answer was lost, or inherited, and then not asked for any more.
+                # It may be our own: the answer to an earlier attempt was lost, or it was inherited.
                 open_ = found.expires is not None and number not in self._finished
                 ours = open_ and found.owner == self._owner and found.key == key
                 return "ours" if ours else "number"
 
-        answer = patiently(work)
+        answer = with_retries(work)
         logger.debug("%s: claim of trial %d by %s: %s", self._run, number, self._owner, answer)
         if answer == "ours":
             self._hold(number)
         return answer
 
     def elsewhere(self) -> dict[int, str]:
-        """Return the networks' keys by number of what other drivers have claimed, dead or alive."""
+        """Return what other drivers, alive or dead, have claimed: the networks' keys by number."""
         table = self._table
         query = table.select().where(
             table.c.run == self._run, table.c.owner != self._owner, table.c.expires.is_not(None)
@@ -133,11 +135,11 @@ class Claims:
         return {row.number: row.key for row in self._rows(query)}
 
     def inherit(self, most: int, finished: Mapping[int, object]) -> list[Claim]:
-        """Return what this driver left when it was killed, and make dead drivers' claims its own.
+        """Take over expired claims; return them and those that this driver left when it was killed.
 
         Args:
-            most: so many of others', at most.
-            finished: numbers of what is in the study already; their claims are closed.
+            most: how many claims of other drivers to take over at most.
+            finished: the trials that are in the study; their claims are closed.
         """
         table = self._table
         query = (
@@ -163,7 +165,7 @@ class Claims:
                 ):
                     mine.append(Claim(row.number, json.loads(row.content), row.takeovers))
             elif taken < most:
-                # One that was let go of (0) was nobody's death.
+                # A claim that was released (0) was not left by a driver that died.
                 takeovers = row.takeovers + (row.expires > 0)
                 if self._change(
                     self._of(row.number)
@@ -187,9 +189,9 @@ class Claims:
         return mine
 
     def confirm(self, number: int) -> bool:
-        """Say whether a claim is still ours; if not, it expired and another driver has it."""
+        """Return whether a claim is still ours; if not, it expired and another driver has it."""
         if number in self._held and clock() - self._renewed < LEASE / 2:
-            return True  # nobody can have it
+            return True  # it cannot have expired
         kept = self._change(
             self._of(number)
             & (self._table.c.owner == self._owner)
@@ -204,39 +206,40 @@ class Claims:
         return kept
 
     def finish(self, number: int) -> None:
-        """Note that a trial is in the study, for good; it is written with the next claim.
+        """Note that a trial is in the study; this is written to the table with the next claim.
 
-        Nothing depends on when: what is in the study is finished, whatever its claim says.
+        Nothing depends on when it is written: a trial in the study is finished, whatever its claim
+        says.
         """
         self._held.discard(number)
         self._finished.add(number)
 
-    def census(self) -> tuple[int, int]:
-        """Return how many trials are being evaluated, and how many dead drivers have left."""
+    def count_claims(self) -> tuple[int, int]:
+        """Return how many claims drivers hold, and how many have expired or been released."""
         from sqlalchemy import func, inspect, select
 
         table = self._table
-        if not patiently(lambda again: inspect(self._engine).has_table(table.name)):
-            return 0, 0  # nobody has claimed anything yet
+        if not with_retries(lambda again: inspect(self._engine).has_table(table.name)):
+            return 0, 0  # no driver has claimed anything yet
         ours = select(func.count()).where(table.c.run == self._run)
         [[alive]] = self._rows(ours.where(table.c.expires >= self._now))
         [[dead]] = self._rows(ours.where(table.c.expires < self._now))
         return alive, dead
 
     def closed(self) -> set[int]:
-        """Return the numbers of what is finished."""
+        """Return the numbers of the trials that the table says are finished."""
         table = self._table
         query = table.select().where(table.c.run == self._run, table.c.expires.is_(None))
         return {row.number for row in self._rows(query)}
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Remove claims of what is finished and no longer there."""
+        """Remove the claims of finished trials that are no longer in the study."""
         for number in numbers:
             with self._engine.begin() as connection:
                 connection.execute(self._table.delete().where(self._of(number)))
 
     def agree(self, content: Any) -> Any:
-        """Return what the first driver that asked has given, in JSON; all others get the same."""
+        """Return the content that the first driver gave, as JSON values."""
         table = self._table
         self.take(0, "", {"agreed": content})
         self.finish(0)
@@ -244,16 +247,16 @@ class Claims:
         return json.loads(row.content)["agreed"]
 
     def close(self) -> None:
-        """Let go of what is not finished: others may go on with it at once."""
+        """Release the claims of unfinished trials; other drivers may take them over at once."""
         self._stop.set()
-        if self._renewer is not None:  # first: it would renew what is let go of
+        if self._renewer is not None:  # first, since it would renew what is released
             self._renewer.join(5)
         table = self._table
         if self._held or self._finished:
             mine = (table.c.run == self._run) & (table.c.owner == self._owner)
-            # Where the database is away the claims expire by themselves.
+            # Where the database does not answer, the claims expire by themselves.
             with suppress(Exception), self._engine.begin() as connection:
-                self._say_finished(connection)
+                self._write_finished(connection)
                 held = mine & table.c.number.in_(self._held)
                 self._update(connection, held & table.c.expires.is_not(None), {"expires": 0.0})
         self._engine.dispose()
@@ -271,7 +274,7 @@ class Claims:
             sa.Column("number", sa.Integer, primary_key=True),
             sa.Column("key", sa.String(64), nullable=False),
             sa.Column("owner", sa.String(64), nullable=False),
-            # Seconds since 1970 by the database's clock; none: finished; 0: let go of.
+            # Seconds since 1970 by the database's clock; null: finished; 0: released.
             sa.Column("expires", sa.Double, nullable=True),
             sa.Column("takeovers", sa.Integer, nullable=False),
             sa.Column("content", sa.Text, nullable=False),
@@ -295,16 +298,16 @@ class Claims:
             with self._engine.connect() as connection:
                 return list(connection.execute(query))
 
-        return patiently(work)
+        return with_retries(work)
 
     def _change(self, where: ColumnElement[bool], **values: Any) -> bool:
         def work(again: bool) -> bool:
             with self._engine.begin() as connection:
                 return self._update(connection, where, values)
 
-        return patiently(work)
+        return with_retries(work)
 
-    def _say_finished(self, connection: Connection) -> None:
+    def _write_finished(self, connection: Connection) -> None:
         table = self._table
         if self._finished:
             these = (table.c.run == self._run) & table.c.number.in_(self._finished)
@@ -332,8 +335,8 @@ class Claims:
             & table.c.expires.is_not(None)
         )
         while not self._stop.wait(LEASE / 4):
-            # A database that is away is asked again in time; then the claims are renewed, unless
-            # somebody has taken them over.
+            # Where the database does not answer, the next turn renews the claims, unless another
+            # driver has taken them over.
             begun = clock()
             with suppress(Exception):
                 with self._engine.begin() as connection:
@@ -342,5 +345,5 @@ class Claims:
 
 
 def clock() -> float:
-    """Return seconds that go on while the machine sleeps."""
+    """Return a monotonic time in seconds that includes the time the machine was suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -1,4 +1,4 @@
-"""Evaluations on this machine: in this process, or in parallel ones with the cores shared out."""
+"""Engines on this machine: in this process, or in parallel processes that share the cores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def local_engine(proxy: Proxy, jobs: int) -> Engine:
-    """Return an engine of ``jobs`` parallel processes; with one job, this very process.
+    """Return an engine of ``jobs`` parallel processes, or of this process for one job.
 
     Raises:
         InputError: jobs is not positive, or the proxy cannot be sent to another process.
@@ -31,7 +31,7 @@ def local_engine(proxy: Proxy, jobs: int) -> Engine:
 
 
 def default_jobs(device: str) -> int:
-    """Return how many evaluations to run at once: one a core on the CPU, else one."""
+    """Return how many evaluations to run at once: one per core on the CPU, else one."""
     return max(1, min(8, available_cores())) if device == "cpu" else 1
 
 
@@ -41,9 +41,9 @@ def available_cores() -> int:
 
 
 def fits_shared_memory(size: int) -> bool:
-    """Say whether tensors of ``size`` bytes can be shared with parallel processes.
+    """Return whether tensors of ``size`` bytes can be shared with parallel processes.
 
-    Containers often have 64 MiB of it, and a process that writes past the end is killed.
+    Containers often have 64 MiB of shared memory; a process that writes past the end is killed.
     """
     try:
         place = os.statvfs("/dev/shm")
@@ -70,7 +70,7 @@ class InProcess:
         return run_task(self._proxy, self._waiting.popleft())
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Drop the waiting tasks."""
         self._waiting.clear()
 
 
@@ -89,7 +89,7 @@ class Processes:
         self._context: Any = multiprocessing.get_context("spawn")
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Task]] = {}
-        # Who forgets to: at exit Python ends its processes by SIGTERM, and waits.
+        # Where nobody closes it: at exit Python ends its processes by SIGTERM, and waits for them.
         atexit.register(self.close)
         self._idle.append(self._start())  # a proxy that cannot be sent fails here, not later
 

@@ -1,4 +1,4 @@
-"""Studies on disk, as Optuna's: an evaluated trial is written once, whole, when it is done.
+"""Studies on disk, as Optuna's: a row is written once, whole, when its evaluation has ended.
 
 A study in a database may have several drivers, on several machines; see
 :mod:`nas.evaluation.leases`.
@@ -16,24 +16,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nas.evaluation.database import made_meanwhile, making_tables, passes, patiently
+from nas.evaluation.database import already_made, is_transient, making_tables, with_retries
 from nas.evaluation.leases import Answer, Claim, Claims
 from nas.evaluation.storage import StorageLocation, close_storage
 from nas.evaluation.study_row import Param, StudyRow, row_from_trial, row_to_trial
 
-POLL = 0.5
-"""Seconds between two looks at what other drivers do, where nothing else is to be done."""
-
 
 @dataclass(frozen=True)
-class News:
-    """What other drivers of a study have done since it was last asked, and what has become ours.
+class Changes:
+    """What other drivers of a study have done since the last refresh, and what has become ours.
 
     Attributes:
         rows: what they have written.
         elsewhere: what they have claimed and not written yet: networks' keys by number.
-        inherited: what this driver is to evaluate as it stands: it left that when it was killed,
-            or a dead driver did.
+        inherited: claims that this driver has taken over from dead drivers, or left itself when it
+            was killed; they are to be evaluated as they are.
     """
 
     rows: tuple[StudyRow, ...] = ()
@@ -42,7 +39,7 @@ class News:
 
 
 class Study:
-    """An Optuna study of finished rows only: nothing in it can go stale.
+    """An Optuna study that holds only evaluations that have ended, so nothing in it goes stale.
 
     It opens with ``optuna.load_study`` and optuna-dashboard. Close it, or use it in a ``with``,
     where it has an owner.
@@ -52,9 +49,9 @@ class Study:
         name: the study's name; one location holds any number of studies.
         choices: the values that each parameter may take; a parameter with none listed is a
             number between the given (low, high).
-        owner: this driver's name, where there may be others: what it evaluates it must claim
-            first. A journal has one driver, and no claims.
-        metric: what a row's value is, for who looks at the study; said when the study is made.
+        owner: this driver's name, where others may share the study; every evaluation must then be
+            claimed first. A journal has one driver and no claims.
+        metric: the name of a row's value, for dashboards; set when the study is made.
 
     Raises:
         InputError: the storage cannot be opened.
@@ -101,12 +98,12 @@ class Study:
         return dict(self._rows)
 
     def claim(self, number: int, key: str, params: Mapping[str, Param]) -> Answer:
-        """Claim what is about to be evaluated; a study of one driver grants everything.
+        """Claim an evaluation before it begins; a study of one driver grants every claim.
 
         Args:
-            number: of the row to be.
-            key: of the network, or whatever else must not be evaluated twice.
-            params: what was chosen, for whoever may have to take it over.
+            number: of the row.
+            key: no two evaluations may have the same, such as the network's.
+            params: what was chosen, for a driver that takes the claim over.
         """
         if self._claims is None:
             return "ours"
@@ -115,22 +112,23 @@ class Study:
         except Exception as error:
             raise self._location.error("written", error, lost=True) from error
 
-    def hear(self, most: int) -> News:
-        """Return what is new by other drivers; of dead ones ``most`` claims at most are inherited.
+    def refresh(self, most: int) -> Changes:
+        """Return what other drivers have done; nothing where there is one driver.
 
-        Nothing where there is one driver.
+        Args:
+            most: how many claims of dead drivers to take over at most.
         """
         if self._claims is None:
-            return News()
+            return Changes()
         try:
-            # First the claims: what is finished in between is then among the rows.
+            # The claims first: what another driver finishes in between is then among the rows.
             elsewhere = self._claims.elsewhere()
-            new = self._learn(patiently(lambda again: self._study.get_trials(deepcopy=False)))
+            new = self._learn(with_retries(lambda again: self._study.get_trials(deepcopy=False)))
             inherited = self._claims.inherit(most, self._rows)
         except Exception as error:
             raise self._location.error("read", error, lost=True) from error
         ours = {claim.number for claim in inherited}
-        return News(
+        return Changes(
             rows=tuple(new),
             elsewhere={
                 number: key
@@ -144,8 +142,8 @@ class Study:
         """Write one row, durably, before this returns.
 
         Returns:
-            Whether it was written; False where the claim on it had expired, this process having
-            slept perhaps, and another driver has taken it over.
+            Whether it was written. False where the claim had expired, perhaps while the machine was
+            suspended, and another driver has taken it over.
 
         Raises:
             Lost: the storage cannot be written any more; what it held is still there.
@@ -154,13 +152,13 @@ class Study:
 
         def write(again: bool) -> None:
             if again and any(new.number == row.number for new in self._fresh()):
-                return  # it was written, and only the answer was lost
+                return  # the first attempt succeeded, and only the answer was lost
             self._study.add_trial(trial)
 
         try:
             if self._claims is not None and not self._claims.confirm(row.number):
                 return False
-            patiently(write)
+            with_retries(write)
             self._rows[row.number] = row
             if self._claims is not None:
                 self._claims.finish(row.number)
@@ -169,7 +167,7 @@ class Study:
         return True
 
     def close(self) -> None:
-        """Let go of what is claimed and not written, and of the database."""
+        """Release the claims that are not finished, and close the connections to the database."""
         if self._claims is not None:
             self._claims.close()
         close_storage(self._storage)
@@ -188,13 +186,13 @@ class Study:
         self.close()
 
     def _opened(self, name: str) -> tuple[Any, list[Any]]:
-        """Return the study and its trials; several drivers may be making it at the same time."""
+        """Return the study and its trials; other drivers may make it at the same time."""
         import optuna
 
         for attempt in range(3):
             try:
                 self._storage = self._location.open()
-                try:  # a journal grows by each attempt to create what is there
+                try:  # not create_study: each call adds a line to a journal
                     study = optuna.load_study(study_name=name, storage=self._storage)
                 except KeyError:
                     study = optuna.create_study(
@@ -204,21 +202,21 @@ class Study:
                         load_if_exists=True,
                     )
                     if self._metric is not None:
-                        with warnings.catch_warnings():  # experimental since 3.2, and read anyway
+                        with warnings.catch_warnings():  # experimental since Optuna 3.2
                             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                             study.set_metric_names([self._metric])
                 return study, study.get_trials(deepcopy=False)
             except Exception as error:
                 close_storage(self._storage)
-                if attempt == 2 or not (passes(error) or made_meanwhile(error)):
+                if attempt == 2 or not (is_transient(error) or already_made(error)):
                     raise
                 time.sleep(0.3)
         raise AssertionError
 
     def _forget(self, claims: Claims) -> None:
-        """Drop claims of rows that are gone, since somebody has deleted the study."""
+        """Drop the claims of rows that are gone because somebody has deleted the study."""
         closed = claims.closed()
-        self._learn(self._study.get_trials(deepcopy=False))  # only now: they may be new
+        self._learn(self._study.get_trials(deepcopy=False))  # after closed()
         claims.forget(closed - self._rows.keys())
 
     def _fresh(self) -> list[StudyRow]:
@@ -226,16 +224,16 @@ class Study:
         return [row_from_trial(trial, self._words) for trial in trials]
 
     def _learn(self, trials: Sequence[Any]) -> list[StudyRow]:
-        """Take in trials that are new, and return them.
+        """Take in trials that are new, and return their rows.
 
-        Of a number that stands twice the first counts. (That takes a driver that sleeps longer
-        than its claim is good for, between confirming it and writing.)
+        If a number occurs twice, the first one counts. (That takes a driver that is suspended for
+        longer than a lease between confirming its claim and writing.)
         """
         new = []
         for trial in trials:
             number = trial.user_attrs.get("number")
             if isinstance(number, int) and number in self._rows:
-                continue  # known, and so looked at before
+                continue  # validated before
             row = row_from_trial(trial, self._words)
             self._rows[row.number] = row
             new.append(row)
@@ -243,11 +241,11 @@ class Study:
 
 
 def agreed(location: str, name: str, content: Any) -> Any:
-    """Return what the first of the drivers that share a database has decided, as plain data.
+    """Return what the first of the drivers that share a database decided, as JSON values.
 
     Args:
         location: the storage's URL.
-        name: of the decision; the same for all drivers.
+        name: of the decision, the same for all drivers.
         content: what this driver would decide; JSON values only.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reads a study while others write it, and changes nothing."""
+"""Reads a study that others may be writing, without changing it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.evaluation.study_row import StudyRow, row_from_trial
 def read_study(location: Path | str, name: str) -> list[StudyRow]:
     """Return the rows of a study, in the order in which they were written.
 
-    Empty where there is no such study yet. Of a number that stands twice the first counts.
+    Empty where there is no such study yet. If a number occurs twice, the first one counts.
 
     Args:
         location: a folder (the study is in its journal) or a storage URL.
@@ -48,8 +48,8 @@ def read_study(location: Path | str, name: str) -> list[StudyRow]:
         close_storage(storage)
 
 
-def census(location: str, name: str) -> tuple[int, int]:
-    """Return how many rows of a study drivers are evaluating, and how many dead ones have left.
+def count_claims(location: str, name: str) -> tuple[int, int]:
+    """Return how many evaluations of a study are running, and how many dead drivers have left.
 
     Raises:
         InputError: the storage cannot be read.
@@ -58,7 +58,7 @@ def census(location: str, name: str) -> tuple[int, int]:
     assert place.url is not None
     claims = Claims(place.url, name, "nobody", make=False)
     try:
-        return claims.census()
+        return claims.count_claims()
     except Exception as error:
         raise place.error("read", error) from error
     finally:

@@ -1,9 +1,10 @@
-"""One architecture evaluated: what a search knows of it."""
+"""A trial: an architecture that a search has evaluated, and its form as a row of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -24,14 +25,14 @@ class Trial:
         number: its place in the order of proposals, from 0.
         choices: what the sampler proposed.
         architecture: what the choices make, at the space's resolution.
-        cost: measured before anything was trained.
-        state: ``stopped``: given up early because it was weak; ``failed``: see ``reason``.
+        cost: measured before the evaluation.
+        state: ``stopped``: early, because it was weak; ``failed``: see ``reason``.
         accuracy: None unless finished.
-        score: what the objective makes of it, higher is better; None unless finished.
+        score: the objective's value, higher is better; None unless finished.
         steps: intermediate values, higher is better, by step.
         reason: why it failed, one line; empty otherwise.
         seconds: wall time of its evaluation.
-        retries: so often it was begun again, since a worker or a node had died.
+        retries: how often it was restarted because a worker or a node had died.
     """
 
     number: int
@@ -54,11 +55,11 @@ def read_trials(study: Study, space: SearchSpace) -> list[Trial]:
         InputError: a row's choices are not the space's.
     """
     rows = study.rows()
-    return [_trial(rows[number], space) for number in sorted(rows)]
+    return [trial_of(rows[number], space) for number in sorted(rows)]
 
 
 def row_cost(row: StudyRow) -> Cost:
-    """Return the cost of the network that a row of a search's study is of.
+    """Return the cost in a row of a search's study.
 
     Raises:
         InputError: the row has none.
@@ -66,25 +67,36 @@ def row_cost(row: StudyRow) -> Cost:
     return validate(_COST, row.attrs.get("cost"), f"study: trial {row.number}: cost")
 
 
-def _record(trial: Trial) -> StudyRow:
-    return StudyRow(
-        number=trial.number,
-        params=trial.choices,
-        state=trial.state,
-        value=trial.score,
-        steps=trial.steps,
-        attrs={
-            "architecture": trial.architecture.name,
-            "cost": trial.cost.to_dict(),
-            # Again, as numbers of their own: dashboards sort and draw by them.
-            "flops": trial.cost.flops,
-            "params": trial.cost.params,
-            **({} if trial.accuracy is None else {"accuracy_mean": trial.accuracy.mean}),
-            "accuracy": None if trial.accuracy is None else trial.accuracy.to_dict(),
-            "reason": trial.reason,
-            "seconds": trial.seconds,
-            **({"retries": trial.retries} if trial.retries else {}),
-        },
+def network_attrs(architecture: Architecture, cost: Cost) -> dict[str, Any]:
+    """Return the attributes of a trial's row that describe its network."""
+    return {
+        "architecture": architecture.name,
+        "cost": cost.to_dict(),
+        # Again, as numbers of their own: dashboards sort and draw by them.
+        "flops": cost.flops,
+        "params": cost.params,
+    }
+
+
+def trial_of(row: StudyRow, space: SearchSpace) -> Trial:
+    """Return a row of a search's study as a trial.
+
+    Raises:
+        InputError: the row's choices are not the space's, or it lacks what a search writes.
+    """
+    attrs = validate(_ATTRS, dict(row.attrs), f"study: trial {row.number}")
+    return Trial(
+        number=row.number,
+        choices=row.params,
+        architecture=space.decode(row.params),
+        cost=attrs.cost,
+        state=row.state,
+        accuracy=attrs.accuracy,
+        score=row.value,
+        steps=row.steps,
+        reason=attrs.reason,
+        seconds=attrs.seconds,
+        retries=attrs.retries,
     )
 
 
@@ -100,20 +112,3 @@ class _Attrs(BaseModel):
 
 
 _ATTRS: TypeAdapter[_Attrs] = TypeAdapter(_Attrs)
-
-
-def _trial(row: StudyRow, space: SearchSpace) -> Trial:
-    attrs = validate(_ATTRS, dict(row.attrs), f"study: trial {row.number}")
-    return Trial(
-        number=row.number,
-        choices=row.params,
-        architecture=space.decode(row.params),
-        cost=attrs.cost,
-        state=row.state,
-        accuracy=attrs.accuracy,
-        score=row.value,
-        steps=row.steps,
-        reason=attrs.reason,
-        seconds=attrs.seconds,
-        retries=attrs.retries,
-    )

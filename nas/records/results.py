@@ -19,8 +19,8 @@ from nas.records.run_state import FAMILY, RunState
 from nas.spaces.latency_table import LatencyTable
 from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
-from nas.strategies.loop import SearchResult
 from nas.strategies.scaling_grid import GridResult
+from nas.strategies.search import SearchResult
 
 
 def run_files(folder: Path) -> list[str]:

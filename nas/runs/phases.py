@@ -18,10 +18,9 @@ from nas.spaces.feasible import Feasible
 from nas.strategies.coefficient_search import RANGES, candidates_for
 from nas.strategies.comparison import SeededComparison, compare_networks
 from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
-from nas.strategies.loop import SearchResult
 from nas.strategies.proxy_check import ProxyCheck, check, sample
 from nas.strategies.scaling_grid import GridResult, grid_search
-from nas.strategies.search import search
+from nas.strategies.search import SearchResult, search
 
 
 @dataclass(frozen=True)
@@ -194,6 +193,7 @@ def search_coefficients(session: RunSession, results: PhaseResults) -> PhaseResu
             objective,
             seed=settings.seed,
             deadline=deadline,
+            tolerant=capabilities_of(proxy).partial,
             on_evaluation=on_evaluation,
         )
     if result is None:

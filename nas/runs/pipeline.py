@@ -35,10 +35,10 @@ from nas.spaces.feasible import Feasible
 from nas.spaces.latency_table import milliseconds
 from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
-from nas.strategies.loop import SearchResult
 from nas.strategies.proxy_check import ProxyCheck
 from nas.strategies.samplers import make_sampler
 from nas.strategies.scaling_grid import GridResult
+from nas.strategies.search import SearchResult
 
 if TYPE_CHECKING:
     from nas.evaluation.ray_cluster import RayCluster
@@ -70,7 +70,7 @@ def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
 
     Raises:
         InputError: wrong input, an occupied or foreign folder, a place that cannot be written.
-        nas.SearchFailed: too many failures, or nothing finished.
+        nas.EvaluationFailed: too many failures, or nothing finished.
     """
     start = time.monotonic()
     progress = progress or SilentProgress()

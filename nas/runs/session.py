@@ -164,6 +164,7 @@ class RunSession:
                 seed=self.context.settings.seed,
                 purpose=phase,
                 deadline=deadline,
+                tolerant=capabilities_of(proxy).partial,
                 total=total,
                 on_evaluation=lambda done, total: self.progress.advance(1),
             )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.evaluation.objective import ranked_rows
-from nas.evaluation.study_reader import census, read_study
+from nas.evaluation.study_reader import count_claims, read_study
 from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate
 from nas.networks.cost import Cost
@@ -187,7 +187,7 @@ def _phase(
         Failure(reason, len(numbers), tuple(sorted(numbers)[:5]))
         for reason, numbers in reasons.items()
     ]
-    claimed, abandoned = (None, None) if url is None else census(url, phase.study)
+    claimed, abandoned = (None, None) if url is None else count_claims(url, phase.study)
     return PhaseStatus(
         name=name,
         total=max(phase.total, len(rows)),  # of some phases it is estimated when they begin

@@ -75,10 +75,12 @@ def search_coefficients(
         What was found; None where the time ended before any coefficients were evaluated.
 
     Raises:
-        nas.EvaluationFailed: no coefficients double the FLOPs, or none could be evaluated.
+        nas.EvaluationFailed: no coefficients double the FLOPs, none could be evaluated, or too many
+            evaluations in a row failed.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
-    objective = make_objective("accuracy", Budget("none"), capabilities_of(proxy).rank_by)
+    capabilities = capabilities_of(proxy)
+    objective = make_objective("accuracy", Budget("none"), capabilities.rank_by)
     with TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         proxy.prepare(space, Budget("none"), place)
@@ -97,5 +99,6 @@ def search_coefficients(
                 seed=seed,
                 rounds=seeds,
                 deadline=deadline,
+                tolerant=capabilities.partial,
                 on_evaluation=on_evaluation,
             )

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nas.accuracy import Accuracy, pooled
+from nas.errors import EvaluationFailed
 from nas.evaluation.executor import Engine
 from nas.evaluation.objective import Objective, rank_key
 from nas.evaluation.seeded_runs import OnEvaluation, SeededRuns
@@ -16,7 +17,6 @@ from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.statistics import compare
-from nas.strategies.loop import SearchFailed
 from nas.strategies.scaling_candidates import Point, imbalance
 
 
@@ -92,6 +92,7 @@ def grid_search(
     seed: int,
     rounds: int = 3,
     deadline: float | None = None,
+    tolerant: bool = False,
     on_evaluation: OnEvaluation | None = None,
 ) -> GridResult | None:
     """Evaluate the points, the weaker ones with one seed, the better ones with several.
@@ -110,16 +111,18 @@ def grid_search(
         seed: of all trainings.
         rounds: seeds of the best.
         deadline: nothing starts that would probably end later than this ``time.monotonic()``.
+        tolerant: the proxy knows only part of the networks: failures in a row do not end the run.
         on_evaluation: told after each.
 
     Returns:
         What was found; None where the time ended before any eligible point was evaluated.
 
     Raises:
-        SearchFailed: there is no eligible point, or none could be evaluated.
+        EvaluationFailed: there is no eligible point, none could be evaluated, or too many
+            evaluations in a row failed.
     """
     if not any(point.eligible for point in points):
-        raise SearchFailed(
+        raise EvaluationFailed(
             f"no coefficients scale {baseline.name} to the target within the tolerance"
         )
     race = _Race(points, reference)
@@ -133,6 +136,7 @@ def grid_search(
         purpose="grid",
         params=[asdict(point.coefficients) for point in race.points],
         deadline=deadline,
+        tolerant=tolerant,
         total=sum(sizes),
         on_evaluation=on_evaluation,
     )
@@ -176,7 +180,7 @@ class _Race:
                 return  # out of time: what was not measured is not guessed
 
     def result(self, rounds: SeededRuns) -> GridResult | None:
-        """Choose; raise :class:`SearchFailed` where every evaluation failed."""
+        """Choose; raise :class:`EvaluationFailed` where every evaluation failed."""
         found = compare([rounds.scores(index) for index in range(len(self.points))])
         evaluated = [
             self._evaluated(index, rounds, found.means[index]) for index in range(len(self.points))
@@ -186,7 +190,7 @@ class _Race:
             reasons = [e.reason for e in evaluated if e.reason]
             if not reasons:
                 return None
-            raise SearchFailed(
+            raise EvaluationFailed(
                 f"no coefficients could be evaluated; the last failed with: {reasons[-1]}"
             )
         most = max(found.counts[i] for i in measured)

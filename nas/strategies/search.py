@@ -1,8 +1,6 @@
-"""The loop: propose, cost, accuracy, record; resuming is reading what is done and going on.
+"""The search: networks are proposed, evaluated and recorded; the best within the budget is found.
 
-Trial ``n`` is proposed from the trials up to ``n - lag``, never from whichever happen to be done:
-so parallel runs, too, are decided by the seed alone. With one job the lag is 1; with more it is
-twice the jobs, which keeps all of them busy while a slow trial is waited for.
+A search is resumed by reading the trials that are done, and going on.
 
 Where several drivers share a study in a database, each claims the next number that nobody has, with
 a network that nobody has, and proposes it from what is finished by then, whoever finished it: no
@@ -15,14 +13,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-from nas.errors import InputError
+from nas.errors import EvaluationFailed, InputError
 from nas.evaluation.executor import Engine
 from nas.evaluation.local import local_engine
-from nas.evaluation.objective import make_objective
+from nas.evaluation.objective import Objective, make_objective, pareto_front, ranked
+from nas.evaluation.scheduler import FailureStreak, Scheduler
 from nas.evaluation.study import Study
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture
@@ -30,9 +30,32 @@ from nas.proxies.protocol import Proxy, capabilities_of
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import SearchSpace
-from nas.strategies.loop import OnTrial, SearchResult, _Loop
+from nas.strategies.proposals import OnTrial, Proposals
 from nas.strategies.proposer import Proposer
 from nas.strategies.samplers import DEFAULT, Sampler, make_sampler
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        trials: all of them, by number.
+        front: the Pareto front, accuracy against FLOPs, by FLOPs.
+        baseline: the best within the budget by the objective.
+        exhausted: True where the space has no further network within the budget.
+        out_of_time: True where the time ended before the trials.
+    """
+
+    trials: tuple[Trial, ...]
+    front: tuple[Trial, ...]
+    baseline: Trial
+    exhausted: bool
+    out_of_time: bool
+
+    def count(self, state: str) -> int:
+        """Return how many trials ended in a state."""
+        return sum(trial.state == state for trial in self.trials)
 
 
 def search(
@@ -83,7 +106,7 @@ def search(
 
     Raises:
         InputError: the budget cannot be met, a start is outside the space or over the budget.
-        SearchFailed: too many failures in a row, or nothing finished.
+        EvaluationFailed: too many failures in a row, or nothing finished.
     """
     feasible = Feasible(space, budget)
     feasible.check()
@@ -102,20 +125,45 @@ def search(
             if engine is None:
                 proxy.prepare(space, budget, folder or Path(temporary))
             with _closing(engine or local_engine(proxy, jobs)) as running:
-                loop = _Loop(
+                rows = study.rows()
+                proposals = Proposals(
                     space,
+                    proposer,
                     goal,
-                    study,
-                    running,
-                    seed,
-                    early_stopping,
-                    capabilities.partial,
-                    on_trial,
+                    rows,
+                    total=trials,
+                    lag=1 if running.slots == 1 else 2 * running.slots,
+                    seed=seed,
+                    early_stopping=early_stopping,
+                    on_trial=on_trial,
                 )
                 if on_resume is not None:
-                    on_resume(loop.resumed(trials))
-                loop.run(proposer, trials, None if seconds is None else time.monotonic() + seconds)
-    return loop.result()
+                    on_resume([t for number, t in proposals.trials.items() if number < trials])
+                scheduler = Scheduler(
+                    proposals,
+                    study,
+                    running,
+                    None if seconds is None else time.monotonic() + seconds,
+                    FailureStreak(rows, tolerant=capabilities.partial),
+                )
+                scheduler.run()
+    found = [proposals.trials[number] for number in sorted(proposals.trials)]
+    return _result(found, goal, scheduler)
+
+
+def _result(trials: Sequence[Trial], objective: Objective, scheduler: Scheduler) -> SearchResult:
+    """Return what was found; raise :class:`EvaluationFailed` where nothing was."""
+    best = ranked(trials)
+    if not best:
+        reasons = [trial.reason for trial in trials if trial.reason]
+        if scheduler.out_of_time and not trials:
+            raise EvaluationFailed("the time ended before the first trial")
+        raise EvaluationFailed(
+            f"none of {len(trials)} trials finished"
+            + (f"; the last failed with: {reasons[-1]}" if reasons else "")
+        )
+    front = tuple(pareto_front(trials, objective))
+    return SearchResult(tuple(trials), front, best[0], scheduler.exhausted, scheduler.out_of_time)
 
 
 @contextmanager

@@ -26,13 +26,13 @@ from nas.evaluation.local import InProcess
 from nas.evaluation.objective import make_objective
 from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study, agreed
-from nas.evaluation.study_reader import census
+from nas.evaluation.study_reader import count_claims
 from nas.evaluation.study_row import StudyRow
 from nas.networks.architecture import Architecture, efficientnet_b0
+from nas.records.run_state import RunCommand
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_space
-from nas.strategies.loop import SearchResult
-from nas.strategies.search import search
+from nas.strategies.search import SearchResult, search
 from tests.support.paths import ROOT
 from tests.support.postgres import PASSWORD, Server, server
 
@@ -90,7 +90,7 @@ def test_numbers_and_networks_are_claimed_once(url: str) -> None:
 
 def test_where_nobody_has_claimed_anything_nobody_works(url: str) -> None:
     Study(url, "run", {}).close()
-    assert census(url, "run") == (0, 0)
+    assert count_claims(url, "run") == (0, 0)
 
 
 def test_what_is_let_go_of_is_not_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_what_is_let_go_of_is_inherited_at_once_and_was_nobodys_death(url: str) 
     [first] = two.inherit(1, {})
     [last] = two.inherit(1, {})
     assert (first.number, first.params, first.takeovers) == (0, {"x": 0, "y": "z", "w": 0.25}, 0)
-    assert (last.number, last.hopeless) == (2, "")
+    assert (last.number, last.reason_to_give_up) == (2, "")
     assert two.inherit(9, {}) == []
     two.close()
 
@@ -185,9 +185,9 @@ def test_a_trial_that_kills_its_drivers_is_given_up(
         driver = claims(url, str(death))
         [claim] = driver.inherit(1, {})
         assert claim.takeovers == death
-        assert bool(claim.hopeless) == (death == TAKEOVERS)
+        assert bool(claim.reason_to_give_up) == (death == TAKEOVERS)
         die(driver)
-    assert claim.hopeless == "given up: 3 drivers died while they evaluated it"
+    assert claim.reason_to_give_up == "given up: 3 drivers died while they evaluated it"
 
 
 def test_a_driver_that_comes_again_has_its_claims_at_once(url: str) -> None:
@@ -218,12 +218,12 @@ def test_a_sleeper_does_not_write_over_who_took_over(url: str) -> None:
         assert one._claims is not None
         one._claims._change(one._claims._of(0), expires=1.0)
         one._claims._renewed -= 100
-        [claim] = two.hear(1).inherited
+        [claim] = two.refresh(1).inherited
         assert (claim.number, claim.takeovers) == (0, 1)
         assert one.add(row) is False
         assert two.add(row) is True
-        news = one.hear(1)
-        assert (news.rows, news.elsewhere, news.inherited) == ((row,), {}, ())
+        changes = one.refresh(1)
+        assert (changes.rows, changes.elsewhere, changes.inherited) == ((row,), {}, ())
     with theirs(url) as storage:
         assert len(optuna.load_study(study_name="s", storage=storage).trials) == 1
 
@@ -504,17 +504,14 @@ def test_other_databases_are_refused(location: str) -> None:
 def test_run_json_has_no_password_and_errors_have_none(
     postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nas.evaluation.database, "PATIENCE", 0.5)
+    monkeypatch.setattr(nas.evaluation.database, "RETRY_SECONDS", 0.5)
     out = tmp_path / "r"
-    command: dict[str, Any] = {
-        "budget": "400M-flops", "space": "efficientnet", "data": None, "resolution": None,
-        "proxy": "imagenet", "grid_proxy": "training", "objective": "accuracy",
-        "sampler": "random", "trials": 3, "time": None, "seed": 0, "jobs": 1, "engine": "local",
-        "ray_address": None, "cpus_per_trial": None, "gpus_per_trial": None,
-        "storage": postgres.url, "device": None, "start": [], "scale": False, "finalists": None,
-        "reference": None, "check": True, "latency_table": None, "latency_backend": None,
-        "latency_batch": None,
-    }  # fmt: skip
+    command = RunCommand(
+        budget="400M-flops", space="efficientnet", data=None, resolution=None, proxy="imagenet",
+        grid_proxy="training", objective="accuracy", sampler="random", trials=3, time=None, seed=0,
+        jobs=1, engine="local", storage=postgres.url, device=None, start=[], scale=False,
+        finalists=None, reference=None, check=True,
+    )  # fmt: skip
     run_job(command, out, json=False, quiet=True)
     written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     quoted = postgres.url.partition("tester:")[2].partition("@")[0]
@@ -525,6 +522,6 @@ def test_run_json_has_no_password_and_errors_have_none(
     )
     wrong = postgres.url.replace(quoted, "wrong-one")
     with pytest.raises(InputError, match="password authentication failed") as error:
-        run_job(command | {"storage": wrong}, out, json=False, quiet=True)
+        run_job(command.model_copy(update={"storage": wrong}), out, json=False, quiet=True)
     assert "wrong-one" not in str(error.value)
     assert "\n" not in str(error.value)

@@ -19,7 +19,6 @@ from nas.errors import InputError
 from nas.evaluation.objective import Objective, pareto_front
 from nas.evaluation.study import Study
 from nas.evaluation.trial import Trial, read_trials
-from nas.evaluation.trial import _record as row_of
 from nas.networks.architecture import architecture_from_dict
 from nas.networks.cost import measure_cost
 from nas.records.run_state import RunCommand
@@ -31,6 +30,7 @@ from nas.report.trial_columns import FIRST_LETTER, document, trials_of
 from nas.report.write import FILES, write_page, write_report
 from nas.spaces.registry import load_space, shipped
 from tests.support.report_runs import COMMITTED, complete, predicted
+from tests.support.studies import trial_row
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,7 @@ def test_words_become_the_networks_that_they_stand_for(name: str) -> None:
         choices = space.sample(rng)
         architecture = space.decode(choices)
         trial = Trial(number, choices, architecture, measure_cost(architecture), "failed")
-        rows.append(row_of(trial))
+        rows.append(trial_row(trial))
     found = document(trials_of(rows, space, "the study"), space)
     length, decoding = len(space.choices), found["decoding"]
     for number, row in enumerate(rows):

@@ -14,14 +14,13 @@ import pytest
 import nas
 import nas.proxies.presets
 from nas.cli import _run as command
-from nas.errors import InputError
+from nas.errors import EvaluationFailed, InputError
 from nas.files import to_json
 from nas.proxies.benchmark_table import Table
 from nas.proxies.protocol import ProxyCapabilities, capabilities_of
 from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
 from nas.runs.fidelity.table_sample import LEAST, Draw, draw_networks
 from nas.statistics import kendall_tau, regret
-from nas.strategies.loop import SearchFailed
 
 TINY = nas.load_space("tiny")
 Captured = pytest.CaptureFixture[str]
@@ -323,10 +322,10 @@ def _never(arch: nas.Architecture) -> float:
 
 def test_a_proxy_that_always_fails(table: Table) -> None:
     proxy = Says(_never)
-    with pytest.raises(SearchFailed, match=r"6 evaluations in a row failed.*no such thing"):
+    with pytest.raises(EvaluationFailed, match=r"6 evaluations in a row failed.*no such thing"):
         judged(table, proxy)
     assert len(proxy.asked) == 6
-    with pytest.raises(SearchFailed, match=r"none of 40 evaluations finished.*no such thing"):
+    with pytest.raises(EvaluationFailed, match=r"none of 40 evaluations finished.*no such thing"):
         judged(table, Says(_never, capabilities=PARTIAL))
 
 
@@ -346,7 +345,7 @@ def test_a_band_of_which_nothing_finished_has_no_numbers(table: Table) -> None:
 
 
 def test_time_that_ends(table: Table) -> None:
-    with pytest.raises(SearchFailed, match="the time ended before the first"):
+    with pytest.raises(EvaluationFailed, match="the time ended before the first"):
         judged(table, Says(quality), seconds=0)
 
 

@@ -27,6 +27,7 @@ import nas.runs.schedule
 import nas.runs.session
 from nas.accuracy import Accuracy, at_chance
 from nas.cli import _run as command
+from nas.errors import EvaluationFailed
 from nas.files import sha256
 from nas.networks.architecture_file import save_architecture
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
@@ -37,7 +38,6 @@ from nas.runs.status import read_status
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_space
-from nas.strategies.loop import SearchFailed
 from nas.training import supernet_trainer
 from nas.training.supernet_trainer import SupernetSettings
 from tests.support.interrupted import resumable
@@ -344,7 +344,7 @@ def test_what_began_under_ray_goes_on_without(
 
     def run(given: RunSettings, progress: object) -> None:
         settings.append(given)
-        raise SearchFailed("far enough")
+        raise EvaluationFailed("far enough")
 
     monkeypatch.setattr(nas.runs.pipeline, "run", run)
     assert command(["resume", str(copy), "--engine", "local", "--quiet"]) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.accuracy import Accuracy
+from nas.errors import EvaluationFailed
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import Objective
 from nas.evaluation.seeded_runs import SeededRuns
@@ -103,9 +104,14 @@ def test_a_reward_counts_in_the_finals_too(tmp_path: Path) -> None:
     assert result.baseline.number == 0  # cheaper by more than it is worse
 
 
-def test_nothing_measured_chooses_nothing(tmp_path: Path) -> None:
-    result = play(Toy({}), tmp_path)
+def test_no_finalist_measured_chooses_nothing(tmp_path: Path) -> None:
+    result = play(Toy({B0.name: 0.5}), tmp_path)
     assert result.baseline is None
     assert result.tied == ()
     assert result.to_dict()["chosen"] is None
     assert "KeyError" in result.to_dict()["entries"][0]["reason"]
+
+
+def test_failures_in_a_row_end_the_finals(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationFailed, match=r"6 evaluations in a row failed.*KeyError"):
+        play(Toy({}), tmp_path)

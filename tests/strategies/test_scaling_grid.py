@@ -14,6 +14,7 @@ import pytest
 
 import nas
 from nas.accuracy import Accuracy
+from nas.errors import EvaluationFailed
 from nas.evaluation.executor import Outcome, Task
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import Objective
@@ -21,7 +22,6 @@ from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import PAPER, Coefficients, family, scale
 from nas.proxies.protocol import Report
-from nas.strategies.loop import SearchFailed
 from nas.strategies.scaling_candidates import (
     Point,
     candidates,
@@ -291,7 +291,7 @@ def test_failing_points_are_recorded_and_not_chosen(tmp_path: Path) -> None:
 def test_all_failing_is_one_line(tmp_path: Path) -> None:
     proxy = Toy(spread_points(), lambda i: 0.5)
     proxy.failing = {*range(-1, 12)}
-    with pytest.raises(SearchFailed, match=r"failed with: RuntimeError: point .* is cursed"):
+    with pytest.raises(EvaluationFailed, match=r"failed with: RuntimeError: point .* is cursed"):
         search_grid(proxy, tmp_path)
 
 
@@ -320,7 +320,7 @@ def test_out_of_time(tmp_path: Path) -> None:
 
 def test_no_eligible_points_is_said() -> None:
     proxy = Toy([], lambda i: 0.5)
-    with pytest.raises(SearchFailed, match="no coefficients"):
+    with pytest.raises(EvaluationFailed, match="no coefficients"):
         grid_search(
             B0,
             [],

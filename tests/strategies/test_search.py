@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from nas.accuracy import Accuracy
-from nas.errors import InputError
+from nas.errors import EvaluationFailed, InputError
 from nas.evaluation.executor import Outcome, Task, run_task
 from nas.evaluation.local import InProcess
 from nas.evaluation.objective import Objective, pareto_front, ranked
@@ -25,11 +25,10 @@ from nas.spaces.budget import Budget, parse_budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace, Value
-from nas.strategies.loop import SearchFailed, SearchResult
 from nas.strategies.proposer import ASKS, Proposer
 from nas.strategies.pruning import StopFloors
 from nas.strategies.samplers import SAMPLERS, make_sampler
-from nas.strategies.search import search
+from nas.strategies.search import SearchResult, search
 
 TINY = load_space("tiny")
 EFFICIENTNET = load_space("efficientnet")
@@ -408,8 +407,8 @@ def test_too_many_failures_in_a_row_end_the_run_with_the_reason(jobs: int, tmp_p
             on_trial=killer(kill) if kill else None,
         )
 
-    message = "6 trials in a row failed, the last with: ValueError: broken"
-    with pytest.raises(SearchFailed, match=message):
+    message = "6 evaluations in a row failed, the last with: ValueError: broken"
+    with pytest.raises(EvaluationFailed, match=message):
         run(range(2, 20))
     lines = (tmp_path / "study.log").read_text(encoding="utf-8").splitlines()
     done = sum("datetime_start" in json.loads(line) for line in lines)
@@ -423,7 +422,7 @@ def test_failures_are_counted_across_a_kill(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         search(TINY, LOOSE, Faulty(broken), trials=20, storage=tmp_path, on_trial=killer(4))
     proxy = Faulty(broken)
-    with pytest.raises(SearchFailed, match="6 trials in a row failed"):
+    with pytest.raises(EvaluationFailed, match="6 evaluations in a row failed"):
         search(TINY, LOOSE, proxy, trials=20, storage=tmp_path)
     assert len(proxy.order) == 2
 
@@ -435,13 +434,15 @@ def test_five_failures_in_a_row_do_not_end_a_run() -> None:
 
 def test_nothing_finished_is_a_failure() -> None:
     faults = {turn: raising(ValueError("broken")) for turn in range(3)}
-    with pytest.raises(SearchFailed, match=r"none of 3 trials finished; .*: ValueError: broken"):
+    with pytest.raises(
+        EvaluationFailed, match=r"none of 3 trials finished; .*: ValueError: broken"
+    ):
         search(TINY, LOOSE, Faulty(faults), trials=3)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_no_time_at_all_is_a_failure(seconds: float, tmp_path: Path) -> None:
-    with pytest.raises(SearchFailed, match="the time ended before the first trial"):
+    with pytest.raises(EvaluationFailed, match="the time ended before the first trial"):
         search(TINY, LOOSE, Instant(), seconds=seconds, storage=tmp_path)
     search(TINY, LOOSE, Instant(), trials=3, storage=tmp_path)
     result = search(TINY, LOOSE, Instant(), trials=9, seconds=seconds, storage=tmp_path)

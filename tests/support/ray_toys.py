@@ -16,8 +16,7 @@ from nas.evaluation.executor import RETRIES, Outcome, Task
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_space
-from nas.strategies.loop import SearchResult
-from nas.strategies.search import search
+from nas.strategies.search import SearchResult, search
 
 B0 = efficientnet_b0()
 STORE = 80 * 1024 * 1024

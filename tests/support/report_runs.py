@@ -8,7 +8,7 @@ from typing import Any
 from nas.accuracy import Accuracy
 from nas.cli import _run as command
 from nas.evaluation.study import Study
-from nas.evaluation.trial import Trial, _record
+from nas.evaluation.trial import Trial
 from nas.networks.cost import measure_cost
 from nas.records.run_state import study_name
 from nas.report.run_folder import read_run
@@ -16,6 +16,7 @@ from nas.seeding import derived_rng
 from nas.spaces.feasible import Feasible
 from nas.spaces.search_space import SearchSpace
 from tests.support.paths import ROOT
+from tests.support.studies import trial_row
 
 COMMITTED = ROOT / "results" / "cifar10-400M-flops"
 
@@ -56,7 +57,7 @@ def complete(folder: Path, trials: int = 60) -> Path:
                     trial.number, record.provenance["choices"], record.architecture, record.cost,
                     "finished", accuracy, accuracy.likelihood,
                 )  # fmt: skip
-            study.add(_record(trial))
+            study.add(trial_row(trial))
     return folder
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from nas.errors import EvaluationFailed
 from nas.evaluation.executor import Task
 from nas.evaluation.local import local_engine
 from nas.evaluation.objective import make_objective
-from nas.evaluation.scheduler import Planned, evaluate
+from nas.evaluation.scheduler import FailureStreak, Scheduler
+from nas.evaluation.source import FixedList, Planned
 from nas.evaluation.study import Study
 from nas.evaluation.study_row import StudyRow
 from nas.networks.architecture import Architecture
@@ -26,7 +28,6 @@ from nas.seeding import derived_seed
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 from nas.statistics import Agreement, Floats, Interval, agreement, interval, resample
-from nas.strategies.loop import FAILURES_IN_A_ROW, SearchFailed
 
 OnEvaluation = Callable[[int, int], None]
 
@@ -149,7 +150,7 @@ def measure_fidelity(
 
     Raises:
         InputError: the proxy cannot work in this space, or not in parallel.
-        SearchFailed: nothing finished, or too many in a row failed.
+        EvaluationFailed: nothing finished, or too many in a row failed.
     """
     space = space or draw.space
     capabilities = capabilities_of(proxy)
@@ -168,6 +169,7 @@ def measure_fidelity(
         planned = [
             Planned(
                 Task(number, seen[number], derived_seed(draw.seed, "fidelity", seen[number].key())),
+                str(number),
                 draw.space.encode(network.architecture),
                 {"architecture": network.architecture.name, "table_accuracy": network.accuracy},
             )
@@ -176,17 +178,15 @@ def measure_fidelity(
         deadline = None if seconds is None else start + seconds
         tell = on_evaluation or (lambda done, total: None)
         tell(len(done), len(networks))
-        failures = 0
+
+        def on_row(row: StudyRow) -> None:
+            done[row.number] = row
+            tell(len(done), len(networks))
+
+        failures = FailureStreak(done, tolerant=capabilities.partial)
         with closing(local_engine(proxy, jobs)) as engine:
-            for row in evaluate(planned, study, engine, objective, deadline):
-                done[row.number] = row
-                tell(len(done), len(networks))
-                failures = failures + 1 if row.state == "failed" else 0
-                if failures == FAILURES_IN_A_ROW and not capabilities.partial:
-                    raise SearchFailed(
-                        f"{failures} evaluations in a row failed, the last with: "
-                        f"{row.attrs['reason']}"
-                    )
+            source = FixedList(planned, objective, on_row)
+            Scheduler(source, study, engine, deadline, failures).run()
         elapsed = time.monotonic() - start
     return _judge(draw, proxy, seen, done, prepared, elapsed + earlier, jobs)
 
@@ -215,7 +215,7 @@ def _judge(
     failed = [row for row in done.values() if row.state == "failed"]
     finished = [number for number, row in done.items() if row.state == "finished"]
     if not finished:
-        raise SearchFailed(
+        raise EvaluationFailed(
             f"none of {len(done)} evaluations finished; the last failed with: "
             f"{failed[-1].attrs['reason']}"
             if failed

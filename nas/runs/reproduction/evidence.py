@@ -27,10 +27,9 @@ from nas.spaces.encoding import Encoding
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget, load_space
 from nas.spaces.search_space import Choices, SearchSpace, Value
-from nas.strategies.loop import SearchResult
 from nas.strategies.proposer import Proposer
 from nas.strategies.samplers import DEFAULT, SAMPLERS, make_sampler
-from nas.strategies.search import search
+from nas.strategies.search import SearchResult, search
 from nas.strategies.simulate import simulate
 
 BUDGET = "400M-flops"

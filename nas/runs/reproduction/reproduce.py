@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.environment import environment
+from nas.errors import EvaluationFailed
 from nas.evaluation.process_pool import Advance, WorkerDied, compute_in_parallel
 from nas.files import to_json, write_bytes
 from nas.records.documents import ReproductionDocument
@@ -14,7 +15,6 @@ from nas.records.result_folder import ResultFolder
 from nas.report.reproduction_plot import draw
 from nas.runs.reproduction.document import Documents, identity
 from nas.runs.reproduction.evidence import OBJECTIVES, Evidence, Question, Settings, gather
-from nas.strategies.loop import SearchFailed
 
 FILES = (
     "discovery.json",
@@ -36,7 +36,7 @@ def reproduce(
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
-        SearchFailed: a worker process was killed.
+        EvaluationFailed: a worker process was killed.
     """
     start = time.monotonic()
     question = Question()
@@ -47,7 +47,7 @@ def reproduce(
             evidence = gather(settings, jobs, advance)
             [documents] = compute_in_parallel([Documents(evidence)], 1, advance)
         except WorkerDied as error:
-            raise SearchFailed(str(error)) from None
+            raise EvaluationFailed(str(error)) from None
         gathered = time.monotonic()
         files = {name: to_json(content).encode() for name, content in documents.items()}
         data = documents["discovery.json"]
