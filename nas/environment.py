@@ -1,9 +1,10 @@
-"""This machine: how much memory it has, and where what may be lost is kept."""
+"""This machine: its memory and devices, its versions, and where caches are kept."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from contextlib import AbstractContextManager
 from functools import cache
@@ -15,6 +16,7 @@ from platformdirs import user_cache_path
 from threadpoolctl import ThreadpoolController
 
 from nas._version import __version__
+from nas.errors import InputError
 
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -39,6 +41,26 @@ def memory() -> int | None:
         except (OSError, ValueError):  # there is no such file, or it says "max"
             continue
     return found
+
+
+def check_device(device: str) -> str:
+    """Return a device that this machine has.
+
+    Raises:
+        InputError: the device is unknown, or this machine has none such.
+    """
+    if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", device) is None:
+        raise InputError(f"device {device!r} is not accepted: cpu, cuda, cuda:<n>, mps")
+    if device == "cpu":
+        return device
+    import torch
+
+    kind = device.split(":")[0]
+    there: bool = torch.cuda.is_available() if kind == "cuda" else torch.mps.is_available()
+    index = int(device.split(":")[1]) if ":" in device else 0
+    if not there or (kind == "cuda" and index >= torch.cuda.device_count()):
+        raise InputError(f"device {device!r}: this machine has none that torch can use")
+    return device
 
 
 def one_thread() -> AbstractContextManager[Any]:

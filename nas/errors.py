@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 class InputError(ValueError):
     """Wrong input: one line that names the file, key or value and what is accepted.
@@ -53,3 +55,17 @@ def visible(text: str) -> str:
         one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
         for one in text
     )
+
+
+def check_range(name: str, value: float | None, least: float, most: float | None = None) -> None:
+    """Raise :class:`InputError` where a number that was given is outside a range.
+
+    Args:
+        name: of the number, for the message.
+        value: None: it was not given.
+        least: smallest value that is accepted.
+        most: largest value that is accepted; None: there is no limit.
+    """
+    accepted = f"at least {least:,}" if most is None else f"{least:,} to {most:,}"
+    if value is not None and not least <= value <= (math.inf if most is None else most):
+        raise InputError(f"{name}: {value} is not accepted: {accepted}")

@@ -18,7 +18,6 @@ from nas.cli.file_descriptions import contents
 from nas.cli.progress_line import Lines, LiveLine, Phase
 from nas.errors import visible
 from nas.files import to_json
-from nas.networks.cost import measure_cost
 from nas.spaces.budget import amount
 
 if TYPE_CHECKING:
@@ -204,13 +203,13 @@ def comparison_table(
         caption="* chosen   = not significantly different from it   R reference\n"
         "( ) not significant (95 % CI)",
     )
-    for index, entry in enumerate(comparison.entries):
-        accuracy = entry.accuracy
+    for index, network in enumerate(comparison.networks):
+        accuracy = network.accuracy
         marks = "*" if index == best else "=" if index in tied else ""
         table.add_row(
             marks + ("R" if index == against else ""),
-            escape(entry.architecture.name),
-            amount(measure_cost(entry.architecture).flops),
+            escape(network.name),
+            amount(network.cost.flops),
             "–" if accuracy is None else f"{accuracy.mean:.4f} ± {accuracy.standard_error:.4f}",
             "0" if accuracy is None else str(accuracy.n),
             "" if index == against else _brief(comparison.difference(index, against)),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import Show, print_json
 from nas.cli.latency import latency_source
-from nas.cli.options import check_device, duration, kept, positive
+from nas.cli.options import duration, kept, positive
+from nas.environment import check_device
 from nas.errors import InputError
 from nas.evaluation.database import resolved, without_password
 from nas.spaces.registry import load_architecture, load_budget, load_space

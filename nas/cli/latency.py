@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from nas.cli.console import Show, print_facts, print_json, print_lines
-from nas.cli.options import check_device, positive
+from nas.cli.options import positive
+from nas.environment import check_device
 from nas.errors import InputError
 from nas.runs.settings import LatencySource
 from nas.spaces.budget import Budget

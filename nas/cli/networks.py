@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from nas.accuracy import Accuracy, pooled
 from nas.cli.console import (
     Show,
     family_table,
@@ -34,10 +32,8 @@ from nas.networks.compound_scaling import (
     scale_to_flops,
 )
 from nas.networks.cost import CONVENTION, measure_cost
-from nas.seeding import derived_seed
-from nas.spaces.budget import Budget, parse_budget
+from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_architecture, load_space
-from nas.spaces.search_space import SearchSpace
 
 Row = tuple[Architecture, dict[str, Any]]
 
@@ -102,18 +98,18 @@ def show_scaled(
         rows = _compare(baseline, coefficients, target)
         title = f"{baseline.name}: one dimension alone, and {coefficients}, at equal FLOPs"
         if training is not None:
-            from nas.cli.comparison import compare_networks
+            from nas.cli.comparison import print_comparison
+            from nas.runs.comparison import ComparisonSettings
 
-            compare_networks(
-                [network for network, _ in rows],
-                training,
+            settings = ComparisonSettings(
+                tuple(network for network, _ in rows),
+                out=out,
                 title=title,
                 resolution=baseline.resolution,
                 scaled=True,
-                out=out,
-                json=json,
-                quiet=quiet,
+                **asdict(training),
             )
+            print_comparison(settings, json=json, quiet=quiet)
             return
     elif target is not None:
         network, reached = scale_to_flops(baseline, coefficients, target)
@@ -200,24 +196,29 @@ def _print_scaled(
 
 def show_accuracy(
     name: str,
-    proxy_name: str,
-    space_name: str,
+    proxy: str,
+    space: str,
     training: Training,
     *,
     json: bool,
     quiet: bool,
 ) -> None:
     """Print the accuracy of a network by a proxy."""
-    from nas.proxies.registry import check_data, proxy_capabilities
+    from nas.runs.network_accuracy import AccuracySettings, measure_accuracy
 
-    capabilities = proxy_capabilities(proxy_name)
-    check_data(proxy_name, training.data)
-    architecture, space = load_architecture(name), load_space(space_name)
-    if capabilities.needs_images:
-        with Show(quiet=quiet) as show:
-            accuracy = _trained(architecture, space, proxy_name, training, show)
-    else:
-        accuracy = _known(architecture, space, proxy_name)
+    architecture = load_architecture(name)
+    settings = AccuracySettings(
+        architecture,
+        load_space(space),
+        proxy,
+        data=training.data,
+        seeds=training.seeds,
+        seed=training.seed,
+        seconds=training.seconds,
+        device=training.device,
+    )
+    with Show(quiet=quiet) as show:
+        accuracy = measure_accuracy(settings, show)
     if json:
         print_json(accuracy.to_dict())
     elif not quiet:
@@ -229,64 +230,3 @@ def show_accuracy(
             ("seeds", str(accuracy.n)),
         ]
         print_facts([(name, text) for name, text in facts if text], indent=2)
-
-
-def _known(architecture: Architecture, space: SearchSpace, proxy_name: str) -> Accuracy:
-    """Ask a proxy that needs no images; once, since it would say the same again."""
-    from nas.proxies.registry import known_proxy
-
-    try:
-        return known_proxy(proxy_name, space).evaluate(
-            architecture, seed=0, report=lambda step, value: False
-        )
-    except LookupError as error:
-        raise InputError(str(error)) from None
-
-
-def _trained(
-    architecture: Architecture,
-    space: SearchSpace,
-    proxy_name: str,
-    training: Training,
-    show: Show,
-) -> Accuracy:
-    from nas.data.dataset import channels_for, load_data
-    from nas.progress import shown_as
-    from nas.proxies.presets import supernet_settings, training_settings
-    from nas.proxies.registration import ProxySetup
-    from nas.proxies.registry import make_proxy, proxy_capabilities
-
-    shares = proxy_capabilities(proxy_name).shares_weights
-    if shares:
-        space.encode(architecture)  # what is not in the space is found before minutes of training
-    data = load_data(training.data, channels_for(space, training.data), show, show.note)
-    space = replace(space, resolution=architecture.resolution)
-    seeds, device = training.seeds, training.device
-    each = None if training.seconds is None else training.seconds / seeds
-    supernet = supernet_settings(data, space, each, device) if shares else None
-    alone = None if shares else training_settings(data, space, each, device)
-    results: list[Accuracy] = []
-    for index in range(training.seed, training.seed + seeds):
-        # A supernet is trained once for all networks, so that another seed is another supernet.
-        setup = ProxySetup(
-            data=data,
-            device=device,
-            seed=derived_seed(index, "supernet"),
-            training=alone,
-            supernet=supernet,
-            on_progress=shown_as(show, f"supernet {index}"),
-        )
-        proxy = make_proxy(proxy_name, setup)
-        with tempfile.TemporaryDirectory() as folder:
-            proxy.prepare(space, Budget("none"), Path(folder))
-        if shares or not results:
-            show.phase("evaluate", None if shares else seeds)
-        results.append(
-            proxy.evaluate(
-                architecture,
-                seed=derived_seed(index, "evaluate"),
-                report=lambda step, value: False,
-            )
-        )
-        show.advance(1)
-    return pooled(results)

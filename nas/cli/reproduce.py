@@ -18,7 +18,6 @@ from nas.cli.console import (
     print_table,
     print_written,
 )
-from nas.cli.options import positive
 from nas.errors import InputError, Interrupted
 from nas.spaces.budget import amount
 
@@ -38,28 +37,18 @@ def run_reproduce(
     quiet: bool,
 ) -> None:
     """Gather the evidence, write the folder, print what it says."""
-    from nas.evaluation.local import default_jobs
-    from nas.runs.reproduction.evidence import Settings
+    from nas.runs.reproduction.evidence import ReproductionSettings
     from nas.runs.reproduction.reproduce import reproduce
 
     if target not in TARGETS:
         raise InputError(f"reproduce {target!r} is not accepted: {', '.join(TARGETS)}")
-    positive("jobs", jobs)
     options: dict[str, Any] = dict(numbers)
     if samplers is not None:
         options["samplers"] = tuple(samplers.split(","))
-    settings = Settings(**options)
-    command = {"target": target, **numbers, "samplers": samplers, "jobs": jobs}
+    settings = ReproductionSettings(**options)
     try:
         with Show(quiet=quiet) as show:
-            show.phase(f"reproduce {target}", settings.steps)
-            data = reproduce(
-                settings,
-                out,
-                jobs=jobs or default_jobs("cpu"),
-                advance=show.advance,
-                command=command,
-            )
+            data = reproduce(settings, out, jobs=jobs, progress=show)
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted; nothing was saved: rerun the command to start again"

@@ -173,16 +173,16 @@ def accuracy_words(accuracy: Accuracy) -> str:
 
 def _tested(test: SeededComparison) -> Iterator[tuple[str, str]]:
     """Return the baseline's test accuracy, and what the reference has if there is one."""
-    if test.entries[0].accuracy is None:
+    own, reference = test.networks[0].accuracy, test.networks[-1]
+    if own is None:
         return
-    yield "test", accuracy_words(test.entries[0].accuracy)
-    reference = test.entries[-1]
-    if len(test.entries) > 1 and reference.accuracy is not None:
+    yield "test", accuracy_words(own)
+    if len(test.networks) > 1 and reference.accuracy is not None:
         yield (
             "",
-            f"{reference.architecture.name}, trained the same way: {reference.accuracy.mean:.4f} ± "
+            f"{reference.name}, trained the same way: {reference.accuracy.mean:.4f} ± "
             f"{reference.accuracy.standard_error:.4f}; difference of the baseline "
-            f"{_difference(test.difference(0, len(test.entries) - 1))}",
+            f"{_difference(test.difference(0, len(test.networks) - 1))}",
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -18,13 +18,14 @@ from nas.cli.console import (
     print_table,
     print_written,
 )
-from nas.cli.options import check_device, duration, kept, positive
-from nas.errors import InputError
+from nas.cli.options import duration, kept
 from nas.spaces.budget import amount
 from nas.spaces.registry import load_architecture
 
 if TYPE_CHECKING:
-    from nas.runs.training import Trained
+    from nas.accuracy import Accuracy
+    from nas.runs.training.train import Trained
+    from nas.training.class_metrics import ClassScore
 
 SHOWN = 30
 """Most classes that the table shows, those with the lowest F1; ``history.json`` has all."""
@@ -54,43 +55,21 @@ def train_network(
 ) -> None:
     """Train a network, and print its accuracy."""
     began = monotonic()
-    architecture = load_architecture(name)
-    if (teacher is None) != (teacher_weights is None):
-        raise InputError("--teacher and --teacher-weights need each other")
-    if temperature is not None and teacher is None:
-        raise InputError("--temperature needs --teacher")
-    if epochs is not None and time is not None:
-        raise InputError("--epochs and --time: accepted: one of them")
-    positive("epochs", epochs)
-    for what, value, least, most in (
-        ("resolution", resolution, 8, 4_096),
-        ("stem-stride", stem_stride, 1, 2),
-        ("batch-size", batch_size, 2, 65_536),
-        ("temperature", temperature, 0.1, 100),
-        ("learning-rate", learning_rate, 1e-8, 10),
-    ):
-        if value is not None and not least <= value <= most:
-            raise InputError(f"{what}: {value:g} is not accepted: {least:g} to {most:g}")
-    seconds = duration(time)
-    check_device(device)
-    if tensorboard:
-        from nas.report.tensorboard import check_installed
+    from nas.runs.training.settings import TrainSettings
+    from nas.runs.training.train import train
 
-        check_installed()
-    from nas.runs.training import Request, train
-
-    request = Request(
-        architecture=architecture,
+    settings = TrainSettings(
+        architecture=load_architecture(name),
         data=data,
         out=out,
         weights=None if weights is None else Path(weights),
         teacher=None if teacher is None else load_architecture(teacher),
         teacher_weights=None if teacher_weights is None else Path(teacher_weights),
-        temperature=temperature or 2.0,
+        temperature=temperature,
         resolution=resolution,
         stem_stride=stem_stride,
         epochs=epochs,
-        seconds=seconds,
+        seconds=duration(time),
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
@@ -99,44 +78,41 @@ def train_network(
         tensorboard=tensorboard,
         began=began,
     )
-    with Show(quiet=quiet) as show, kept(request.folder):
-        trained = train(request, show)
+    with Show(quiet=quiet) as show, kept(settings.folder):
+        trained = train(settings, show)
     if json:
-        print_json({"out": str(trained.folder), **trained.document})
+        print_json({"out": str(trained.folder), **trained.document.to_dict()})
     elif not quiet:
         _print(trained)
 
 
 def _print(trained: Trained) -> None:
     document = trained.document
-    part = "test" if document["test"] else "validation"
-    print_table(_table(document[part]["classes"], part))
-    schedule, cost = document["schedule"], document["cost"]
-    epochs = schedule["steps"] / schedule["steps_per_epoch"]
+    scores = {"validation": document.validation, "test": document.test}
+    known = {part: score for part, score in scores.items() if score is not None}
+    part = list(known)[-1]
+    print_table(_table(known[part].classes, part))
     network = (
-        f"{trained.architecture.name}: {amount(cost['flops'])} FLOPs, "
-        f"{amount(cost['params'])} parameters, {document['resolution']} px, "
-        f"stem stride {document['stem_stride']}"
+        f"{document.architecture}: {amount(document.cost.flops)} FLOPs, "
+        f"{amount(document.cost.params)} parameters, {document.resolution} px, "
+        f"stem stride {document.stem_stride}"
     )
+    minutes = (document.seconds or 0.0) / 60
     print_facts(
         [
             ("network", network),
-            ("trained", f"{epochs:.4g} epochs in {document['seconds'] / 60:.1f} min"),
-            *((key, _words(document, key)) for key in ("validation", "test") if document[key]),
+            ("trained", f"{document.schedule.epochs:.4g} epochs in {minutes:.1f} min"),
+            *((part, _words(score.accuracy)) for part, score in known.items()),
         ]
     )
     print_written(trained.folder)
 
 
-def _words(document: Mapping[str, Any], part: str) -> str:
-    found = document[part]["accuracy"]
-    return (
-        f"{found['mean']:.4f} ± {found['standard_error']:.4f}, "
-        f"loss {found['loss']:.3f} ({found['metric']})"
-    )
+def _words(found: Accuracy) -> str:
+    return f"{found.mean:.4f} ± {found.standard_error:.4f}, loss {found.loss:.3f} ({found.metric})"
 
 
-def _table(classes: Sequence[Mapping[str, Any]], part: str) -> Table:
+def _table(classes: Sequence[ClassScore], part: str) -> Table:
     """Return precision, recall and F1 by class; of many classes, the weakest."""
     table = plain_table(
         f"Per-class metrics on {part} images",
@@ -145,15 +121,13 @@ def _table(classes: Sequence[Mapping[str, Any]], part: str) -> Table:
     )
     shown = classes
     if len(classes) > SHOWN:
-        shown = sorted(classes, key=lambda row: -1 if row["f1"] is None else row["f1"])[:SHOWN]
+        shown = sorted(classes, key=lambda row: -1 if row.f1 is None else row.f1)[:SHOWN]
         table.caption = f"the {SHOWN} of {len(classes):,} classes with the lowest F1"
     for row in shown:
+        shares = (row.precision, row.recall, row.f1)
         table.add_row(
-            escape(row["name"]),
-            *("–" if row[key] is None else f"{row[key]:.3f}" for key in _SHARES),
-            f"{row['support']:,}",
+            escape(row.name),
+            *("–" if share is None else f"{share:.3f}" for share in shares),
+            f"{row.support:,}",
         )
     return table
-
-
-_SHARES = ("precision", "recall", "f1")

@@ -17,16 +17,23 @@ SEAL = "sha256"
 """The last key of a finished document: the SHA-256 of its text without that key."""
 
 
+_LAST = ("versions", "machine", "git_commit", "files")
+"""Keys that come after those of the kind."""
+
+
 class Document(BaseModel):
     """What a folder of results says of itself; a subclass for each kind of folder.
 
     The same model is written by the command that makes the folder, and read by whoever resumes,
-    shows or verifies it. In the file, ``schema`` comes first; the document of a finished folder
-    ends with the hashes of its files and with a :data:`SEAL`.
+    shows or verifies it. The file begins with ``schema``; that of a finished folder ends with the
+    hashes of its files and with a :data:`SEAL`.
 
     Attributes:
         status: ``running`` until everything is written.
         identity: what makes these results what they are; a folder of another identity is refused.
+        versions: of this package, Python and the packages below it, when the document was written.
+        machine: where that was.
+        git_commit: of the checkout that the code is from; None: it is an installation.
         files: SHA-256 of each file of a finished folder, by its path in the folder.
     """
 
@@ -43,6 +50,9 @@ class Document(BaseModel):
 
     status: Literal["running", "finished"] = "running"
     identity: Mapping[str, Any]
+    versions: dict[str, str]
+    machine: dict[str, str | int | None]
+    git_commit: str | None
     files: dict[str, str] = {}
 
     @classmethod
@@ -65,9 +75,12 @@ class Document(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """Return the document as its file holds it; that of a finished folder is sealed."""
         content = self.model_dump(mode="json", by_alias=True)
-        files = content.pop("files")
-        document = {"schema": self.SCHEMA, **content}
-        return sealed(document | {"files": files}) if self.status == "finished" else document
+        last = {key: content.pop(key) for key in _LAST}
+        document = {"schema": self.SCHEMA, **content, **last}
+        if self.status == "finished":
+            return sealed(document)
+        del document["files"]
+        return document
 
     def updated(self, **values: Any) -> Self:
         """Return the document with other values for some of its keys."""

@@ -110,7 +110,7 @@ def write_finals(
 
 def tested(test: SeededComparison | None) -> dict[str, Any] | None:
     """Return the test as ``finalists.json`` holds it; differences are to the last entry."""
-    return None if test is None else test.to_dict(against=len(test.entries) - 1)
+    return None if test is None else test.to_dict(against=len(test.networks) - 1)
 
 
 def record_of(

@@ -204,9 +204,6 @@ class RunState(Document):
     data: ImagesSummary | None
     jobs: _Count
     device: str
-    versions: dict[str, str]
-    machine: dict[str, str | int | None]
-    git_commit: str | None
     study: str
     driver: str
     driver_at: str

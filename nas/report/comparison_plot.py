@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nas.networks.cost import measure_cost
 from nas.report.style import BLUE, DARK, GREY, VERMILION, drawn
 from nas.spaces.budget import amount
 from nas.strategies.comparison import SeededComparison
@@ -18,18 +17,17 @@ def draw(comparison: SeededComparison, against: int, title: str) -> dict[str, by
 
     Bars are 95 % intervals of the difference, by common seeds: one that leaves 0 out is blue.
     """
-    entries = list(enumerate(comparison.entries))
-    measured = [i for i, entry in entries if entry.accuracy is not None]
+    networks = comparison.networks
+    measured = [i for i, network in enumerate(networks) if network.accuracy is not None]
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         labels = []
         for row, index in enumerate(measured):
-            entry = comparison.entries[index]
-            assert entry.accuracy is not None
+            network, accuracy = networks[index], networks[index].accuracy
+            assert accuracy is not None
             labels.append(
-                f"{entry.architecture.name}\n{amount(measure_cost(entry.architecture).flops)} "
-                f"FLOPs, {100 * entry.accuracy.mean:.2f} %"
+                f"{network.name}\n{amount(network.cost.flops)} FLOPs, {100 * accuracy.mean:.2f} %"
             )
             if index == against:
                 axes.plot(0, row, marker="D", color=VERMILION, markersize=8)
@@ -46,7 +44,7 @@ def draw(comparison: SeededComparison, against: int, title: str) -> dict[str, by
         axes.axvline(0, color=DARK, linewidth=0.8, linestyle=(0, (3, 2)))
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        name = comparison.entries[against].architecture.name
+        name = networks[against].name
         axes.set_xlabel(
             f"difference in accuracy to {name} (percentage points)\n"
             "bars: 95 % confidence intervals; grey: not significantly different"

@@ -13,9 +13,11 @@ from nas.files import parse_json, to_json
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.cost import CONVENTION, measure_cost
+from nas.records.coefficients_file import CoefficientsFile, ScaledPoint
+from nas.records.finalists_file import FinalistsFile
 from nas.records.run_state import RunCommand
 from nas.report.importance import importance
-from nas.report.run_folder import Finals, Grid, Point, RunFolder
+from nas.report.run_folder import RunFolder
 from nas.report.trial_columns import Trials, document, trials_of
 from nas.spaces.budget import amount
 
@@ -133,44 +135,46 @@ def _reference(like: Architecture) -> str:
     return to_json(ArchitectureRecord(network, measure_cost(network), None, {}).to_dict())
 
 
-def _finals(finals: Finals) -> dict[str, Any]:
-    return finals.model_dump(mode="json")
+def _finals(finals: FinalistsFile) -> dict[str, Any]:
+    single = {"entries": {"__all__": {"runs"}}}  # evaluations that the page does not show
+    return finals.model_dump(mode="json", exclude={**single, "test": single})
 
 
-def _grid(grid: Grid) -> dict[str, Any]:
+def _grid(grid: CoefficientsFile) -> dict[str, Any]:
     """Return the coefficients, each with the marks that the page gives it."""
-    tied = {point.triple for point in grid.tied}
+    tied = {point.coefficients for point in grid.tied}
     paper = _papers(grid)
 
-    def marks(point: Point) -> list[str]:
+    def marks(point: ScaledPoint) -> list[str]:
         said = {
-            "chosen": point.triple == grid.chosen.triple,
-            "tied": point.triple in tied,
-            "paper": paper is not None and point.triple == paper.triple,
+            "chosen": point.coefficients == grid.chosen.coefficients,
+            "tied": point.coefficients in tied,
+            "paper": paper is not None and point.coefficients == paper.coefficients,
             "off": not point.eligible,
         }
         return [mark for mark, is_so in said.items() if is_so]
 
     return {
         "points": [
-            {**point.model_dump(mode="json"), "marks": marks(point)} for point in grid.points
+            {**point.model_dump(mode="json", exclude={"runs"}), "marks": marks(point)}
+            for point in grid.points
         ],
-        "chosen": grid.chosen.model_dump(mode="json"),
+        "chosen": grid.chosen.model_dump(mode="json", exclude={"runs"}),
         "ranked_by": "loss" if _have_losses(grid) else "accuracy",
         "deviation": grid.seed_to_seed_deviation,
     }
 
 
-def _have_losses(grid: Grid) -> bool:
+def _have_losses(grid: CoefficientsFile) -> bool:
     measured = [point.accuracy for point in grid.points if point.accuracy is not None]
     return bool(measured) and all(accuracy.loss is not None for accuracy in measured)
 
 
-def _papers(grid: Grid) -> Point | None:
+def _papers(grid: CoefficientsFile) -> ScaledPoint | None:
     """Return the point that stands for the paper's coefficients, or rounds to their network."""
     own = grid.reference
     for point in grid.points:
-        if point.triple == own.triple:
+        if point.coefficients == own.coefficients:
             return point
     same = (
         point

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from nas.accuracy import Accuracy, RankBy
+from nas.accuracy import RankBy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.study_reader import read_study
@@ -16,6 +16,8 @@ from nas.evaluation.study_row import StudyRow
 from nas.files import parse_json, read_text, validate
 from nas.networks.architecture_file import ArchitectureRecord, read_record, record_from_dict
 from nas.proxies.registry import recorded_rank_by
+from nas.records.coefficients_file import CoefficientsFile
+from nas.records.finalists_file import FinalistsFile
 from nas.records.run_state import FAMILY, RunState
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
@@ -31,69 +33,12 @@ class _Part(BaseModel):
     model_config = CONFIG
 
 
-class Point(_Part):
-    """A row of ``coefficients.json``."""
-
-    alpha: Annotated[float, Field(gt=0)]
-    beta: Annotated[float, Field(gt=0)]
-    gamma: Annotated[float, Field(gt=0)]
-    product: float
-    realised_flops: Count
-    ratio: float
-    only_enlarges: bool = False
-    eligible: bool
-    accuracy: Accuracy | None
-
-    @property
-    def triple(self) -> tuple[float, float, float]:
-        """What tells it from the others."""
-        return self.alpha, self.beta, self.gamma
-
-
-class Grid(_Part):
-    """``coefficients.json``."""
-
-    points: list[Point]
-    chosen: Point
-    tied: list[Point]
-    reference: Point
-    seed_to_seed_deviation: float | None = None
-
-
-class _Gap(_Part):
-    mean: float
-    ci95: Interval | None
-    real: bool
-
-
-class _Entry(_Part):
-    name: str
-    flops: Count
-    accuracy: Accuracy | None
-    difference: _Gap | None
-
-
-class _Test(_Part):
-    entries: list[_Entry]
-    against: str
-
-
-class Finals(_Part):
-    """``finalists.json``."""
-
-    entries: list[_Entry]
-    reference: str
-    chosen: str | None
-    tied: list[str]
-    test: _Test | None = None
-
-
 class _Front(_Part):
     points: list[dict[str, Any]]
 
 
-_GRID: TypeAdapter[Grid] = TypeAdapter(Grid)
-_FINALS: TypeAdapter[Finals] = TypeAdapter(Finals)
+_GRID: TypeAdapter[CoefficientsFile] = TypeAdapter(CoefficientsFile)
+_FINALS: TypeAdapter[FinalistsFile] = TypeAdapter(FinalistsFile)
 _FRONT: TypeAdapter[_Front] = TypeAdapter(_Front)
 
 
@@ -121,8 +66,8 @@ class RunFolder:
     rows: tuple[StudyRow, ...] | None
     baseline: ArchitectureRecord | None
     front: tuple[ArchitectureRecord, ...] | None
-    finals: Finals | None
-    grid: Grid | None
+    finals: FinalistsFile | None
+    grid: CoefficientsFile | None
     family: tuple[ArchitectureRecord, ...]
     missing: tuple[str, ...]
 

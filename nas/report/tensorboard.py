@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, TypeAdapter
 
 from nas.errors import InputError
 from nas.evaluation.objective import ranked_rows
 from nas.evaluation.study_reader import read_study
 from nas.evaluation.study_row import StudyRow
-from nas.files import parse_json, read_text, validate, write_bytes
-from nas.records.document import check_schema
+from nas.files import write_bytes
 from nas.records.run_state import RunState
+from nas.records.training_document import TrainingDocument
 
 FOLDER = "tensorboard"
 """Of a run's or a training's folder, for ``tensorboard --logdir``."""
@@ -29,47 +27,11 @@ FOLDER = "tensorboard"
 EVENT_FILE = "events.out.tfevents"
 """TensorBoard reads files that have its second half in their name."""
 
-HISTORY = "history.json"
-TRAINING_SCHEMA = "nas-search-training/2"
 
 TOP = 50
 """So many trials, the best, have their choices in the table of hyperparameters."""
 
 _VERSION = "brain.Event:2"
-
-
-class _Epoch(BaseModel):
-    epoch: float
-    learning_rate: float
-    resolution: int
-    loss: float
-    validation_loss: float
-    validation_accuracy: float
-    seconds: float
-    images_per_second: float
-
-
-class _Schedule(BaseModel):
-    steps_per_epoch: float
-
-
-class _Found(BaseModel):
-    mean: float
-
-
-class _Score(BaseModel):
-    accuracy: _Found
-
-
-class _Training(BaseModel):
-    architecture: str
-    recipe: dict[str, Any]
-    schedule: _Schedule
-    epochs: list[_Epoch]
-    test: _Score | None
-
-
-_TRAINING: TypeAdapter[_Training] = TypeAdapter(_Training)
 
 
 @dataclass(frozen=True)
@@ -119,12 +81,12 @@ def write_events(folder: Path, *, storage: str | None = None, top: int = TOP) ->
     check_installed()
     if (folder / RunState.FILE).is_file():
         series = search_series(_rows(folder, storage), top)
-    elif (folder / HISTORY).is_file():
-        path = folder / HISTORY
-        series = {"training": training_series(parse_json(read_text(path), str(path)), str(path))}
+    elif (folder / TrainingDocument.FILE).is_file():
+        series = {"training": training_series(TrainingDocument.read(folder))}
     else:
         raise InputError(
-            f"{folder}: holds neither {RunState.FILE} nor {HISTORY}: a run or a training"
+            f"{folder}: holds neither {RunState.FILE} nor {TrainingDocument.FILE}: a run or a "
+            "training"
         )
     if not any(one.scalars for one in series.values()):
         raise InputError(f"{folder}: nothing is measured yet")
@@ -170,14 +132,8 @@ def search_series(rows: Sequence[StudyRow], top: int) -> dict[str, Series]:
     return series
 
 
-def training_series(document: Any, source: str) -> Series:
-    """Return the numbers of a training by step, given the content of its ``history.json``.
-
-    Raises:
-        InputError: it is not one; names ``source``.
-    """
-    check_schema(document, [TRAINING_SCHEMA], source)
-    history = validate(_TRAINING, document, source)
+def training_series(history: TrainingDocument) -> Series:
+    """Return the numbers of a training by step."""
     scalars = []
     when = 0.0
     step = 0
@@ -198,7 +154,7 @@ def training_series(document: Any, source: str) -> Series:
         scalars.append(Scalar("accuracy/test", step, history.test.accuracy.mean, when))
     choices = {
         key: value
-        for key, value in history.recipe.items()
+        for key, value in asdict(history.recipe).items()
         if isinstance(value, int | float | str | bool)
     }
     return Series(scalars, Session("training", {"architecture": history.architecture, **choices}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from nas.accuracy import at_chance
@@ -124,20 +125,15 @@ def train_finalists(session: RunSession, results: PhaseResults) -> PhaseResults:
     with session.seeded("finals", networks, trainer, FINAL_SEEDS, deadline) as rounds:
         objective = session.objective(trainer, settings.objective)
         result = compare_finalists(chosen, networks, reference, rounds, objective, FINAL_SEEDS)
-    if result.baseline is None:
+    if not result.measured:
         session.notes.add("no finalist could be trained; the baseline is the best of the search")
-    elif all(
-        entry.accuracy is None or at_chance(entry.accuracy, entry.architecture.num_classes)
-        for entry in result.comparison.entries[: len(chosen)]
-    ):
+    elif result.chosen is None:
         session.notes.add(
             "the finalists were no better than chance after so little training: they choose "
             "nothing, and the baseline is the best of the search; take another --out with "
             "more --time"
         )
-        result = replace(result, chosen=None)
-    if result.baseline is not None:
-        found = replace(found, baseline=result.baseline)
+    found = replace(found, baseline=result.baseline(chosen) or found.baseline)
     return replace(results, search=found, finals=result)
 
 
@@ -183,7 +179,7 @@ def search_coefficients(session: RunSession, results: PhaseResults) -> PhaseResu
             started = True
         session.progress.advance(1)
 
-    with study, session.engine(proxy, context.jobs) as engine:
+    with study, closing(session.start_engine(proxy, context.jobs)) as engine:
         result = grid_search(
             baseline,
             points,
@@ -218,7 +214,7 @@ def test_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
     if context.settings.finalist_count:
         networks, seeds = with_reference([best], context.reference()), FINAL_SEEDS
     with session.seeded("test", networks, TrainingTestProxy(trainer), seeds, None) as rounds:
-        return replace(results, test=compare_networks(networks, rounds, seeds))
+        return replace(results, test=compare_networks(rounds, seeds))
 
 
 Work = Callable[[RunSession, PhaseResults], PhaseResults]

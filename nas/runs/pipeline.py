@@ -156,7 +156,7 @@ def _write_found(
     context, finals, test = session.context, results.finals, results.test
     best = results.found.baseline.architecture
     more = corrected(context.proxy, best) | final(None if finals is None else finals.to_dict())
-    tested = None if test is None else test.entries[0].accuracy
+    tested = None if test is None else test.networks[0].accuracy
     latencies = context.settings.budget.latencies
     folder = session.folder.path
     written = write_found(folder, results.found, dict(context.provenance), tested, more, latencies)

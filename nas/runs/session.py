@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nas.evaluation.executor import Engine
 from nas.evaluation.local import jobs_that_fit, local_engine
 from nas.evaluation.objective import Objective, make_objective
-from nas.evaluation.seeded_runs import SeededRuns
+from nas.evaluation.seeded_runs import SeededRuns, open_seeded_runs
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
-from nas.progress import ALREADY, Progress
+from nas.progress import Progress
 from nas.proxies.protocol import Proxy, capabilities_of
 from nas.proxies.supernet import SupernetProxy
 from nas.records.result_folder import ResultFolder
@@ -113,17 +113,11 @@ class RunSession:
             return jobs_that_fit(self.context.jobs, shared, self.notes.add)
         return self.context.jobs
 
-    @contextmanager
-    def engine(self, proxy: Proxy, jobs: int) -> Iterator[Engine]:
-        """Yield what runs evaluations by a proxy, so many at once."""
+    def start_engine(self, proxy: Proxy, jobs: int) -> Engine:
+        """Start what runs evaluations by a proxy, so many at once; the caller closes it."""
         if self.cluster is None:
-            engine = local_engine(proxy, jobs)
-        else:
-            engine = self.cluster.engine(proxy, jobs)
-        try:
-            yield engine
-        finally:
-            engine.close()
+            return local_engine(proxy, jobs)
+        return self.cluster.engine(proxy, jobs)
 
     @contextmanager
     def seeded(
@@ -144,27 +138,21 @@ class RunSession:
             deadline: nothing starts that would probably end later.
         """
         total = rounds * len(networks)
-        seconds = None if deadline is None else deadline - time.monotonic()
-        self.progress.phase(phase, total, seconds=seconds)
         name = self.state.study_name(phase, *(network.key() for network in networks))
         self.begin(phase, name, total)
         objective = self.objective(proxy)
-        study = self.study(name, objective)
-        already = len(study.rows())
-        if already:
-            self.progress.advance(already, ALREADY)
-        # Where all is done no processes need to start.
-        jobs = 1 if already >= total else self.jobs_for(proxy)
-        with study, self.engine(proxy, jobs) as engine:
-            yield SeededRuns(
-                networks,
-                study,
-                engine,
-                objective,
-                seed=self.context.settings.seed,
-                purpose=phase,
-                deadline=deadline,
-                tolerant=capabilities_of(proxy).partial,
-                total=total,
-                on_evaluation=lambda done, total: self.progress.advance(1),
-            )
+        with open_seeded_runs(
+            networks,
+            self.study(name, objective),
+            lambda jobs: self.start_engine(proxy, jobs),
+            self.jobs_for(proxy),
+            objective,
+            seed=self.context.settings.seed,
+            purpose=phase,
+            total=total,
+            progress=self.progress,
+            phase=phase,
+            deadline=deadline,
+            tolerant=capabilities_of(proxy).partial,
+        ) as runs:
+            yield runs

@@ -4,31 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from nas.accuracy import Accuracy, pooled
 from nas.evaluation.objective import rank_key
-from nas.evaluation.seeded_runs import SeededRuns
-from nas.networks.architecture import Architecture
-from nas.networks.cost import measure_cost
+from nas.evaluation.seeded_runs import MeasuredNetwork, SeededRuns
 from nas.statistics import Comparison, Difference, compare
-
-
-@dataclass(frozen=True)
-class ComparedNetwork:
-    """A network with what was measured of it.
-
-    Attributes:
-        architecture: the network.
-        accuracy: over all its seeds; None where nothing was measured.
-        score: what it is ranked by, as if all networks had had the same seeds; None likewise.
-        reason: why an evaluation failed; empty where none did.
-    """
-
-    architecture: Architecture
-    accuracy: Accuracy | None
-    score: float | None
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -36,61 +16,73 @@ class SeededComparison:
     """What the comparison found.
 
     Attributes:
-        entries: in the order in which they were given.
+        networks: with their evaluations, in the order in which they were given.
         scores: how they compare by what they are ranked by.
         accuracies: how they compare by accuracy.
     """
 
-    entries: tuple[ComparedNetwork, ...]
+    networks: tuple[MeasuredNetwork, ...]
     scores: Comparison
     accuracies: Comparison
+
+    @classmethod
+    def of(cls, networks: Sequence[MeasuredNetwork]) -> Self:
+        """Return how networks compare, given all their evaluations."""
+        accuracies = [
+            {turn: accuracy.mean for turn, accuracy in network.accuracies.items()}
+            for network in networks
+        ]
+        return cls(
+            tuple(networks),
+            compare([network.scores() for network in networks]),
+            compare(accuracies),
+        )
 
     def best(
         self, among: Sequence[int], worth: Callable[[int, float], float] = lambda i, score: score
     ) -> int | None:
-        """Return which of some entries is the best; None where none has a score.
+        """Return which of some networks is the best; None where none has a score.
 
         Ranked by :func:`nas.evaluation.objective.rank_key`, but that a network of which an
         evaluation failed comes after all of which none did. Where the time ended in the middle of a
         round some have fewer seeds than others, which their scores allow for.
 
         Args:
-            among: where they stand among the entries.
-            worth: what an entry's score is worth, by its place and the score.
+            among: where they stand among all networks.
+            worth: what a network's score is worth, by its place and the score.
         """
-
         keys = {}
         for index in among:
-            entry = self.entries[index]
-            if entry.score is not None:
-                cost = measure_cost(entry.architecture)
-                rank = rank_key(worth(index, entry.score), cost, index)
-                keys[index] = (bool(entry.reason), *rank)
+            network, score = self.networks[index], self.scores.means[index]
+            if score is not None:
+                rank = rank_key(worth(index, score), network.cost, index)
+                keys[index] = (bool(network.reason), *rank)
         return min(keys, key=lambda index: keys[index], default=None)
 
     def difference(self, one: int, other: int) -> Difference | None:
-        """Return by how much one entry is more accurate than another; None: not both measured."""
+        """Return by how much one is more accurate than another; None: not both are measured."""
         if None in (self.accuracies.means[one], self.accuracies.means[other]):
             return None
         return self.accuracies.difference(one, other)
 
     def to_dict(self, against: int) -> dict[str, Any]:
-        """Return all as plain data, differences being to one of the entries."""
+        """Return all as plain data, differences being to one of the networks."""
         return {
-            "entries": [self._entry(index, against) for index in range(len(self.entries))],
-            "against": self.entries[against].architecture.name,
+            "entries": [self._entry(index, against) for index in range(len(self.networks))],
+            "against": self.networks[against].name,
             "seed_to_seed_deviation": self.accuracies.deviation,
         }
 
     def _entry(self, index: int, against: int) -> dict[str, Any]:
-        entry = self.entries[index]
+        network = self.networks[index]
         difference = None if index == against else self.difference(index, against)
         return {
-            "name": entry.architecture.name,
-            "flops": measure_cost(entry.architecture).flops,
-            "score": entry.score,
-            "accuracy": None if entry.accuracy is None else entry.accuracy.to_dict(),
-            "reason": entry.reason,
+            "name": network.name,
+            "cost": network.cost.to_dict(),
+            "score": self.scores.means[index],
+            "accuracy": None if network.accuracy is None else network.accuracy.to_dict(),
+            "reason": network.reason,
+            "runs": [run.to_dict() for run in network.runs],
             "difference": None
             if difference is None
             else {
@@ -106,34 +98,14 @@ class SeededComparison:
         }
 
 
-def compare_networks(
-    networks: Sequence[Architecture], rounds: SeededRuns, seeds: int
-) -> SeededComparison:
+def compare_networks(runs: SeededRuns, seeds: int) -> SeededComparison:
     """Measure all networks with so many seeds, or with as many as the time allows.
 
     Args:
-        networks: those of ``rounds``.
-        rounds: where they are measured and kept.
+        runs: where they are measured and kept.
         seeds: how many; each trains all networks before the next begins.
     """
-    everyone = range(len(networks))
     for turn in range(seeds):
-        if not rounds.run(turn, everyone):
+        if not runs.run(turn, range(len(runs.networks))):
             break
-    scores = compare([rounds.scores(index) for index in everyone])
-    entries = []
-    for index, architecture in enumerate(networks):
-        found = rounds.accuracies(index)
-        entries.append(
-            ComparedNetwork(
-                architecture,
-                pooled(list(found.values())) if found else None,
-                scores.means[index],
-                rounds.reason(index),
-            )
-        )
-    accuracies = [
-        {turn: accuracy.mean for turn, accuracy in rounds.accuracies(index).items()}
-        for index in everyone
-    ]
-    return SeededComparison(tuple(entries), scores, compare(accuracies))
+    return SeededComparison.of(runs.all_measured())

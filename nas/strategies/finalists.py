@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.accuracy import at_chance
 from nas.evaluation.objective import Objective, ranked
 from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.trial import Trial
@@ -19,20 +20,28 @@ class FinalistsResult:
 
     Attributes:
         comparison: the finalists in the order of the search, then the reference, if it is another.
-        trials: the finalists.
-        chosen: which of them is the baseline; None where nothing was measured.
-        reference: where it stands among the entries of the comparison.
+        trials: numbers of the finalists' trials.
+        chosen: which of them is the baseline; None where nothing was measured, or where none is
+            better than chance.
+        reference: where it stands among the networks of the comparison.
     """
 
     comparison: SeededComparison
-    trials: tuple[Trial, ...]
+    trials: tuple[int, ...]
     chosen: int | None
     reference: int
 
     @property
-    def baseline(self) -> Trial | None:
-        """The finalist that was chosen, with the accuracy that it has here."""
-        return None if self.chosen is None else self.trials[self.chosen]
+    def measured(self) -> bool:
+        """Whether an evaluation of a finalist finished."""
+        finalists = self.comparison.networks[: len(self.trials)]
+        return any(network.accuracy is not None for network in finalists)
+
+    def baseline(self, trials: Sequence[Trial]) -> Trial | None:
+        """Return the one of some trials that was chosen; None where none was."""
+        if self.chosen is None:
+            return None
+        return next(trial for trial in trials if trial.number == self.trials[self.chosen])
 
     @property
     def tied(self) -> tuple[int, ...]:
@@ -47,8 +56,8 @@ class FinalistsResult:
         """Return ``finalists.json``; differences are to the reference."""
         data = self.comparison.to_dict(against=self.reference)
         entries = data.pop("entries")
-        for index, trial in enumerate(self.trials):
-            entries[index]["trial"] = trial.number
+        for index, entry in enumerate(entries):
+            entry["trial"] = self.trials[index] if index < len(self.trials) else None
         names = [entry["name"] for entry in entries]
         return {
             "entries": entries,
@@ -74,30 +83,59 @@ def with_reference(
     return networks
 
 
+def choose_finalist(
+    comparison: SeededComparison,
+    trials: Sequence[int],
+    reference: int,
+    objective: Objective,
+    classes: int,
+) -> FinalistsResult:
+    """Choose the finalist with the highest objective among those that did not fail.
+
+    The reference is compared, and never chosen unless it is a finalist itself. Where no finalist
+    is better than chance, none is chosen.
+
+    Args:
+        comparison: of the finalists, then the reference, if it is another.
+        trials: numbers of the finalists' trials.
+        reference: where it stands among the networks of the comparison.
+        objective: of the search.
+        classes: that the networks tell apart.
+    """
+    finalists = range(len(trials))
+    networks = comparison.networks
+    chosen = comparison.best(
+        finalists, lambda index, score: objective.reward(score, networks[index].cost)
+    )
+    found = [networks[index].accuracy for index in finalists]
+    if all(accuracy is None or at_chance(accuracy, classes) for accuracy in found):
+        chosen = None
+    return FinalistsResult(comparison, tuple(trials), chosen, reference)
+
+
 def compare_finalists(
     chosen: Sequence[Trial],
     networks: Sequence[Architecture],
     reference: Architecture,
-    rounds: SeededRuns,
+    runs: SeededRuns,
     objective: Objective,
     seeds: int,
 ) -> FinalistsResult:
-    """Train the finalists and the reference alike, and choose.
-
-    The best is the one with the highest objective among those that did not fail; the reference
-    is measured, and never chosen unless it is a finalist itself.
+    """Train the finalists and the reference alike, and choose; see :func:`choose_finalist`.
 
     Args:
         chosen: the finalists.
         networks: see :func:`with_reference`.
         reference: what the differences are to.
-        rounds: where ``networks`` are measured.
+        runs: where ``networks`` are measured.
         objective: of the search.
         seeds: trainings of each.
     """
-    result = compare_networks(networks, rounds, seeds)
     keys = [network.key() for network in networks]
-    best = result.best(
-        range(len(chosen)), lambda index, score: objective.reward(score, chosen[index].cost)
+    return choose_finalist(
+        compare_networks(runs, seeds),
+        [trial.number for trial in chosen],
+        keys.index(reference.key()),
+        objective,
+        reference.num_classes,
     )
-    return FinalistsResult(result, tuple(chosen), best, keys.index(reference.key()))

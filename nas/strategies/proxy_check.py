@@ -93,8 +93,8 @@ def check(
         nothing.
     """
     everyone = range(len(networks))
-    scores = [proxy.scores(index) for index in everyone]
-    truths = [trained.scores(index) for index in everyone]
+    scores = [proxy.measured(index).scores() for index in everyone]
+    truths = [trained.measured(index).scores() for index in everyone]
     both = [index for index in everyone if scores[index] and truths[index]]
     if len(both) < 4:
         return None

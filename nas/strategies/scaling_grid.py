@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from nas.accuracy import Accuracy, pooled
+from nas.accuracy import Accuracy
 from nas.errors import EvaluationFailed
 from nas.evaluation.executor import Engine
 from nas.evaluation.objective import Objective, rank_key
-from nas.evaluation.seeded_runs import OnEvaluation, SeededRuns
+from nas.evaluation.seeded_runs import MeasuredNetwork, OnEvaluation, SeededRun, SeededRuns
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
@@ -28,6 +28,7 @@ class Evaluated:
     accuracy: Accuracy | None
     score: float | None
     reason: str = ""
+    runs: tuple[SeededRun, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the point as it stands in ``coefficients.json``."""
@@ -44,6 +45,7 @@ class Evaluated:
             "only_enlarges": point.only_enlarges,
             "eligible": point.eligible,
             "accuracy": None if self.accuracy is None else self.accuracy.to_dict(),
+            "runs": [run.to_dict() for run in self.runs],
         }
 
 
@@ -125,102 +127,115 @@ def grid_search(
         raise EvaluationFailed(
             f"no coefficients scale {baseline.name} to the target within the tolerance"
         )
-    race = _Race(points, reference)
-    sizes = race.sizes(rounds)
-    evaluations = SeededRuns(
-        [point.architecture for point in race.points],
+    raced = with_reference_point(points, reference)
+    sizes = _round_sizes(len(raced), rounds)
+    runs = SeededRuns(
+        [point.architecture for point in raced],
         study,
         engine,
         objective,
         seed=seed,
         purpose="grid",
-        params=[asdict(point.coefficients) for point in race.points],
+        params=[asdict(point.coefficients) for point in raced],
         deadline=deadline,
         tolerant=tolerant,
         total=sum(sizes),
         on_evaluation=on_evaluation,
     )
-    race.run(evaluations, sizes)
-    return race.result(evaluations)
+    _race(raced, reference, runs, sizes)
+    return choose_coefficients(raced, reference, runs.all_measured())
 
 
-class _Race:
-    """Rounds of evaluations, one seed each, over ever fewer points."""
+def with_reference_point(points: Sequence[Point], reference: Point) -> list[Point]:
+    """Return the points and the reference, unless one of them has the reference's network."""
+    keys = {point.architecture.key() for point in points}
+    return list(points) if reference.architecture.key() in keys else [*points, reference]
 
-    def __init__(self, points: Sequence[Point], reference: Point) -> None:
-        # Other coefficients may round to the reference's network: then it is evaluated as theirs.
-        keys = [point.architecture.key() for point in points]
-        key = reference.architecture.key()
-        self.points = list(points) if key in keys else [*points, reference]
-        self._labelled = keys.index(key) if key in keys else len(points)
-        self._reference = reference
 
-    def sizes(self, rounds: int) -> list[int]:
-        """Return how many points each round evaluates, the reference perhaps apart."""
-        sizes = [len(self.points)]
-        while len(sizes) < rounds:
-            sizes.append(max(2, math.ceil(sizes[-1] / 2)))
-        return sizes
+def _place_of(reference: Point, raced: Sequence[Point]) -> int:
+    # Other coefficients may round to the reference's network: then it is evaluated as theirs.
+    return [point.architecture.key() for point in raced].index(reference.architecture.key())
 
-    def run(self, rounds: SeededRuns, sizes: Sequence[int]) -> None:
-        """Evaluate what is not evaluated yet, round by round, until the time is over."""
-        survivors = list(range(len(self.points)))
-        for turn, size in enumerate(sizes):
-            if turn > 0:
-                # Of the rounds before alone: a study that is continued may hold later ones too.
-                scores = {index: rounds.scores(index, turn) for index in survivors}
-                better = sorted(
-                    (index for index in survivors if scores[index]),
-                    key=lambda index: self._rank(index, statistics.fmean(scores[index].values())),
-                )
-                survivors = better[:size]
-                if self._labelled not in survivors:
-                    survivors.append(self._labelled)
-            if not rounds.run(turn, survivors):
-                return  # out of time: what was not measured is not guessed
 
-    def result(self, rounds: SeededRuns) -> GridResult | None:
-        """Choose; raise :class:`EvaluationFailed` where every evaluation failed."""
-        found = compare([rounds.scores(index) for index in range(len(self.points))])
-        evaluated = [
-            self._evaluated(index, rounds, found.means[index]) for index in range(len(self.points))
-        ]
-        measured = [i for i, n in enumerate(found.counts) if n and self.points[i].eligible]
-        if not measured:
-            reasons = [e.reason for e in evaluated if e.reason]
-            if not reasons:
-                return None
-            raise EvaluationFailed(
-                f"no coefficients could be evaluated; the last failed with: {reasons[-1]}"
+def _round_sizes(points: int, rounds: int) -> list[int]:
+    """Return how many points each round evaluates, the reference perhaps apart."""
+    sizes = [points]
+    while len(sizes) < rounds:
+        sizes.append(max(2, math.ceil(sizes[-1] / 2)))
+    return sizes
+
+
+def _race(raced: Sequence[Point], reference: Point, runs: SeededRuns, sizes: Sequence[int]) -> None:
+    """Evaluate what is not evaluated yet, round by round, until the time is over."""
+    labelled = _place_of(reference, raced)
+    survivors = list(range(len(raced)))
+    for turn, size in enumerate(sizes):
+        if turn > 0:
+            # Of the rounds before alone: a study that is continued may hold later ones too.
+            scores = {index: runs.measured(index).scores(turn) for index in survivors}
+            better = sorted(
+                (index for index in survivors if scores[index]),
+                key=lambda i: _rank(raced[i], statistics.fmean(scores[i].values()), i),
             )
-        most = max(found.counts[i] for i in measured)
-        ranks = [self._rank(index, mean) for index, mean in enumerate(found.means)]
-        last = [i for i in measured if found.counts[i] == most]
-        best = min(last, key=lambda i: ranks[i])
-        alike = [i for i in measured if i == best or not found.difference(i, best).real]
-        # Where measurements decide nothing the paper's finding does: dimensions grow together.
-        chosen = min(
-            (i for i in last if i in alike),
-            key=lambda i: (imbalance(self.points[i]), ranks[i]),
-        )
-        order = sorted(range(len(evaluated)), key=lambda i: ranks[i])
-        return GridResult(
-            points=tuple(evaluated[i] for i in order),
-            chosen=evaluated[chosen],
-            best=evaluated[best],
-            tied=tuple(evaluated[i] for i in order if i in alike and i != chosen),
-            reference=replace(evaluated[self._labelled], point=self._reference),
-            noise=found.deviation,
-        )
+            survivors = better[:size]
+            if labelled not in survivors:
+                survivors.append(labelled)
+        if not runs.run(turn, survivors):
+            return  # out of time: what was not measured is not guessed
 
-    def _rank(self, index: int, score: float | None) -> tuple[float, int, int, int]:
-        """Return a point's rank; those without a score come last, in the order of the points."""
-        if score is None:
-            return (math.inf, 0, 0, index)
-        return rank_key(score, measure_cost(self.points[index].architecture), index)
 
-    def _evaluated(self, index: int, rounds: SeededRuns, score: float | None) -> Evaluated:
-        found = list(rounds.accuracies(index).values())
-        return Evaluated(
-            self.points[index], pooled(found) if found else None, score, rounds.reason(index)
+def _rank(point: Point, score: float | None, index: int) -> tuple[float, int, int, int]:
+    """Return a point's rank; those without a score come last, in the order of the points."""
+    if score is None:
+        return (math.inf, 0, 0, index)
+    return rank_key(score, measure_cost(point.architecture), index)
+
+
+def choose_coefficients(
+    raced: Sequence[Point], reference: Point, networks: Sequence[MeasuredNetwork]
+) -> GridResult | None:
+    """Choose among points that were evaluated.
+
+    Args:
+        raced: see :func:`with_reference_point`.
+        reference: the paper's coefficients.
+        networks: the evaluations of each point.
+
+    Returns:
+        What was found; None where no eligible point was evaluated.
+
+    Raises:
+        EvaluationFailed: every evaluation failed.
+    """
+    found = compare([network.scores() for network in networks])
+    evaluated = [
+        Evaluated(point, network.accuracy, score, network.reason, network.runs)
+        for point, network, score in zip(raced, networks, found.means, strict=True)
+    ]
+    measured = [i for i, n in enumerate(found.counts) if n and raced[i].eligible]
+    if not measured:
+        reasons = [e.reason for e in evaluated if e.reason]
+        if not reasons:
+            return None
+        raise EvaluationFailed(
+            f"no coefficients could be evaluated; the last failed with: {reasons[-1]}"
         )
+    most = max(found.counts[i] for i in measured)
+    ranks = [_rank(raced[index], mean, index) for index, mean in enumerate(found.means)]
+    last = [i for i in measured if found.counts[i] == most]
+    best = min(last, key=lambda i: ranks[i])
+    alike = [i for i in measured if i == best or not found.difference(i, best).real]
+    # Where measurements decide nothing the paper's finding does: dimensions grow together.
+    chosen = min(
+        (i for i in last if i in alike),
+        key=lambda i: (imbalance(raced[i]), ranks[i]),
+    )
+    order = sorted(range(len(evaluated)), key=lambda i: ranks[i])
+    return GridResult(
+        points=tuple(evaluated[i] for i in order),
+        chosen=evaluated[chosen],
+        best=evaluated[best],
+        tied=tuple(evaluated[i] for i in order if i in alike and i != chosen),
+        reference=replace(evaluated[_place_of(reference, raced)], point=reference),
+        noise=found.deviation,
+    )

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import pytest
 
+from nas.environment import environment
 from nas.errors import InputError
-from nas.files import sha256
+from nas.files import sha256, to_json
 from nas.records.document import SEAL, Document, sealed
 from nas.records.result_folder import ResultFolder
 
@@ -26,7 +27,7 @@ class Toy(Document):
     values: tuple[float, ...] = ()
 
 
-TOY = Toy(identity={"seed": 0}, values=(0.1, 2))
+TOY = Toy(identity={"seed": 0}, **environment(), values=(0.1, 2))
 
 
 def test_what_is_saved_is_there_for_the_next(tmp_path: Path) -> None:
@@ -54,6 +55,7 @@ def test_only_what_is_finished_is_sealed(tmp_path: Path) -> None:
         "status": "running",
         "identity": {"seed": 0},
         "values": [0.1, 2.0],
+        **environment(),
     }
     assert finished == sealed(finished)
     assert list(finished) == [*running, "files", SEAL]
@@ -83,7 +85,7 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
 
 def test_other_results_are_refused_by_what_differs(tmp_path: Path) -> None:
     with ResultFolder.open(tmp_path, Toy) as results:
-        results.save(Toy(identity={"seed": 0, "data": "a"}))
+        results.save(TOY.updated(identity={"seed": 0, "data": "a"}))
     with (
         ResultFolder.open(tmp_path, Toy) as results,
         pytest.raises(InputError, match="holds another run: seed, space differ"),
@@ -152,7 +154,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         ("[]", ["nas-search-toy/2"]),
         ('{"schema": "nas-search-toy/2", "status": "running"}', ["identity: missing key"]),
         (
-            '{"schema": "nas-search-toy/2", "status": "running", "identity": {}, "more": 1}',
+            to_json(TOY.to_dict() | {"more": 1}),
             ["more: unknown key"],
         ),
     ],

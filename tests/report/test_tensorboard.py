@@ -9,12 +9,25 @@ from typing import Any
 
 import pytest
 
+import nas
 import nas.report.tensorboard
 from nas.cli import _run as command
+from nas.environment import environment
 from nas.evaluation.study import Study
 from nas.evaluation.study_reader import read_study
 from nas.evaluation.study_row import StudyRow
+from nas.files import to_json
+from nas.networks.cost import CONVENTION
+from nas.records.training_document import (
+    Normalisation,
+    TrainingDocument,
+    TrainingImages,
+    TrainingScore,
+)
 from nas.report.tensorboard import EVENT_FILE, FOLDER, Scalar, Series, content, training_series
+from nas.training.recipe import Recipe
+from nas.training.schedule import TrainingSchedule
+from nas.training.trainer import EpochMetrics
 
 pytest.importorskip("tensorboard")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -25,27 +38,43 @@ from tests.support.run_states import run_state
 TRIALS = 12
 RUN = ["--budget", "400M-flops", "--sampler", "random", "--no-scale", "--trials", str(TRIALS)]
 
-HISTORY = {
-    "schema": "nas-search-training/2",
-    "status": "running",
-    "architecture": "efficientnet-b0",
-    "recipe": {"batch_size": 64, "flip": True, "learning_rate": 0.003, "checks": [0.5]},
-    "schedule": {"steps_per_epoch": 10},
-    "epochs": [
-        {
-            "epoch": 0.5 * look,
-            "learning_rate": 0.01 / look,
-            "resolution": 32,
-            "loss": 2.0 / look,
-            "validation_loss": 2.5 / look,
-            "validation_accuracy": 0.2 * look,
-            "seconds": 30.0,
-            "images_per_second": 100.0,
-        }
+B0 = nas.load_architecture("efficientnet-b0")
+HISTORY = TrainingDocument(
+    identity={},
+    **environment(),
+    architecture=B0.name,
+    cost=nas.measure_cost(B0),
+    convention=CONVENTION,
+    data=TrainingImages(
+        name="made up",
+        classes=("a", "b"),
+        images=(640, 64, 0),
+        image_resolution=32,
+        imbalance=1.0,
+    ),
+    normalisation=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)),
+    resolution=32,
+    stem_stride=1,
+    recipe=Recipe(learning_rate=0.003),
+    schedule=TrainingSchedule(
+        steps=20, steps_per_epoch=10, validation_interval=5, resolutions=((0, 32),)
+    ),
+    device="cpu",
+    threads=1,
+    epochs=tuple(
+        EpochMetrics(
+            epoch=0.5 * look,
+            learning_rate=0.01 / look,
+            resolution=32,
+            loss=2.0 / look,
+            validation_loss=2.5 / look,
+            validation_accuracy=0.2 * look,
+            seconds=30.0,
+            images_per_second=100.0,
+        )
         for look in (1, 2, 3)
-    ],
-    "test": None,
-}
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -133,22 +162,19 @@ def test_what_was_measured_on_the_way(tmp_path: Path) -> None:
 
 
 def test_a_training(tmp_path: Path) -> None:
-    (tmp_path / "history.json").write_text(json.dumps(HISTORY))
+    HISTORY.write(tmp_path)
     assert command(["events", str(tmp_path), "--quiet"]) == 0
     place = tmp_path / FOLDER / "training"
     found = scalars(place)
     assert [step for step, _ in found["loss/training"]] == [5, 10, 15]
     assert found["accuracy/validation"][-1] == (15, pytest.approx(0.6))
     assert [one.wall_time for one in read(place).Scalars("loss/validation")] == [30, 60, 90]
-    assert choices(place) == {
-        "architecture": "efficientnet-b0",
-        "batch_size": 64,
-        "flip": True,
-        "learning_rate": 0.003,
-    }
+    chosen = choices(place)
+    assert chosen["architecture"] == "efficientnet-b0"
+    assert (chosen["batch_size"], chosen["flip"], chosen["learning_rate"]) == (64, True, 0.003)
     assert "accuracy/test" not in found
-    tested = HISTORY | {"test": {"accuracy": {"mean": 0.55}}}
-    last = training_series(tested, "x").scalars[-1]
+    score = TrainingScore(accuracy=nas.Accuracy(0.55, 0.01), classes=(), confusion=None)
+    last = training_series(HISTORY.updated(test=score)).scalars[-1]
     assert (last.tag, last.step, last.value) == ("accuracy/test", 15, 0.55)
 
 
@@ -157,8 +183,7 @@ def test_what_is_new_is_appended(tmp_path: Path) -> None:
     path = tmp_path / FOLDER / "training" / EVENT_FILE
     sizes = []
     for looks in (1, 2, 3, 3):
-        document = HISTORY | {"epochs": HISTORY["epochs"][:looks]}  # type: ignore[index]
-        (tmp_path / "history.json").write_text(json.dumps(document))
+        HISTORY.updated(epochs=HISTORY.epochs[:looks]).write(tmp_path)
         before = path.read_bytes() if sizes else b""
         inode = path.stat().st_ino if sizes else None
         assert command(["events", str(tmp_path), "--quiet"]) == 0
@@ -168,7 +193,7 @@ def test_what_is_new_is_appended(tmp_path: Path) -> None:
     assert sizes[0] < sizes[1] < sizes[2] == sizes[3]
     assert len(scalars(path.parent)["loss/training"]) == 3
     # Another history is another file.
-    (tmp_path / "history.json").write_text(json.dumps(HISTORY | {"architecture": "another"}))
+    HISTORY.updated(architecture="another").write(tmp_path)
     assert command(["events", str(tmp_path), "--quiet"]) == 0
     assert choices(path.parent)["architecture"] == "another"
 
@@ -209,7 +234,7 @@ def test_verify_says_nothing_of_them(run: Path, capsys: pytest.CaptureFixture[st
         ({"run.json": "{"}, "not JSON"),
         ({"run.json": '{"schema": "mine"}'}, "schema"),
         ({"history.json": "{}"}, "history.json"),
-        ({"history.json": json.dumps(HISTORY | {"epochs": []})}, "nothing is measured yet"),
+        ({"history.json": to_json(HISTORY.updated(epochs=()).to_dict())}, "nothing is measured"),
         ({"run.json": json.dumps(run_state())}, "nothing is measured yet"),
     ],
 )

@@ -14,7 +14,6 @@ from PIL import Image
 
 import nas.proxies.presets
 from nas.cli import _run as command
-from nas.cli.comparison import _pixels
 from nas.files import write_json
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import save_architecture
@@ -22,6 +21,7 @@ from nas.networks.compound_scaling import scale
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.records.document import sealed
 from nas.records.lock import locked
+from nas.runs.comparison import ComparisonSettings, highest_resolution
 from nas.spaces.registry import load_space
 from tests.support.interrupted import resumable
 
@@ -116,9 +116,10 @@ def test_scaled_networks_are_compared_at_equal_flops(images: str, capsys: Captur
 def test_images_are_read_with_as_many_pixels_as_are_looked_at() -> None:
     one = network()
     large = replace(one, resolution=20 * one.resolution)
-    assert _pixels([one, large], one.resolution, scaled=True) == 20 * 32  # its own are 32
-    assert _pixels([one, large], large.resolution, scaled=True) == 64
-    assert _pixels([one, large], large.resolution, scaled=False) == 32
+    scaled = ComparisonSettings((one, large), resolution=one.resolution, scaled=True)
+    assert highest_resolution(scaled) == 20 * 32  # its own are 32
+    assert highest_resolution(replace(scaled, resolution=large.resolution)) == 64
+    assert highest_resolution(ComparisonSettings((one, large))) == 32
 
 
 def test_two_at_once_in_one_folder_are_refused(images: str, capsys: Captured) -> None:

@@ -26,7 +26,7 @@ from nas.networks.architecture_file import read_record
 from nas.networks.stage_diff import parts
 from nas.proxies.imagenet_surrogate import METRIC, ImagenetProxy
 from nas.runs.reproduction.conclusions import conclusions, limits
-from nas.runs.reproduction.evidence import Draw, Match, Settings
+from nas.runs.reproduction.evidence import Draw, Match, ReproductionSettings
 from nas.runs.reproduction.reproduce import FILES
 from tests.support.interrupted import resumable
 from tests.support.paths import ROOT
@@ -226,7 +226,7 @@ def test_b0_is_matched_by_a_search() -> None:
 )
 def test_wrong_settings(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
-        Settings(**wrong)
+        ReproductionSettings(**wrong)
 
 
 B0_SENTENCE, RANDOM, BY_ACCURACY, BY_REWARD, FRONT, MATCHING, TABLE = range(7)

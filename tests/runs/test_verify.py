@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import nas
-import nas.runs.pipeline
+import nas.runs.phases
 import nas.runs.schedule
 import nas.runs.verify.pipeline
 import nas.runs.verify.run_state
@@ -50,8 +50,9 @@ def _quick() -> Iterator[None]:
         patch.setattr(nas.runs.schedule, "default_settings", lambda *of: training)
         patch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
         patch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
-        for module in (nas.runs.pipeline, nas.runs.verify.pipeline):
+        for module in (nas.runs.phases, nas.runs.verify.pipeline):
             patch.setattr(module, "CHECKED", 4)
+        for module in (nas.runs.phases, nas.strategies.finalists):
             patch.setattr(module, "at_chance", lambda *of: False)
         yield
 
@@ -131,19 +132,19 @@ def test_what_needs_no_study_is_computed_without_it(copy: Path) -> None:
     """FLOPs of the networks that are known, and how many trainings an accuracy is of."""
     (copy / "study.log").unlink()
     finals, front = load(copy / "finalists.json"), load(copy / "front.json")
-    finals["test"]["entries"][-1]["flops"] += 1
+    finals["test"]["entries"][-1]["cost"]["flops"] += 1
     forge(copy, "finalists.json", finals)
     front["points"][0]["accuracy"]["n"] += 1
     forge(copy, "front.json", front)
     found = keys(copy)
     last = len(finals["test"]["entries"])
-    assert ("finalists.json", f"test.entries{last}.flops") in found
+    assert ("finalists.json", f"test.entries{last}.cost.flops") in found
     assert ("front.json", "points1.accuracy.n") in found
 
 
 def test_what_needs_no_space_is_computed_without_it(copy: Path) -> None:
     run, data = load(copy / "run.json"), load(copy / "coefficients.json")
-    run["command"]["space"] = "gone.toml"
+    run["space"] = "gone.toml"
     forge(copy, "run.json", run)
     assert [note for note in verified(copy).notes if "'gone.toml' is not known here" in note]
     assert keys(copy) == set()
@@ -189,7 +190,9 @@ def test_finals_that_were_cut_off_in_a_round_differ_in_nothing(
         assert command(["resume", str(copy), "--quiet", "--trials", "6"]) == 0
     finals = load(copy / "finalists.json")
     assert len({entry["accuracy"]["n"] for entry in finals["entries"]}) == 2
-    best = max((e for e in finals["entries"] if "trial" in e), key=lambda e: float(e["score"]))
+    best = max(
+        (e for e in finals["entries"] if e["trial"] is not None), key=lambda e: float(e["score"])
+    )
     assert finals["chosen"] == best["name"]
     assert verified(copy).differences == ()
 
@@ -256,7 +259,7 @@ DERIVED: list[tuple[str, tuple[Any, ...], str]] = [
     ("baseline.json", ("provenance", "finals", "accuracy", "n"), "provenance.finals.accuracy.n"),
     ("baseline.json", ("provenance", "data", "fingerprint"), "provenance.data.fingerprint"),
     ("finalists.json", ("entries", 0, "score"), "entries1.score"),
-    ("finalists.json", ("entries", 1, "flops"), "entries2.flops"),
+    ("finalists.json", ("entries", 1, "cost", "flops"), "entries2.cost.flops"),
     ("finalists.json", ("entries", 0, "difference", "real"), "entries1.difference.real"),
     ("finalists.json", ("seed_to_seed_deviation",), "seed_to_seed_deviation"),
     ("finalists.json", ("test", "entries", 0, "accuracy", "mean"), "test.entries1.accuracy.mean"),
@@ -284,6 +287,24 @@ def test_what_is_derived_is_computed_again(
     assert (name, key) in keys(copy)
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "key"),
+    [
+        ("finalists.json", ("entries", 0), "entries1.accuracy.mean"),
+        ("finalists.json", ("test", "entries", 0), "test.entries1.accuracy.mean"),
+        ("coefficients.json", ("points", 0), "points1.accuracy.mean"),
+    ],
+)
+def test_one_evaluation_that_was_changed_is_found_without_the_study(
+    copy: Path, name: str, path: tuple[Any, ...], key: str
+) -> None:
+    (copy / "study.log").unlink()
+    data = load(copy / name)
+    changed(data, *path, "runs", 0, "accuracy", "mean")
+    forge(copy, name, data)
+    assert (name, key) in keys(copy)
+
+
 def test_a_front_that_lacks_a_point_is_not_the_front(copy: Path) -> None:
     data = load(copy / "front.json")
     del data["points"][-1]
@@ -300,7 +321,7 @@ def test_other_choices_are_found(copy: Path) -> None:
     found = keys(copy)
     assert {file for file, _ in found} >= {"coefficients.json", "family/b1.json"}
     finals = load(copy / "finalists.json")
-    names = [entry["name"] for entry in finals["entries"] if "trial" in entry]
+    names = [entry["name"] for entry in finals["entries"] if entry["trial"] is not None]
     finals["chosen"] = next(name for name in names if name != finals["chosen"])
     forge(copy, "finalists.json", finals)
     assert ("finalists.json", "chosen") in keys(copy)
@@ -450,7 +471,7 @@ def test_files_outside_are_not_looked_at(copy: Path, name: str) -> None:
 
 def test_a_space_that_is_not_known_here_is_a_note(copy: Path) -> None:
     run = load(copy / "run.json")
-    run["command"]["space"] = "gone.toml"
+    run["space"] = "gone.toml"
     forge(copy, "run.json", run)
     result = verified(copy)
     assert result.differences == ()

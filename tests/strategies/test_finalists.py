@@ -63,9 +63,8 @@ def play(
 
 def test_the_longer_training_decides_and_the_reference_is_never_chosen(tmp_path: Path) -> None:
     result = play(Toy({"n0": 0.6, "n1": 0.72, "n2": 0.65, B0.name: 0.9}), tmp_path)
-    assert [t.number for t in result.trials] == [2, 1, 0]
-    assert result.baseline is not None
-    assert result.baseline.number == 1
+    assert result.trials == (2, 1, 0)
+    assert result.baseline(TRIALS) == TRIALS[1]
     assert result.reference == 3
     data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert data["chosen"] == "n1"
@@ -75,12 +74,12 @@ def test_the_longer_training_decides_and_the_reference_is_never_chosen(tmp_path:
     assert entry["trial"] == 1
     assert entry["difference"]["real"]
     assert entry["difference"]["mean"] == pytest.approx(0.72 - 0.9, abs=0.01)
-    assert "trial" not in data["entries"][3]
+    assert data["entries"][3]["trial"] is None
 
 
 def test_fewer_are_finalists_where_fewer_are_asked_for(tmp_path: Path) -> None:
     result = play(Toy({"n1": 0.72, "n2": 0.65, B0.name: 0.9}), tmp_path, count=2)
-    assert [t.number for t in result.trials] == [2, 1]
+    assert result.trials == (2, 1)
 
 
 def test_what_cannot_be_told_apart_is_named(tmp_path: Path) -> None:
@@ -92,7 +91,7 @@ def test_what_cannot_be_told_apart_is_named(tmp_path: Path) -> None:
 def test_a_reference_that_was_found_is_trained_once_and_may_win(tmp_path: Path) -> None:
     again = replace(OTHERS[1], name="the same")
     result = play(Toy({"n0": 0.6, "n1": 0.8, "n2": 0.7}), tmp_path, reference=again)
-    assert len(result.comparison.entries) == 3
+    assert len(result.comparison.networks) == 3
     assert result.reference == result.chosen == 1
 
 
@@ -100,13 +99,12 @@ def test_a_reward_counts_in_the_finals_too(tmp_path: Path) -> None:
     truth = {"n0": 0.70, "n1": 0.71, "n2": 0.72, B0.name: 0.9}
     reward = Objective("reward", target_flops=400_000_000)
     result = play(Toy(truth), tmp_path, objective=reward)
-    assert result.baseline is not None
-    assert result.baseline.number == 0  # cheaper by more than it is worse
+    assert result.baseline(TRIALS) == TRIALS[0]  # cheaper by more than it is worse
 
 
 def test_no_finalist_measured_chooses_nothing(tmp_path: Path) -> None:
     result = play(Toy({B0.name: 0.5}), tmp_path)
-    assert result.baseline is None
+    assert result.baseline(TRIALS) is None
     assert result.tied == ()
     assert result.to_dict()["chosen"] is None
     assert "KeyError" in result.to_dict()["entries"][0]["reason"]
@@ -115,3 +113,9 @@ def test_no_finalist_measured_chooses_nothing(tmp_path: Path) -> None:
 def test_failures_in_a_row_end_the_finals(tmp_path: Path) -> None:
     with pytest.raises(EvaluationFailed, match=r"6 evaluations in a row failed.*KeyError"):
         play(Toy({}), tmp_path)
+
+
+def test_finalists_no_better_than_chance_choose_nothing(tmp_path: Path) -> None:
+    result = play(Toy({"n0": 0.001, "n1": 0.0012, "n2": 0.001, B0.name: 0.9}, 0.0), tmp_path)
+    assert result.measured
+    assert result.chosen is None

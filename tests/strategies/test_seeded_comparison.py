@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from nas.accuracy import Accuracy
 from nas.errors import Interrupted
@@ -18,6 +19,7 @@ from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.proxies.protocol import Report
+from nas.records.comparison_document import ComparedEntry
 from nas.seeding import derived_rng
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
@@ -65,7 +67,7 @@ def play(
         deadline=deadline,
         total=seeds * len(NETWORKS),
     )
-    return compare_networks(NETWORKS, rounds, seeds)
+    return compare_networks(rounds, seeds)
 
 
 def test_the_better_wins_and_real_differences_are_told_from_noise(tmp_path: Path) -> None:
@@ -105,8 +107,8 @@ def test_ties_go_to_fewer_flops_then_to_the_earlier(tmp_path: Path) -> None:
         networks, Study(tmp_path, "ties", {}), InProcess(Level()), Objective(),
         seed=0, purpose="compare",
     )  # fmt: skip
-    result = compare_networks(networks, runs, 2)
-    assert [entry.score for entry in result.entries] == pytest.approx([0.5] * 4, abs=1e-12)
+    result = compare_networks(runs, 2)
+    assert list(result.scores.means) == pytest.approx([0.5] * 4, abs=1e-12)
     assert result.best(range(4)) == 2
     assert result.best((3, 0, 1)) == 3
     assert result.best((0, 1)) == 1
@@ -127,11 +129,11 @@ def test_all_have_the_same_seeds_and_a_resumed_comparison_repeats_none(tmp_path:
 def test_who_fails_is_recorded_and_does_not_win(tmp_path: Path) -> None:
     result = play(Toy(fails=frozenset({("b", 1)})), tmp_path)
     assert result.best(range(4)) == 0
-    assert "out of memory" in result.entries[1].reason
-    assert result.entries[1].accuracy is not None
-    assert result.entries[1].accuracy.n == 2
+    assert "out of memory" in result.networks[1].reason
+    assert result.networks[1].accuracy is not None
+    assert result.networks[1].accuracy.n == 2
     never = play(Toy(fails=frozenset({("b", t) for t in range(9)} | {("b", 0)})), tmp_path / "n")
-    assert never.entries[1].accuracy is None
+    assert never.networks[1].accuracy is None
     assert never.difference(1, 0) is None
 
 
@@ -160,14 +162,14 @@ def test_a_round_that_was_cut_off_does_not_decide_by_position(tmp_path: Path) ->
         result = cut_off(tmp_path / str(after), after) if after < 12 else play(Toy(), tmp_path)
         assert result.best(range(4)) == 1, after
     # c alone, whose place is third, would have had the second seed's luck.
-    assert [len(row.accuracy.seeds) for row in cut_off(tmp_path / "x", 5).entries if row.accuracy]\
+    assert [len(row.accuracy.seeds) for row in cut_off(tmp_path / "x", 5).networks if row.accuracy]\
         == [2, 1, 1, 1]  # fmt: skip
     assert cut_off(tmp_path / "first", 1).best(range(4)) == 0  # all that there is
 
 
 def test_who_fails_in_a_round_that_was_cut_off_does_not_win(tmp_path: Path) -> None:
     result = cut_off(tmp_path, 6, fails=frozenset({("b", 1)}))
-    assert result.entries[1].reason
+    assert result.networks[1].reason
     assert result.best(range(4)) == 0
     assert result.best((1, 2)) == 2
     assert result.best((1,)) == 1
@@ -176,7 +178,7 @@ def test_who_fails_in_a_round_that_was_cut_off_does_not_win(tmp_path: Path) -> N
 def test_without_time_nothing_is_measured(tmp_path: Path) -> None:
     result = play(Toy(), tmp_path, deadline=0.0)
     assert result.best(range(4)) is None
-    assert [entry.accuracy for entry in result.entries] == [None] * 4
+    assert [network.accuracy for network in result.networks] == [None] * 4
 
 
 def test_it_is_plain_data(tmp_path: Path) -> None:
@@ -189,3 +191,13 @@ def test_it_is_plain_data(tmp_path: Path) -> None:
     one = play(Toy(), tmp_path / "one", seeds=1).to_dict(against=2)
     assert one["entries"][1]["difference"]["ci95"] is None
     assert one["entries"][1]["difference"]["real"] is False
+
+
+def test_the_same_follows_from_what_is_written(tmp_path: Path) -> None:
+    result = play(Toy(fails=frozenset({("b", 1)})), tmp_path)
+    data = json.loads(json.dumps(result.to_dict(against=2)))
+    entries = TypeAdapter(tuple[ComparedEntry, ...]).validate_python(data["entries"])
+    assert [len(entry.runs) for entry in entries] == [3] * 4
+    assert [run.score is None for run in entries[1].runs] == [False, True, False]
+    again = SeededComparison.of([entry.measured for entry in entries])
+    assert again.to_dict(against=2) == result.to_dict(against=2)

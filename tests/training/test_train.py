@@ -2,8 +2,9 @@
 
 import json
 import math
+import pkgutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import torch.nn.functional as F
 from safetensors import safe_open
 
 import nas
-import nas.runs.training
 import nas.training.initialisation
 from nas.cli import _run as command
 from nas.data import ImageData, cutmix
@@ -22,9 +22,12 @@ from nas.export.random_network import random_network
 from nas.networks.architecture_file import read_record
 from nas.networks.modules import StochasticDepth, build
 from nas.networks.weights_file import TrainedOn, read_weights, save_weights
-from nas.records.documents import TrainingDocument
+from nas.records.training_document import TrainingDocument
 from nas.report.tensorboard import write_events
-from nas.runs.training import PICTURE, WEIGHTS, Request, Trained, train
+from nas.runs.training import train as training_life
+from nas.runs.training.outcome import PICTURE, WEIGHTS
+from nas.runs.training.settings import TrainSettings
+from nas.runs.training.train import Trained, train
 from nas.training import trainer as loop
 from nas.training.class_metrics import class_scores, confusion_matrix
 from nas.training.distillation import Teacher
@@ -33,27 +36,13 @@ from nas.training.optimiser import learning_rate_factor
 from nas.training.recipe import Recipe, progressive_resolutions, recipe_for
 from nas.training.schedule import TrainingSchedule, schedule_for_epochs, schedule_for_time
 from nas.training.weight_average import WeightAverage
+from tests.support.colours import CLASSES, made_up
 from tests.support.silent import Silent
 
-CLASSES = ("red", "green", "blue")
 QUICK = Recipe(batch_size=16, learning_rate=6e-3, progressive_resizing=((0.0, 0.5), (0.5, 1.0)))
 
 # All that draws random numbers, so that a resumed training could draw others.
 RANDOM = replace(QUICK, stochastic_depth=0.3, cutout=0.25, cutmix=0.5)
-
-
-def images(count: int, seed: int, channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise around one brightness a class."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(len(CLASSES)).repeat(count)
-    level = (50 + 70 * labels)[:, None, None, None]
-    noise = 30 * torch.randn((len(labels), channels, 16, 16), generator=generator)
-    return (level + noise).clamp(0, 255).to(torch.uint8), labels
-
-
-def made_up(classes: tuple[str, ...] = CLASSES, channels: int = 3) -> ImageData:
-    parts = (images(32, 1, channels), images(10, 2, channels), images(8, 3, channels))
-    return ImageData.from_parts("made up", classes, *parts)
 
 
 @pytest.fixture
@@ -65,16 +54,16 @@ def network() -> nas.Architecture:
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> ImageData:
     found = made_up()
-    monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: found)
+    monkeypatch.setattr(training_life, "load_data", lambda *_: found)
     return found
 
 
 @pytest.fixture
-def request_(
+def settings(
     network: nas.Architecture, data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Request:
-    monkeypatch.setattr(nas.runs.training, "recipe_for", lambda *_, **__: RANDOM)
-    return Request(network, "made up", tmp_path / "out", resolution=16, epochs=3, test=True)
+) -> TrainSettings:
+    monkeypatch.setattr(training_life, "recipe_for", lambda *_, **__: RANDOM)
+    return TrainSettings(network, "made up", tmp_path / "out", resolution=16, epochs=3, test=True)
 
 
 def tensors(file: Path) -> dict[str, torch.Tensor]:
@@ -88,7 +77,8 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 def untimed(trained: Trained) -> list[dict[str, Any]]:
     timed = ("seconds", "images_per_second")
-    return [{k: v for k, v in row.items() if k not in timed} for row in trained.document["epochs"]]
+    epochs = [asdict(epoch) for epoch in trained.document.epochs]
+    return [{k: v for k, v in row.items() if k not in timed} for row in epochs]
 
 
 # ── Pieces of the recipe ─────────────────────────────────────────────────────────────────────────
@@ -225,14 +215,14 @@ def test_epochs_are_whole_or_a_part_of_a_step_more(count: int) -> None:
 
 
 def test_a_batch_is_never_more_than_all_images(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The learning rate too is that of the batches there are."""
-    monkeypatch.setattr(nas.runs.training, "recipe_for", recipe_for)
-    found = train(replace(request_, batch_size=4096, epochs=2), Silent()).document
-    assert found["recipe"]["batch_size"] == 96
-    assert found["recipe"]["learning_rate"] == recipe_for(2, batch_size=96).learning_rate
-    assert found["schedule"]["steps"] == 2
+    monkeypatch.setattr(training_life, "recipe_for", recipe_for)
+    found = train(replace(settings, batch_size=4096, epochs=2), Silent()).document
+    assert found.recipe.batch_size == 96
+    assert found.recipe.learning_rate == recipe_for(2, batch_size=96).learning_rate
+    assert found.schedule.steps == 2
 
 
 def test_fewer_large_images_are_classified_at_once() -> None:
@@ -259,9 +249,9 @@ def test_a_grey_network_sees_a_users_images_in_grey(
         asked.append(channels)
         return made_up(channels=channels)
 
-    monkeypatch.setattr(nas.runs.training, "load_data", loaded)
+    monkeypatch.setattr(training_life, "load_data", loaded)
     grey = replace(network, in_channels=1)
-    request = Request(grey, "mine", tmp_path / "out", resolution=16, epochs=1)
+    request = TrainSettings(grey, "mine", tmp_path / "out", resolution=16, epochs=1)
     assert train(request, Silent()).architecture.in_channels == 1
     assert asked == [1]
 
@@ -299,15 +289,15 @@ def test_small_images_get_a_stem_that_does_not_shrink_them() -> None:
 # ── Trainings ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_is_written(request_: Request) -> None:
-    trained = train(request_, Silent())
-    folder = request_.folder
+def test_what_is_written(settings: TrainSettings) -> None:
+    trained = train(settings, Silent())
+    folder = settings.folder
     kept = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert kept == {TrainingDocument.FILE, WEIGHTS, "architecture.json", PICTURE}
     assert (folder / PICTURE).read_bytes().startswith(b"\x89PNG")
 
     document = json.loads((folder / TrainingDocument.FILE).read_text())
-    assert document == json.loads(json.dumps(trained.document))
+    assert document == trained.document.to_dict()
     assert document["status"] == "finished"
     assert [row["epoch"] for row in document["epochs"]] == [1, 2, 3]
     assert [row["resolution"] for row in document["epochs"]] == [16, 16, 16]
@@ -342,14 +332,14 @@ def test_what_is_written(request_: Request) -> None:
     assert accuracy == pytest.approx(document["test"]["accuracy"]["mean"])
 
 
-def test_it_learns_and_repeats_itself(request_: Request, tmp_path: Path) -> None:
-    first = train(request_, Silent())
-    again = train(replace(request_, out=tmp_path / "again"), Silent())
+def test_it_learns_and_repeats_itself(settings: TrainSettings, tmp_path: Path) -> None:
+    first = train(settings, Silent())
+    again = train(replace(settings, out=tmp_path / "again"), Silent())
     assert untimed(first) == untimed(again)
     assert same(tensors(first.folder / WEIGHTS), tensors(again.folder / WEIGHTS))
-    other = train(replace(request_, out=tmp_path / "other", seed=1), Silent())
+    other = train(replace(settings, out=tmp_path / "other", seed=1), Silent())
     assert not same(tensors(first.folder / WEIGHTS), tensors(other.folder / WEIGHTS))
-    losses = [row["loss"] for row in first.document["epochs"]]
+    losses = [row.loss for row in first.document.epochs]
     assert losses[-1] < losses[0]
 
 
@@ -380,43 +370,41 @@ def killed_in(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
         ("nas.training.trainer.Trainer._validate", 2),
         ("nas.training.checkpoint.write_bytes", 3),
         ("nas.training.checkpoint.write_json", 3),
-        ("nas.runs.training.save_weights", 1),
-        ("nas.runs.training.write_bytes", 1),
-        ("nas.runs.training.shutil.rmtree", 1),
+        ("nas.runs.training.train.save_weights", 1),
+        ("nas.runs.training.train.write_bytes", 1),
+        ("nas.runs.training.train.shutil.rmtree", 1),
     ],
 )
 def test_killed_at_any_moment_it_goes_on_and_ends_the_same(
-    request_: Request, tmp_path: Path, place: str, calls: int, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, tmp_path: Path, place: str, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(replace(request_, out=tmp_path / "whole"), Silent())
+    whole = train(replace(settings, out=tmp_path / "whole"), Silent())
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)  # after each step
     with monkeypatch.context() as patched:
-        module, _, name = place.rpartition(".")
-        owner = pytest.importorskip(module) if module.count(".") < 3 else None
-        if owner is None:
-            owner = loop.Trainer if module.endswith("Trainer") else nas.runs.training.shutil
+        owner, _, name = place.rpartition(".")
+        owner = pkgutil.resolve_name(owner)
         patched.setattr(owner, name, killed_in(calls, getattr(owner, name)))
         with pytest.raises(KilledError):
-            train(request_, Silent())
+            train(settings, Silent())
     torch.manual_seed(99)
-    resumed = train(request_, Silent())
+    resumed = train(settings, Silent())
     assert untimed(resumed) == untimed(whole)
     assert same(tensors(resumed.folder / WEIGHTS), tensors(whole.folder / WEIGHTS))
     for part in ("validation", "test"):
-        assert resumed.document[part] == whole.document[part]
+        assert getattr(resumed.document, part) == getattr(whole.document, part)
     one, other = (r.folder / "architecture.json" for r in (resumed, whole))
     assert one.read_bytes() == other.read_bytes()
     assert not (resumed.folder / "checkpoint").exists()
 
 
 def test_a_resumed_training_does_not_do_again_what_is_saved(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     step = loop.Trainer.step
     monkeypatch.setattr(loop.Trainer, "step", killed_in(12, step))
     with pytest.raises(KilledError):
-        train(request_, Silent())
+        train(settings, Silent())
     seen: list[int] = []
 
     def noted(self: loop.Trainer, number: int) -> torch.Tensor:
@@ -424,53 +412,49 @@ def test_a_resumed_training_does_not_do_again_what_is_saved(
         return step(self, number)
 
     monkeypatch.setattr(loop.Trainer, "step", noted)
-    train(request_, Silent())
+    train(settings, Silent())
     assert seen == list(range(11, 18))
 
 
 def test_a_finished_training_is_not_done_again(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    untested = train(replace(request_, test=False), Silent())
-    assert untested.document["test"] is None
-    picture = (request_.folder / PICTURE).read_bytes()
+    untested = train(replace(settings, test=False), Silent())
+    assert untested.document.test is None
+    picture = (settings.folder / PICTURE).read_bytes()
     monkeypatch.setattr(loop.Trainer, "step", killed_in(1, loop.Trainer.step))
-    again = train(replace(request_, test=False), Silent())
-    assert again.document == json.loads(json.dumps(untested.document))
-    tested = train(request_, Silent())  # only the test is missing
-    accuracy = tested.document["test"]["accuracy"]["mean"]
+    again = train(replace(settings, test=False), Silent())
+    assert again.document == untested.document
+    tested = train(settings, Silent())  # only the test is missing
+    assert tested.document.test is not None
+    accuracy = tested.document.test.accuracy.mean
     assert accuracy > 0.6
-    assert (
-        json.loads((request_.folder / TrainingDocument.FILE).read_text())["test"]["accuracy"][
-            "mean"
-        ]
-        == accuracy
-    )
+    assert TrainingDocument.read(settings.folder) == tested.document
     # All that was written says so, as if it had been asked for at once.
-    record = read_record(request_.folder / "architecture.json")
+    record = read_record(settings.folder / "architecture.json")
     assert record.accuracy is not None
     assert record.accuracy.metric.startswith("test accuracy")
-    assert (request_.folder / PICTURE).read_bytes() != picture
+    assert (settings.folder / PICTURE).read_bytes() != picture
 
 
 def test_the_test_images_choose_nothing(
-    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = train(request_, Silent())
+    one = train(settings, Silent())
     data = made_up()
     assert data.test_images is not None
     poisoned = replace(data, test_images=torch.zeros_like(data.test_images))
-    monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: poisoned)
-    other = train(replace(request_, out=tmp_path / "other"), Silent())
+    monkeypatch.setattr(training_life, "load_data", lambda *_: poisoned)
+    other = train(replace(settings, out=tmp_path / "other"), Silent())
     assert untimed(one) == untimed(other)
     assert same(tensors(one.folder / WEIGHTS), tensors(other.folder / WEIGHTS))
-    assert one.document["test"] != other.document["test"]
+    assert one.document.test != other.document.test
 
 
 def test_a_time_is_planned_for_and_a_resumed_run_keeps_the_plan(
-    request_: Request, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = replace(request_, epochs=None, seconds=3.0)
+    request = replace(settings, epochs=None, seconds=3.0)
     shown = Silent()
     run = loop.Trainer.run
     monkeypatch.setattr(loop.Trainer, "run", killed_in(1, run))
@@ -478,26 +462,24 @@ def test_a_time_is_planned_for_and_a_resumed_run_keeps_the_plan(
         train(request, shown)
     monkeypatch.setattr(loop.Trainer, "run", run)
     assert any(note.startswith("planned: ") for note in shown.notes)
-    plan = json.loads((request.folder / TrainingDocument.FILE).read_text())["schedule"]
-    assert plan["steps"] >= 1
-    assert plan["seconds"] == 3.0
-    assert plan["images_per_second"]
-    monkeypatch.setattr(nas.runs.training, "measure_throughput", None)
+    plan = TrainingDocument.read(request.folder).schedule
+    assert plan.steps >= 1
+    assert plan.seconds == 3.0
+    assert plan.images_per_second
+    monkeypatch.setattr(training_life, "measure_throughput", None)
     trained = train(request, Silent())
-    assert json.loads(json.dumps(trained.document["schedule"])) == plan
-    assert trained.document["epochs"][-1]["epoch"] == pytest.approx(
-        plan["steps"] / plan["steps_per_epoch"], abs=1e-4
-    )
+    assert trained.document.schedule == plan
+    assert trained.document.epochs[-1].epoch == pytest.approx(plan.epochs, abs=1e-4)
 
 
 @pytest.mark.parametrize("where", ["rate", "loss", "answers"])
 def test_divergence_is_one_clear_end(
-    request_: Request, where: str, monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = loop.Trainer.step
     if where == "rate":
         recipe = replace(RANDOM, learning_rate=1e38)
-        monkeypatch.setattr(nas.runs.training, "recipe_for", lambda *_, **__: recipe)
+        monkeypatch.setattr(training_life, "recipe_for", lambda *_, **__: recipe)
     elif where == "loss":
         monkeypatch.setattr(
             loop.Trainer, "step", lambda self, n: step(self, n) * (math.nan if n == 9 else 1)
@@ -506,13 +488,13 @@ def test_divergence_is_one_clear_end(
         monkeypatch.setattr(loop, "predict", lambda *_: torch.full((30, 3), math.inf))
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     with pytest.raises(Diverged, match="the training diverged"):
-        train(replace(request_, tensorboard=True), Silent())
-    assert not request_.folder.exists()
+        train(replace(settings, tensorboard=True), Silent())
+    assert not settings.folder.exists()
 
 
-def test_grey_images(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: made_up(channels=1))
-    trained = train(request_, Silent())
+def test_grey_images(settings: TrainSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_life, "load_data", lambda *_: made_up(channels=1))
+    trained = train(settings, Silent())
     assert trained.architecture.in_channels == 1
     assert nas.load_weights(trained.folder / WEIGHTS).stem[0].in_channels == 1  # type: ignore[index]
 
@@ -536,9 +518,12 @@ def weights_of(
 
 @pytest.mark.parametrize("classes", [("a", "b", "c", "d"), ("a", "b", "c"), CLASSES])
 def test_training_begins_with_the_weights_of_a_file(
-    request_: Request, tmp_path: Path, classes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    settings: TrainSettings,
+    tmp_path: Path,
+    classes: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    file, _, known = weights_of(request_.architecture, tmp_path / "w.safetensors", classes)
+    file, _, known = weights_of(settings.architecture, tmp_path / "w.safetensors", classes)
     begun: list[dict[str, torch.Tensor]] = []
     run = loop.Trainer.run
 
@@ -547,7 +532,7 @@ def test_training_begins_with_the_weights_of_a_file(
         return run(self, *args)
 
     monkeypatch.setattr(loop.Trainer, "run", noted)
-    trained = train(replace(request_, weights=file), Silent())
+    trained = train(replace(settings, weights=file), Silent())
     [first] = begun
     theirs = tensors(file)
     head = [name for name in first if name.startswith("head.4")]
@@ -559,11 +544,11 @@ def test_training_begins_with_the_weights_of_a_file(
     assert found == replace(known, classes=CLASSES)  # normalised as the weights know it
 
 
-def test_a_teacher_changes_what_is_learned(request_: Request, tmp_path: Path) -> None:
-    alone = train(request_, Silent())
-    file, arch, _ = weights_of(request_.architecture, tmp_path / "t.safetensors", CLASSES, 1)
+def test_a_teacher_changes_what_is_learned(settings: TrainSettings, tmp_path: Path) -> None:
+    alone = train(settings, Silent())
+    file, arch, _ = weights_of(settings.architecture, tmp_path / "t.safetensors", CLASSES, 1)
     taught = replace(
-        request_, out=tmp_path / "taught", teacher=request_.architecture, teacher_weights=file
+        settings, out=tmp_path / "taught", teacher=settings.architecture, teacher_weights=file
     )
     read, reads = nas.training.initialisation.read_weights, []
 
@@ -591,12 +576,12 @@ def test_a_teacher_changes_what_is_learned(request_: Request, tmp_path: Path) ->
     ],
 )
 def test_a_teacher_of_other_classes_is_refused(
-    request_: Request, tmp_path: Path, classes: tuple[str, ...], said: str
+    settings: TrainSettings, tmp_path: Path, classes: tuple[str, ...], said: str
 ) -> None:
-    file, _, _ = weights_of(request_.architecture, tmp_path / "t.safetensors", classes)
+    file, _, _ = weights_of(settings.architecture, tmp_path / "t.safetensors", classes)
     with pytest.raises(InputError, match=said):
-        train(replace(request_, teacher=request_.architecture, teacher_weights=file), Silent())
-    assert not request_.folder.exists()
+        train(replace(settings, teacher=settings.architecture, teacher_weights=file), Silent())
+    assert not settings.folder.exists()
 
 
 # ── The command ──────────────────────────────────────────────────────────────────────────────────
@@ -647,7 +632,7 @@ def test_tensorboard_is_told_as_it_trains(
         told.append(len(json.loads((folder / "history.json").read_text())["epochs"]))
         write_events(folder)
 
-    monkeypatch.setattr(nas.runs.training, "write_events", write)
+    monkeypatch.setattr(training_life, "write_events", write)
     line = ["train", file, "--resolution", "16", "--epochs", "3", "--batch-size", batch]
     assert command([*line, "--tensorboard", "--quiet", "--out", "out"]) == 0
     epochs = json.loads(Path("out/history.json").read_text())["epochs"]
@@ -676,12 +661,12 @@ def test_divergence_is_exit_status_1(
         (["--epochs", "0"], "epochs: 0 is not accepted"),
         (["--epochs", "1", "--time", "5m"], "accepted: one of them"),
         (["--time", "soon"], "time 'soon' is not accepted"),
-        (["--resolution", "2"], "resolution: 2 is not accepted: 8 to 4096"),
+        (["--resolution", "2"], "resolution: 2 is not accepted: 8 to 4,096"),
         (["--stem-stride", "3"], "stem-stride: 3 is not accepted: 1 to 2"),
         (["--batch-size", "1"], "batch-size: 1 is not accepted"),
         (["--learning-rate", "nan"], "learning-rate: nan is not accepted"),
-        (["--teacher", "efficientnet-b0"], "go together"),
-        (["--temperature", "3"], "--temperature goes with --teacher"),
+        (["--teacher", "efficientnet-b0"], "need each other"),
+        (["--temperature", "3"], "--temperature needs --teacher"),
         (["--device", "tpu"], "device 'tpu' is not accepted"),
         (["--weights", "none.safetensors"], "none.safetensors: no such file"),
         (["--data", "./none"], "none: no such file or folder"),
@@ -696,7 +681,7 @@ def test_wrong_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "--data" not in arguments:
-        monkeypatch.setattr(nas.runs.training, "load_data", lambda *_: made_up())
+        monkeypatch.setattr(training_life, "load_data", lambda *_: made_up())
     assert command(["train", file, "--out", "out", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -705,13 +690,13 @@ def test_wrong_input_is_one_line(
     assert not Path("out").exists()
 
 
-def test_another_training_in_the_folder_is_refused(request_: Request) -> None:
-    train(request_, Silent())
+def test_another_training_in_the_folder_is_refused(settings: TrainSettings) -> None:
+    train(settings, Silent())
     for other, what in (
-        (replace(request_, seed=1), "seed"),
-        (replace(request_, epochs=4), "epochs"),
-        (replace(request_, learning_rate=0.1), "learning_rate"),
-        (replace(request_, stem_stride=2), "architecture"),
+        (replace(settings, seed=1), "seed"),
+        (replace(settings, epochs=4), "epochs"),
+        (replace(settings, learning_rate=0.1), "learning_rate"),
+        (replace(settings, stem_stride=2), "architecture"),
     ):
         with pytest.raises(InputError, match=f"holds another run: {what} differ"):
             train(other, Silent())

@@ -160,15 +160,15 @@ def fidelity(
     show_fidelity(
         Path(table),
         space,
-        proxy,
-        data,
+        None if out is None else Path(out),
+        proxy=proxy,
+        data=data,
         samples=samples,
-        bands=band or [],
+        bands=tuple(band or ()),
         seconds=duration(time),
         seed=seed,
         jobs=jobs,
         device=device or "cpu",
-        out=None if out is None else Path(out),
         json=json,
         quiet=quiet,
     )
@@ -216,12 +216,13 @@ def table(
 
     nas-search table --space joint-block --flops 14.5M-16.1M --out joint
     """
-    from nas.cli.benchmark import make_table
+    from nas.cli.benchmark import show_table
 
-    make_table(
+    show_table(
         space,
-        data,
-        flops=flops,
+        flops,
+        Path(out),
+        data=data,
         networks=networks,
         seeds=seeds,
         images=images,
@@ -229,7 +230,6 @@ def table(
         seed=seed,
         jobs=jobs,
         device=device or "cpu",
-        out=Path(out),
         json=json,
         quiet=quiet,
     )

@@ -387,7 +387,7 @@ function contestRows(entries, marks) {
   return entries.map((entry) => ({
     chosen: marks(entry).includes("★"),
     cells: [
-      `${marks(entry)} ${entry.name}`.trim(), amount(entry.flops), accuracyText(entry.accuracy),
+      `${marks(entry)} ${entry.name}`.trim(), amount(entry.cost.flops), accuracyText(entry.accuracy),
       entry.accuracy ? String(entry.accuracy.n) : "0", entry.difference ? gapCell(entry.difference) : "–",
     ],
   }));

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nas.errors import InputError
-from nas.evaluation.seeded_runs import SeededRuns
+from nas.evaluation.seeded_runs import MeasuredNetwork
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.seeding import derived_rng
@@ -48,7 +48,7 @@ def draw_band(
 
 
 def rows(
-    networks: Sequence[Architecture], space: SearchSpace, rounds: SeededRuns
+    networks: Sequence[Architecture], space: SearchSpace, measured: Sequence[MeasuredNetwork]
 ) -> list[dict[str, Any]]:
     """Return the rows of the table: one for each network and seed that was measured."""
     return [
@@ -58,8 +58,8 @@ def rows(
             "loss": accuracy.loss,
             "seed": turn,
         }
-        for index, network in enumerate(networks)
-        for turn, accuracy in rounds.accuracies(index).items()
+        for network, found in zip(networks, measured, strict=True)
+        for turn, accuracy in found.accuracies.items()
     ]
 
 

@@ -22,7 +22,14 @@ from nas.networks.stage_diff import differences
 from nas.proxies.protocol import description
 from nas.proxies.surrogate import choices_of
 from nas.runs.reproduction.conclusions import conclusions, limits
-from nas.runs.reproduction.evidence import DIGITS, OBJECTIVES, Evidence, Question, Settings, rewards
+from nas.runs.reproduction.evidence import (
+    DIGITS,
+    OBJECTIVES,
+    Evidence,
+    Question,
+    ReproductionSettings,
+    rewards,
+)
 from nas.spaces.encoding import Encoding
 from nas.spaces.feasible import Feasible
 from nas.statistics import Z90
@@ -65,7 +72,9 @@ class Found:
     corrected: Accuracy
 
 
-def found(question: Question, settings: Settings, objective: str, trial: Trial) -> Found:
+def found(
+    question: Question, settings: ReproductionSettings, objective: str, trial: Trial
+) -> Found:
     """Return the best network by an objective, as an architecture file holds it."""
     corrected = question.proxy.corrected(trial.architecture)
     provenance = {
@@ -104,7 +113,7 @@ def _provenance(question: Question) -> dict[str, Any]:
     }
 
 
-def identity(question: Question, settings: Settings) -> dict[str, Any]:
+def identity(question: Question, settings: ReproductionSettings) -> dict[str, Any]:
     """Return all that the numbers follow from."""
     return {
         **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()},
@@ -141,7 +150,9 @@ def followed(question: Question, data: Mapping[str, Any]) -> dict[str, dict[str,
     Taken as they stand there, since finding them again takes minutes: which networks were drawn
     and found, how many of the drawn ones are better than B0, and how long each sampler took.
     """
-    settings = Settings(**{f.name: _plain(data["settings"][f.name]) for f in fields(Settings)})
+    settings = ReproductionSettings(
+        **{f.name: _plain(data["settings"][f.name]) for f in fields(ReproductionSettings)}
+    )
     best = {
         objective: found(question, settings, objective, _trial(question, data["best"][objective]))
         for objective in OBJECTIVES
@@ -378,7 +389,7 @@ def front(both: Sequence[tuple[str, Trial]]) -> list[tuple[str, Trial]]:
 
 
 def _matching(
-    question: Question, settings: Settings, matched: Mapping[str, Sequence[int | None]]
+    question: Question, settings: ReproductionSettings, matched: Mapping[str, Sequence[int | None]]
 ) -> dict[str, Any]:
     return {
         "accuracy": question.b0_accuracy.mean,

@@ -41,7 +41,7 @@ _BLOCK = 10_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class ReproductionSettings:
     """What is asked.
 
     Attributes:
@@ -105,7 +105,7 @@ class Evidence:
             at no more FLOPs; None: not within ``settings.trials``.
     """
 
-    settings: Settings
+    settings: ReproductionSettings
     draws: Draws
     searches: Mapping[str, SearchResult]
     matched: Mapping[str, Sequence[int | None]]
@@ -236,7 +236,7 @@ class Match:
         return found
 
 
-def gather(settings: Settings, jobs: int, advance: Advance) -> Evidence:
+def gather(settings: ReproductionSettings, jobs: int, advance: Advance) -> Evidence:
     """Compute all evidence in ``jobs`` processes.
 
     Raises:

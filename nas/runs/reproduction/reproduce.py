@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from nas.environment import environment
-from nas.errors import EvaluationFailed
-from nas.evaluation.process_pool import Advance, WorkerDied, compute_in_parallel
+from nas.errors import EvaluationFailed, check_range
+from nas.evaluation.local import default_jobs
+from nas.evaluation.process_pool import WorkerDied, compute_in_parallel
 from nas.files import to_json, write_bytes
-from nas.records.documents import ReproductionDocument
+from nas.progress import Progress, SilentProgress
+from nas.records.reproduction_document import ReproductionDocument
 from nas.records.result_folder import ResultFolder
 from nas.report.reproduction_plot import draw
 from nas.runs.reproduction.document import Documents, identity
-from nas.runs.reproduction.evidence import OBJECTIVES, Evidence, Question, Settings, gather
+from nas.runs.reproduction.evidence import (
+    OBJECTIVES,
+    Evidence,
+    Question,
+    ReproductionSettings,
+    gather,
+)
 
 FILES = (
     "discovery.json",
@@ -26,26 +34,39 @@ FILES = (
 
 
 def reproduce(
-    settings: Settings, folder: Path, *, jobs: int, advance: Advance, command: dict[str, Any]
+    settings: ReproductionSettings,
+    out: Path,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Ask how B0 comes out of its space; write the folder; return ``discovery.json``.
+    """Search the space of EfficientNet-B0 for it, write the folder, return ``discovery.json``.
 
-    Nothing is written before everything is known, and ``run.json`` first, which makes the folder
-    ours. The same settings write the same bytes, whatever the jobs; ``run.json`` alone has times
-    and the machine.
+    Nothing is written before everything is known. The same settings write the same bytes, whatever
+    the jobs; ``run.json`` alone has times and the machine.
+
+    Args:
+        settings: what is asked.
+        out: folder of the reproduction.
+        jobs: parallel processes; None: one a core.
+        progress: shows how far it is; None: nothing is shown.
 
     Raises:
-        InputError: the folder holds something else, or cannot be written.
+        InputError: the folder is in use, holds something else or cannot be written.
         EvaluationFailed: a worker process was killed.
     """
+    check_range("jobs", jobs, 1)
     start = time.monotonic()
+    jobs = jobs or default_jobs("cpu")
+    progress = progress or SilentProgress()
+    progress.phase("reproduce b0", settings.steps)
     question = Question()
     own = identity(question, settings)
-    with ResultFolder.open(folder, ReproductionDocument) as results:
+    with ResultFolder.open(out, ReproductionDocument) as results:
         results.check_identity(own)
         try:
-            evidence = gather(settings, jobs, advance)
-            [documents] = compute_in_parallel([Documents(evidence)], 1, advance)
+            evidence = gather(settings, jobs, progress.advance)
+            [documents] = compute_in_parallel([Documents(evidence)], 1, progress.advance)
         except WorkerDied as error:
             raise EvaluationFailed(str(error)) from None
         gathered = time.monotonic()
@@ -54,7 +75,6 @@ def reproduce(
         files |= {f"discovery.{kind}": part for kind, part in _picture(evidence, data).items()}
         document = ReproductionDocument(
             identity=own,
-            command=command,
             jobs=jobs,
             **environment(),
             seconds={
@@ -64,7 +84,7 @@ def reproduce(
         )
         results.save(document)
         for name in FILES:
-            write_bytes(folder / name, files[name])
+            write_bytes(results.path / name, files[name])
         results.finish(document, FILES)
     return data
 

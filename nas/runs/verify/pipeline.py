@@ -6,14 +6,13 @@ Where the study is there, from every evaluation; else from what the files say of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
-from nas.accuracy import at_chance
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
-from nas.evaluation.objective import make_objective, pareto_front, rank_key, ranked
+from nas.evaluation.objective import make_objective, pareto_front, ranked
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import Coefficients
@@ -21,19 +20,17 @@ from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.registry import SUPERNET
 from nas.proxies.short_training import reduced_architecture
-from nas.records.results import family_of, record_of, tested
+from nas.records.results import family_of, record_of
 from nas.records.run_state import FAMILY
 from nas.runs.identity import final
-from nas.runs.schedule import CHECKED, FINAL_SEEDS
-from nas.runs.verify.comparison import Entries, entries_of, gaps
+from nas.runs.schedule import CHECKED
+from nas.runs.verify.finalists import finals_of, test_of
 from nas.runs.verify.json_diff import Difference, counted, differing
-from nas.runs.verify.result_folder import NoRows, Part, Written, rounds_of
+from nas.runs.verify.result_folder import NoRows, Part, Written, runs_of
 from nas.runs.verify.run_state import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, Facts
-from nas.runs.verify.scaling_grid import of_document, of_study
+from nas.runs.verify.scaling_grid import ScaledPoints
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget
-from nas.strategies.comparison import compare_networks
-from nas.strategies.finalists import compare_finalists, finalists, with_reference
 from nas.strategies.proxy_check import check, sample
 
 
@@ -118,105 +115,16 @@ class _Run:
         yield from differing(FRONT, self.facts.written.read(FRONT), {"points": points})
 
     @cached_property
-    def finals(self) -> dict[str, Any] | None:
-        """``finalists.json`` without the test, by the study; or as it is written."""
-        data = self.facts.finals_written
-        if data is None or not self.facts.from_study or self.facts.reference is None:
-            return data
-        count = sum("trial" in entry for entry in data["entries"])
-        chosen = finalists(self.facts.known, count)
-        networks = with_reference((trial.architecture for trial in chosen), self.facts.reference)
-        name = self.facts.named("finals", *(network.key() for network in networks))
-        objective = make_objective(self.facts.identity["objective"], self.facts.budget, "loss")
-        with self.facts.written.study(name) as study:
-            if study is None:
-                self.facts.note("study.log has no trainings of these finalists")
-                return data
-            rounds = rounds_of(networks, study, objective, self.facts.identity["seed"], "finals")
-            found = compare_finalists(
-                chosen, networks, self.facts.reference, rounds, objective, FINAL_SEEDS
-            )
-        if found.chosen is not None and all(
-            at_chance(entry.accuracy, entry.architecture.num_classes) or entry.accuracy is None
-            for entry in found.comparison.entries[: len(chosen)]
-        ):
-            found = replace(found, chosen=None)
-        return found.to_dict()
-
-    @cached_property
     def test(self) -> dict[str, Any] | None:
         """What the baseline has on the test images, as ``finalists.json`` holds it, if known."""
-        best, data = self.facts.baseline_record.architecture, self.facts.finals_written
-        written = None if data is None else data["test"]
-        if not self.facts.has_study or (data is not None and self.facts.reference is None):
-            return cast(dict[str, Any] | None, written)
-        networks, seeds = [best], 1
-        if data is not None and self.facts.reference is not None:
-            networks, seeds = with_reference([best], self.facts.reference), FINAL_SEEDS
-        with self.facts.written.study(
-            self.facts.named("test", *(n.key() for n in networks))
-        ) as study:
-            if study is None:
-                return None
-            objective = make_objective("accuracy", self.facts.budget, "loss")
-            rounds = rounds_of(networks, study, objective, self.facts.identity["seed"], "test")
-            return tested(compare_networks(networks, rounds, seeds))
+        return test_of(self.facts)
 
     def of_finals(self) -> Iterator[Difference]:
-        """The finals' choice follows from their trainings, and differences from what they had."""
+        """The choice among the finalists, and their differences, follow from their trainings."""
         data = self.facts.finals_written
-        if data is None:
-            return
-        yield from differing(FINALS, data, {**(self.finals or {}), "test": self.test})
-        yield from gaps(FINALS, data, data["reference"])
-        yield from self._flops(data, "")
-        comparison = entries_of(data, FINALS)
-        best = self._best(comparison)
-        name = None if best is None else comparison.entries[best].name
-        yield from differing(FINALS, data["chosen"], name, "chosen")
-        tied = [] if best is None else self._tied(comparison, best)
-        if tied is not None:
-            yield from differing(FINALS, data["tied"], tied, "tied")
-        if data["test"] is not None:
-            yield from gaps(FINALS, data["test"], data["test"]["against"], "test.")
-            yield from self._flops(data["test"], "test.")
-
-    def _flops(self, comparison: dict[str, Any], key: str) -> Iterator[Difference]:
-        """FLOPs of a comparison's networks, of those that are known here."""
-        known = {trial.architecture.name: trial.architecture for trial in self.facts.known}
-        if self.facts.reference is not None:
-            known[self.facts.reference.name] = self.facts.reference
-        for index, entry in enumerate(comparison["entries"], 1):
-            if entry["name"] in known:
-                flops = measure_cost(known[entry["name"]]).flops
-                yield from differing(FINALS, entry["flops"], flops, f"{key}entries{index}.flops")
-
-    def _best(self, comparison: Entries) -> int | None:
-        """Return which finalist has the highest objective, of those that did not fail if any.
-
-        None where they choose nothing: none is better than chance.
-        """
-        entries = [entry for entry in comparison.entries if entry.trial is not None]
-        classes = self.facts.baseline_record.architecture.num_classes
-        if all(one.accuracy is None or at_chance(one.accuracy, classes) for one in entries):
-            return None
-        objective = make_objective(self.facts.identity["objective"], self.facts.budget, "loss")
-
-        def rank(index: int) -> tuple[bool, tuple[float, int, int, int]]:
-            entry = entries[index]
-            # Of a cost the file has the FLOPs alone.
-            cost = replace(self.facts.baseline_record.cost, flops=entry.flops)
-            worth = objective.reward(entry.score or 0.0, cost)
-            return bool(entry.reason), rank_key(worth, cost, index)
-
-        return min((i for i in range(len(entries)) if entries[i].score is not None), key=rank)
-
-    def _tied(self, comparison: Entries, best: int) -> list[str] | None:
-        others = [i for i, e in enumerate(comparison.entries) if e.trial is not None and i != best]
-        found = {i: comparison.gap(i, best) for i in others}
-        if None in found.values():
-            return None
-        return [comparison.entries[i].name for i, gap in found.items() if gap and not gap.real]
+        if data is not None:
+            computed = finals_of(self.facts) or {}
+            yield from differing(FINALS, data, {**computed, "test": self.test})
 
     @cached_property
     def baseline(self) -> Trial:
@@ -288,11 +196,12 @@ class _Run:
                 architecture, plan.grid, best.resolution, channels, images.classes
             )
 
-        yield from of_document(data, best, view, pixels)
+        points = ScaledPoints(best, view, pixels)
+        yield from points.of_document(data)
         if self.facts.has_study:
             seed, opened = self.facts.identity["seed"], self.facts.written.study
             try:
-                yield from of_study(data, best, view, pixels, seed, self.facts.named, opened)
+                yield from points.of_study(data, seed, self.facts.named, opened)
             except NoRows:
                 self.facts.note("study.log has no trainings of these coefficients")
 
@@ -340,8 +249,8 @@ class _Run:
                 return
             result = check(
                 networks,
-                rounds_of(networks, judged, objective, seed, "check-proxy"),
-                rounds_of(networks, trained, objective, seed, "check"),
+                runs_of(networks, judged, objective, seed, "check-proxy"),
+                runs_of(networks, trained, objective, seed, "check"),
                 seed,
             )
         yield from differing(RUN, data, None if result is None else result.to_dict(), "check")

@@ -107,10 +107,10 @@ class NoEngine:
         """Do nothing."""
 
 
-def rounds_of(
+def runs_of(
     networks: list[Architecture], study: Study, objective: Objective, seed: int, purpose: str
 ) -> SeededRuns:
-    """Return what a study has measured of some networks; it evaluates no more."""
+    """Return the evaluations that a study has of some networks; no more are made."""
     return SeededRuns(
         networks, study, NoEngine(), objective, seed=seed, purpose=purpose, deadline=PAST
     )

@@ -12,15 +12,13 @@ from nas.errors import InputError, one_line
 from nas.evaluation.journal import JOURNAL
 from nas.files import decoded, parse_json, read_bytes, sha256, to_json
 from nas.progress import Progress
+from nas.records.comparison_document import ComparisonDocument
 from nas.records.document import SEAL, Document, check_schema, sealed
-from nas.records.documents import (
-    ComparisonDocument,
-    FidelityDocument,
-    ReproductionDocument,
-    TableDocument,
-    TrainingDocument,
-)
+from nas.records.fidelity_document import FidelityDocument
+from nas.records.reproduction_document import ReproductionDocument
 from nas.records.run_state import RunState
+from nas.records.table_document import TableDocument
+from nas.records.training_document import TrainingDocument
 from nas.report.tensorboard import FOLDER as EVENTS
 from nas.report.write import FILES as REPORT
 from nas.runs.verify.comparison import comparison_parts
@@ -29,6 +27,7 @@ from nas.runs.verify.pipeline import run_parts
 from nas.runs.verify.reproduction import discovery_parts
 from nas.runs.verify.result_folder import Part, Written
 from nas.runs.verify.table import table_parts
+from nas.runs.verify.training import training_parts
 
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """Largest file of results that is hashed; the largest that is written is the study."""
@@ -39,18 +38,13 @@ def _of_fidelity(written: Written) -> list[Part]:
     return []
 
 
-def _of_training(written: Written) -> list[Part]:
-    written.note("the images are not in the folder: how accurate the network is is not computed")
-    return []
-
-
 PARTS: dict[type[Document], Callable[[Written], list[Part]]] = {
     RunState: run_parts,
     ReproductionDocument: discovery_parts,
     ComparisonDocument: comparison_parts,
     TableDocument: table_parts,
     FidelityDocument: _of_fidelity,
-    TrainingDocument: _of_training,
+    TrainingDocument: training_parts,
 }
 """What of each kind of folder can be computed again."""
 
@@ -87,7 +81,7 @@ def verify(folder: Path, progress: Progress) -> Verification:
     Nothing in the folder is changed.
 
     Args:
-        folder: a finished run, reproduction, comparison, table or judgement of a proxy.
+        folder: a finished run, training, comparison, table, fidelity or reproduction.
         progress: told of each part.
 
     Raises:

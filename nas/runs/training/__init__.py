@@ -1,0 +1,1 @@
+"""``nas-search train``: one network trained properly, its weights and what it is worth."""

@@ -1,0 +1,104 @@
+"""The finalists and the test of the baseline, chosen and compared again from their evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from nas.evaluation.objective import Objective, make_objective
+from nas.evaluation.seeded_runs import MeasuredNetwork
+from nas.files import validate
+from nas.networks.cost import measure_cost
+from nas.records.comparison_document import ComparedEntry
+from nas.records.finalists_file import FinalistsFile
+from nas.records.results import tested
+from nas.runs.schedule import FINAL_SEEDS
+from nas.runs.verify.result_folder import runs_of
+from nas.runs.verify.run_state import FINALS, Facts
+from nas.strategies.comparison import SeededComparison, compare_networks
+from nas.strategies.finalists import (
+    choose_finalist,
+    compare_finalists,
+    finalists,
+    with_reference,
+)
+
+_FINALISTS: TypeAdapter[FinalistsFile] = TypeAdapter(FinalistsFile)
+
+
+def finals_of(facts: Facts) -> dict[str, Any] | None:
+    """Return ``finalists.json`` without the test: by the study, or by the evaluations in the file.
+
+    None: there is no such file.
+
+    Raises:
+        InputError: the file is not what it should be.
+    """
+    if facts.finals_written is None:
+        return None
+    file = validate(_FINALISTS, facts.finals_written, FINALS)
+    objective = make_objective(facts.identity["objective"], facts.budget, "loss")
+    trials = [entry.trial for entry in file.entries if entry.trial is not None]
+    if facts.from_study and facts.reference is not None:
+        chosen = finalists(facts.known, len(trials))
+        networks = with_reference((trial.architecture for trial in chosen), facts.reference)
+        name = facts.named("finals", *(network.key() for network in networks))
+        with facts.written.study(name) as study:
+            if study is not None:
+                runs = runs_of(networks, study, objective, facts.identity["seed"], "finals")
+                found = compare_finalists(
+                    chosen, networks, facts.reference, runs, objective, FINAL_SEEDS
+                )
+                return found.to_dict()
+        facts.note("study.log has no trainings of these finalists")
+    names = [entry.name for entry in file.entries]
+    return choose_finalist(
+        SeededComparison.of(_networks(facts, file.entries, objective)),
+        trials,
+        names.index(file.reference),
+        objective,
+        facts.baseline_record.architecture.num_classes,
+    ).to_dict()
+
+
+def test_of(facts: Facts) -> dict[str, Any] | None:
+    """Return the test of the baseline: by the study, or by the evaluations in ``finalists.json``.
+
+    None: there was none, or it is not known.
+    """
+    best, data = facts.baseline_record.architecture, facts.finals_written
+    objective = make_objective("accuracy", facts.budget, "loss")
+    if not facts.has_study or (data is not None and facts.reference is None):
+        if data is None:
+            return None
+        file = validate(_FINALISTS, data, FINALS)
+        if file.test is None:
+            return None
+        return tested(SeededComparison.of(_networks(facts, file.test.entries, objective)))
+    networks, seeds = [best], 1
+    if data is not None and facts.reference is not None:
+        networks, seeds = with_reference([best], facts.reference), FINAL_SEEDS
+    with facts.written.study(facts.named("test", *(n.key() for n in networks))) as study:
+        if study is None:
+            return None
+        runs = runs_of(networks, study, objective, facts.identity["seed"], "test")
+        return tested(compare_networks(runs, seeds))
+
+
+def _networks(
+    facts: Facts, entries: Sequence[ComparedEntry], objective: Objective
+) -> list[MeasuredNetwork]:
+    """Return networks with their evaluations; scores, and costs where they are known, anew."""
+    known = {trial.architecture.name: trial.architecture for trial in facts.known}
+    if facts.reference is not None:
+        known[facts.reference.name] = facts.reference
+    networks = [entry.measured.rescored(objective) for entry in entries]
+    return [
+        replace(network, cost=measure_cost(known[network.name]))
+        if network.name in known
+        else network
+        for network in networks
+    ]

@@ -1,0 +1,87 @@
+"""Trainings: scores by class, cost and the architecture file, computed again from the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from nas.networks.architecture_file import record_from_dict
+from nas.networks.cost import measure_cost
+from nas.networks.weights_file import read_weights
+from nas.records.training_document import TrainingDocument, TrainingScore
+from nas.runs.training.outcome import ARCHITECTURE, WEIGHTS, trained_record, training_seconds
+from nas.runs.verify.json_diff import Difference, differing
+from nas.runs.verify.result_folder import Part, Written
+from nas.training.class_metrics import class_scores
+
+FILE = TrainingDocument.FILE
+
+
+def training_parts(written: Written) -> list[Part]:
+    """Return what of a training can be computed again."""
+    written.note("the images are not in the folder: the network is not scored again")
+    document = TrainingDocument.from_dict(written.document, str(written.folder / FILE))
+    return [
+        Part("network", ARCHITECTURE, lambda: _network(written, document)),
+        Part("weights", WEIGHTS, lambda: _weights(written, document)),
+        Part("history", FILE, lambda: _history(document)),
+    ]
+
+
+def _network(written: Written, document: TrainingDocument) -> Iterator[Difference]:
+    """The architecture file says what the history does, and the history what that costs."""
+    data = written.read(ARCHITECTURE)
+    architecture = record_from_dict(data, ARCHITECTURE).architecture
+    yield from differing(ARCHITECTURE, data, trained_record(document, architecture).to_dict())
+    yield from differing(
+        FILE,
+        {
+            "architecture": document.architecture,
+            "cost": document.cost.to_dict(),
+            "resolution": document.resolution,
+            "stem_stride": document.stem_stride,
+            "identity": {"architecture": document.identity.get("architecture")},
+        },
+        {
+            "architecture": architecture.name,
+            "cost": measure_cost(architecture).to_dict(),
+            "resolution": architecture.resolution,
+            "stem_stride": architecture.stem.stride,
+            "identity": {"architecture": architecture.key()},
+        },
+    )
+
+
+def _weights(written: Written, document: TrainingDocument) -> Iterator[Difference]:
+    """The weights say what images they are for, as the history does."""
+    known = read_weights(written.folder / WEIGHTS).trained_on
+    found = {
+        "mean": None if known is None else known.mean,
+        "std": None if known is None else known.std,
+        "resolution": None if known is None else known.resolution,
+        "classes": None if known is None else known.classes,
+    }
+    computed = {
+        "mean": document.normalisation.mean,
+        "std": document.normalisation.std,
+        "resolution": document.resolution,
+        "classes": document.data.classes,
+    }
+    yield from differing(WEIGHTS, found, computed)
+
+
+def _history(document: TrainingDocument) -> Iterator[Difference]:
+    """Times add up, and the scores of the classes follow from the confusion matrix."""
+    yield from differing(FILE, document.seconds, training_seconds(document.epochs), "seconds")
+    for part, score in (("validation", document.validation), ("test", document.test)):
+        if score is not None and score.confusion is not None:
+            yield from _classes(part, score, document.data.classes)
+
+
+def _classes(part: str, score: TrainingScore, names: tuple[str, ...]) -> Iterator[Difference]:
+    counts = torch.tensor(score.confusion).flatten()
+    pairs = torch.arange(len(names) ** 2).repeat_interleave(counts)
+    computed = class_scores(pairs % len(names), pairs // len(names), names)
+    written = [vars(one) for one in score.classes]
+    yield from differing(FILE, written, [vars(one) for one in computed], f"{part}.classes")
