@@ -98,18 +98,17 @@ def search_space(session: RunSession, results: PhaseResults) -> PhaseResults:
         folder=session.folder.path,
     )
     if found.exhausted:
-        session.notes.add(
-            f"the space has no more than {len(found.trials)} networks within the budget"
-        )
+        session.notes.add(f"the space has only {len(found.trials)} networks within the budget")
     if found.out_of_time:
         session.notes.add(
-            f"the time for the search ended after {len(found.trials)} of {settings.trial_count} "
-            "trials"
+            f"the time limit ended the search after {len(found.trials)} of "
+            f"{settings.trial_count} trials"
         )
     if at_chance(found.baseline.accuracy, context.space.num_classes):
         session.notes.add(
-            "the baseline is no better than chance after so little training: the search says "
-            "nothing; take another --out with more --time, or your own --data"
+            "the baseline's accuracy is at chance level after so little training, so the result "
+            "of the search is not meaningful; use another --out with more --time, or your own "
+            "--data"
         )
     return replace(results, search=found)
 
@@ -126,12 +125,13 @@ def train_finalists(session: RunSession, results: PhaseResults) -> PhaseResults:
         objective = session.objective(trainer, settings.objective)
         result = compare_finalists(chosen, networks, reference, rounds, objective, FINAL_SEEDS)
     if not result.measured:
-        session.notes.add("no finalist could be trained; the baseline is the best of the search")
+        session.notes.add(
+            "no finalist could be trained; the baseline is the best network of the search"
+        )
     elif result.chosen is None:
         session.notes.add(
-            "the finalists were no better than chance after so little training: they choose "
-            "nothing, and the baseline is the best of the search; take another --out with "
-            "more --time"
+            "the accuracy of all finalists is at chance level after so little training, so the "
+            "baseline is the best network of the search; use another --out with more --time"
         )
     found = replace(found, baseline=result.baseline(chosen) or found.baseline)
     return replace(results, search=found, finals=result)
@@ -149,7 +149,9 @@ def check_proxy(session: RunSession, results: PhaseResults) -> PhaseResults:
     with session.seeded("check", networks, context.trainers["check"], 1, deadline) as trained:
         trained.run(0, everyone)
     result = check(networks, judged, trained, settings.seed)
-    session.notes.add("the proxy could not be checked" if result is None else str(result))
+    session.notes.add(
+        "too few networks were measured to check the proxy" if result is None else str(result)
+    )
     return replace(results, check=result)
 
 
@@ -193,12 +195,15 @@ def search_coefficients(session: RunSession, results: PhaseResults) -> PhaseResu
             on_evaluation=on_evaluation,
         )
     if result is None:
-        session.notes.add("the time ended before any coefficients were evaluated; resume with more")
+        session.notes.add(
+            "the time limit was reached before any coefficients were evaluated; resume with more "
+            "--time"
+        )
     elif at_chance(result.chosen.accuracy, reduced(proxy, baseline).num_classes):
         session.notes.add(
-            "the scaled networks were no better than chance after so little training: "
-            "the choice of coefficients says nothing; take another --out with more --time, "
-            "or your own --data"
+            "the accuracy of the scaled networks is at chance level after so little training, so "
+            "the choice of coefficients is not meaningful; use another --out with more --time, or "
+            "your own --data"
         )
     return replace(results, grid=result)
 
