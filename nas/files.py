@@ -73,7 +73,7 @@ def file_size(path: Path, most: int) -> int:
     if stat.S_ISDIR(found.st_mode):
         raise InputError(f"{path}: no such file")
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path}: cannot be read: it is no regular file")
+        raise InputError(f"{path}: cannot be read: not a regular file")
     if found.st_size > most:
         raise InputError(f"{path}: larger than {most >> 20} MiB, refused")
     return found.st_size
@@ -87,7 +87,7 @@ def opened(path: Path, most: int) -> Iterator[BufferedReader]:
         # Not to wait for a writer, should it have become a pipe since.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise InputError(f"{path}: cannot be read: it is no regular file")
+                raise InputError(f"{path}: cannot be read: not a regular file")
             yield stream
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {why(error)}") from None
@@ -142,12 +142,12 @@ def parse_json(text: str, source: str) -> Any:
         result: dict[str, Any] = {}
         for key, value in pairs:
             if key in result:
-                raise InputError(f"{source}: the key {_short(key)} stands twice in one object")
+                raise InputError(f"{source}: the key {_short(key)} occurs twice in one object")
             result[key] = value
         return result
 
     def no_constant(name: str) -> Any:
-        raise InputError(f"{source}: {name} is not a number that JSON knows")
+        raise InputError(f"{source}: {name} is not a valid JSON number")
 
     def finite(number: str) -> float:
         if math.isinf(float(number)):
@@ -220,7 +220,7 @@ def _refuse_halves(value: Any, source: str) -> None:
             text.encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{source}: {_short(text)} is not text: half a surrogate pair is in it"
+                f"{source}: {_short(text)} is not valid text: it contains an unpaired surrogate"
             ) from None
 
 

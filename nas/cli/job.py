@@ -121,7 +121,7 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
 
     command = RunState.read(folder).command
     if command is None:
-        raise InputError(f"{folder / RunState.FILE}: the run was not begun by this command line")
+        raise InputError(f"{folder / RunState.FILE}: the run was not started from the command line")
     if changes.get("engine") == "local":
         changes = dict.fromkeys(RAY_OPTIONS) | changes
     run_job(command.model_copy(update=changes), folder, json=json, quiet=quiet)

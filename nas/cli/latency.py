@@ -38,7 +38,7 @@ def latency_source(command: RunCommand, budget: Budget) -> LatencySource | None:
         return None
     if file is not None:
         if given != ["--latency-table"]:
-            raise InputError(f"{given[1]}: not accepted with --latency-table: the table says it")
+            raise InputError(f"{given[1]}: not accepted with --latency-table, which has its own")
         return TableFile(Path(file))
     return _device(backend, command.device, batch)
 

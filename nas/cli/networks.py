@@ -68,11 +68,11 @@ def show_scaled(
 ) -> None:
     """Print, and write if asked to, scaled networks; ``training``: compare them by it too."""
     if training is not None and not compare:
-        raise InputError("--data goes with --compare")
+        raise InputError("--data needs --compare")
     baseline = load_architecture(name)
     given = [value for value in triple if value is not None]
     if given and len(given) < 3:
-        raise InputError("--alpha, --beta and --gamma go together; accepted: all three, or none")
+        raise InputError("--alpha, --beta and --gamma: accepted: all three, or none")
     alpha, beta, gamma = triple
     coefficients = (
         PAPER
@@ -83,13 +83,15 @@ def show_scaled(
     if preset is not None and preset != "official":
         raise InputError(f"preset {preset!r} is not accepted: official")
     if preset is not None and (given or phi is not None or target or compare):
-        raise InputError("--preset official goes with none of --alpha, --phi, --target-flops")
+        raise InputError(
+            "--preset official: not accepted with --alpha, --phi, --target-flops or --compare"
+        )
     if phi is not None and not 0 <= phi <= 20:
         raise InputError(f"phi: {phi} is not accepted: 0 to 20")
     if phi is not None and compare:
-        raise InputError("--phi: not accepted with --compare, which goes by --target-flops")
+        raise InputError("--phi: not accepted with --compare; use --target-flops")
     if phi is not None and target is not None:
-        raise InputError("--phi and --target-flops: accepted: one of them")
+        raise InputError("--phi and --target-flops: accepted: only one of them")
     title = f"{baseline.name} scaled by {coefficients}"
     if preset is not None:
         rows = _official(baseline)

@@ -82,7 +82,7 @@ class Tally:
         for kind, number in sorted(self.kinds.items()):
             out.append(f"converted {number:,} {kind} {_plural(number)} to {target}")
         if self.turned:
-            out.append(f"turned {_images(self.turned)} upright as EXIF says")
+            out.append(f"rotated {_images(self.turned)} upright by the EXIF orientation")
         return out
 
 

@@ -116,7 +116,7 @@ def _image_folder(root: Path) -> Source:
     parts = _split_folders(folders) or {"train": root}
     beside = [f for f in folders if parts["train"] != root and f not in parts.values()]
     if beside:
-        notes.append(f"left out what is no split: {', '.join(f.name for f in beside)}")
+        notes.append(f"left out, not a split: {', '.join(f.name for f in beside)}")
 
     classes: tuple[str, ...] = ()
     files: list[Path] = []
@@ -157,7 +157,7 @@ def _image_folder(root: Path) -> Source:
             ),
         )
     if others:
-        notes.append(f"left out {others:,} file{'s' * (others > 1)} that are no images")
+        notes.append(f"left out {others:,} file{'s' * (others > 1)} that are not images")
     return Source(
         name=root.resolve().name,
         splits=splits,
@@ -381,7 +381,7 @@ def _features(split: Any, where: str) -> Mapping[str, Any]:
     for batch in split.with_format("arrow").iter(batch_size=1):
         features = datasets.Features.from_arrow_schema(batch.schema)
         return features
-    raise InputError(f"{where}: no rows in it")
+    raise InputError(f"{where}: contains no rows")
 
 
 def _image_column(features: Mapping[str, Any], where: str) -> str:

@@ -93,7 +93,7 @@ def export_network(
         NotEquivalent: what was written computes another function; it is deleted.
     """
     if calibration is not None and weights is None:
-        raise InputError("int8: needs weights; what random ones lose in eight bits says nothing")
+        raise InputError("int8: needs weights; the accuracy of random weights means nothing")
     activations = measure_cost(architecture).activations
     if activations > MAX_ACTIVATIONS:
         raise InputError(

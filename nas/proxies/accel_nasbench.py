@@ -89,7 +89,7 @@ def import_accel_nasbench(
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         if number in rows:
-            raise InputError(f"{where}: stands twice in the archive")
+            raise InputError(f"{where}: occurs twice in the archive")
         rows[number] = {
             "choices": choices,
             "accuracy": round(result.metrics.val_top1 / 100, 8),

@@ -158,7 +158,7 @@ def default_proxy(space: SearchSpace, data: str | None) -> str:
 def check_data(name: str, data: str | None) -> None:
     """Raise :class:`InputError` where images are given to a proxy that looks at none."""
     if data is not None and not proxy_capabilities(name).needs_images:
-        raise InputError(f"--data {data}: not accepted: proxy {name} looks at no images")
+        raise InputError(f"--data {data}: not accepted: proxy {name} uses no images")
 
 
 def check_grid_proxy(name: str) -> None:

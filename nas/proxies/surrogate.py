@@ -303,7 +303,7 @@ def read_predictor(folder: Path, name: str, space: SearchSpace) -> Predictor:
     about = validate(_ABOUT, parse_json(read_text(path), str(path)), str(path))
     content = read_bytes(packed, MAX_ARRAY_BYTES)
     if hashlib.sha256(content).hexdigest() != about.arrays_sha256:
-        raise InputError(f"{packed}: not the arrays that {path.name} describes (SHA-256)")
+        raise InputError(f"{packed}: does not match the SHA-256 in {path.name}")
     stages = range(len(space.stages))
     try:
         plain = load(content)

@@ -38,7 +38,7 @@ def locked(folder: Path) -> Iterator[None]:
     with open(handle, "rb+", buffering=0) as stream:
         found = os.fstat(stream.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise InputError(f"{lock}: is no regular file of this folder alone")
+            raise InputError(f"{lock}: not a regular file, or it has several hard links")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -89,7 +89,7 @@ def write_events(folder: Path, *, storage: str | None = None, top: int = TOP) ->
             "training"
         )
     if not any(one.scalars for one in series.values()):
-        raise InputError(f"{folder}: nothing is measured yet")
+        raise InputError(f"{folder}: nothing has been measured yet")
     place = folder / FOLDER
     written = {place / name / EVENT_FILE: content(one) for name, one in series.items()}
     for path in sorted(place.rglob(EVENT_FILE)):

@@ -125,7 +125,7 @@ def _check(settings: RunSettings) -> None:
     if settings.finalist_count and settings.data is None and not looks:
         raise InputError(
             f"--finalists {settings.finalist_count}: not accepted without --data: proxy "
-            f"{settings.proxy_name} looks at no images, so there are none to train them on"
+            f"{settings.proxy_name} uses no images, so there are none to train them on"
         )
     if settings.reference is not None and not settings.finalist_count:
         raise InputError("--reference: not accepted without finalists (--data or --finalists)")

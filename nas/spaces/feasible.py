@@ -39,7 +39,7 @@ class Feasible:
         self.space = space
         self.budget = budget
         if budget.latency_ms is not None and budget.latencies is None:
-            raise InputError(f"budget {budget.name!r}: latency needs a table of a device's")
+            raise InputError(f"budget {budget.name!r}: a limit on latency needs a latency table")
         self.metrics = METRICS if budget.latencies is None else (*METRICS, LATENCY)
         self._metrics = [self.metrics.index(metric) for metric in budget.limits]
         self._limit: Vector = tuple(

@@ -121,7 +121,7 @@ def test_folder_with_splits(tmp_path: Path) -> None:
     assert data.test_labels is not None
     assert data.test_labels.tolist() == [1, 1, 1, 1]
     assert "the test split lacks 1 of 2 classes" in data.notes
-    assert "left out what is no split: extra" in data.notes
+    assert "left out, not a split: extra" in data.notes
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     assert said["metric"] == METRIC
     assert said["n"] == 1  # asked again, it says the same
     assert command([*words, "--data", "some"]) == 2
-    assert "looks at no images" in capsys.readouterr().err
+    assert "uses no images" in capsys.readouterr().err
     assert command(["evaluate", "efficientnet-b1", "--proxy", "imagenet"]) == 2
     err = capsys.readouterr().err
     assert "resolution is 240" in err

@@ -107,7 +107,7 @@ def test_an_installed_proxy_declares_like_a_built_in_one() -> None:
     with pytest.raises(nas.InputError, match="'deep'"):
         check_grid_proxy("deep")
     check_data("looks", "cifar10")
-    with pytest.raises(nas.InputError, match="looks at no images"):
+    with pytest.raises(nas.InputError, match="uses no images"):
         check_data("deep", "cifar10")
     images: Any = object()
     made: Any = proxy_factory("looks").make(ProxySetup(data=images))

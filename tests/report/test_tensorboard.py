@@ -234,8 +234,11 @@ def test_verify_says_nothing_of_them(run: Path, capsys: pytest.CaptureFixture[st
         ({"run.json": "{"}, "not JSON"),
         ({"run.json": '{"schema": "mine"}'}, "schema"),
         ({"history.json": "{}"}, "history.json"),
-        ({"history.json": to_json(HISTORY.updated(epochs=()).to_dict())}, "nothing is measured"),
-        ({"run.json": json.dumps(run_state())}, "nothing is measured yet"),
+        (
+            {"history.json": to_json(HISTORY.updated(epochs=()).to_dict())},
+            "nothing has been measured",
+        ),
+        ({"run.json": json.dumps(run_state())}, "nothing has been measured"),
     ],
 )
 def test_what_holds_no_numbers_is_one_line(

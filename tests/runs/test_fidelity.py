@@ -345,7 +345,7 @@ def test_a_band_of_which_nothing_finished_has_no_numbers(table: Table) -> None:
 
 
 def test_time_that_ends(table: Table) -> None:
-    with pytest.raises(EvaluationFailed, match="the time ended before the first"):
+    with pytest.raises(EvaluationFailed, match="before the first"):
         judged(table, Says(quality), seconds=0)
 
 
@@ -377,7 +377,7 @@ def test_what_is_kept_is_not_evaluated_again(table: Table, tmp_path: Path) -> No
 
 def test_a_draw_that_takes_all_says_so(table: Table) -> None:
     assert (
-        "all: the table has 120 networks, all are taken"
+        "all: the table has only 120 networks; all are used"
         in judged(table, Says(quality), samples=200).notes
     )
 
@@ -614,7 +614,7 @@ def test_scores_of_different_supernets_are_not_mixed(
         (words("--time", "soon"), ["'soon'"]),
         (words("--jobs", "0"), ["jobs: 0"]),
         (words("--device", "tpu"), ["'tpu'"]),
-        (words("--data", "images"), ["--data images", "looks at no images"]),
+        (words("--data", "images"), ["--data images", "uses no images"]),
         (words(proxy="psychic"), ["'psychic'", "training"]),
         (words(proxy="imagenet"), ["'imagenet'", "'tiny'"]),
         (words("--out", "new", proxy="imagenet"), ["'imagenet'", "'tiny'"]),

@@ -125,7 +125,7 @@ def test_without_its_study_a_run_is_held_against_itself(copy: Path) -> None:
     (copy / "study.log").unlink()
     result = verified(copy)
     assert result.differences == ()
-    assert [note for note in result.notes if "study.log is not here" in note]
+    assert [note for note in result.notes if note.startswith("study.log")]
 
 
 def test_what_needs_no_study_is_computed_without_it(copy: Path) -> None:
@@ -146,7 +146,7 @@ def test_what_needs_no_space_is_computed_without_it(copy: Path) -> None:
     run, data = load(copy / "run.json"), load(copy / "coefficients.json")
     run["space"] = "gone.toml"
     forge(copy, "run.json", run)
-    assert [note for note in verified(copy).notes if "'gone.toml' is not known here" in note]
+    assert [note for note in verified(copy).notes if "'gone.toml'" in note]
     assert keys(copy) == set()
     data["points"][0]["accuracy"]["metric"] += ", or so"
     forge(copy, "coefficients.json", data)

@@ -659,7 +659,7 @@ def test_divergence_is_exit_status_1(
     ("arguments", "said"),
     [
         (["--epochs", "0"], "epochs: 0 is not accepted"),
-        (["--epochs", "1", "--time", "5m"], "accepted: one of them"),
+        (["--epochs", "1", "--time", "5m"], "accepted: only one of them"),
         (["--time", "soon"], "time 'soon' is not accepted"),
         (["--resolution", "2"], "resolution: 2 is not accepted: 8 to 4,096"),
         (["--stem-stride", "3"], "stem-stride: 3 is not accepted: 1 to 2"),

@@ -219,10 +219,10 @@ def _judge(
             f"none of {len(done)} evaluations finished; the last failed with: "
             f"{failed[-1].attrs['reason']}"
             if failed
-            else "the time ended before the first evaluation"
+            else "the time limit was reached before the first evaluation"
         )
     notes = [
-        f"{group}: the table has {group.available} networks, all are taken"
+        f"{group}: the table has only {group.available} networks; all are used"
         for group in draw.groups
         if group.available == len(group.networks)
     ]
@@ -232,7 +232,7 @@ def _judge(
             f"{failed[0].attrs['reason']}"
         )
     if len(done) < len(seen):
-        notes.append(f"the time ended after {len(done)} of {len(seen)} evaluations")
+        notes.append(f"the time limit was reached after {len(done)} of {len(seen)} evaluations")
     inside = 0
     held_out = ""
     if isinstance(proxy, FittedToTable):
@@ -240,9 +240,9 @@ def _judge(
         inside = sum(proxy.in_sample(draw.table.sha256, seen[number]) for number in finished)
     if inside:
         notes.append(
-            f"in-sample: {inside} of these {len(finished)} networks went into the proxy itself, so "
-            "elsewhere it reaches less"
-            + (f"; on networks it was not fitted on: {held_out}" if held_out else "")
+            f"in-sample: the proxy was fitted to {inside} of these {len(finished)} networks, so "
+            "its agreement on others is lower"
+            + (f"; on held-out networks: {held_out}" if held_out else "")
         )
     overall, *bands = (_measured(group, done, draw.seed, prepared, jobs) for group in draw.groups)
     return Fidelity(

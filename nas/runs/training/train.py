@@ -106,7 +106,8 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
         if settings.stem_stride is None and architecture.stem.stride != asked.stem.stride:
             progress.note(
                 f"{asked.name}: stem stride {architecture.stem.stride} instead of "
-                f"{asked.stem.stride}: {architecture.resolution} px would shrink to one point"
+                f"{asked.stem.stride}: {architecture.resolution} px would give a last feature "
+                "map of 1 × 1"
             )
         identity = _identity(settings, architecture, data)
         results.check_identity(identity)

@@ -17,7 +17,7 @@ FILE = ComparisonDocument.FILE
 
 def comparison_parts(written: Written) -> list[Part]:
     """Return what of ``comparison.json`` can be computed again."""
-    written.notes.append("the networks are not in the folder: their costs are taken as written")
+    written.notes.append("the networks are not in the folder: their costs are not recomputed")
     document = ComparisonDocument.from_dict(written.document, str(written.folder / FILE))
     return [
         Part("differences", FILE, lambda: _differences(written.document, document)),

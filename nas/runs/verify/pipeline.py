@@ -72,9 +72,7 @@ class _Run:
         try:
             limits = load_budget(self.facts.state.budget).limits
         except InputError:
-            self.facts.note(
-                "the budget is not known here by its name: its limits are taken as written"
-            )
+            self.facts.note("the budget is not available by its name: its limits are not checked")
         else:
             yield from differing(RUN, identity["budget"], limits, "identity.budget")
         table = self.facts.budget.latencies
@@ -135,7 +133,9 @@ class _Run:
         number = next(e["trial"] for e in data["entries"] if e["name"] == data["chosen"])
         found = next((trial for trial in self.facts.known if trial.number == number), None)
         if found is None:
-            raise InputError(f"{BASELINE}: provenance.trial: not {number}, which the finals chose")
+            raise InputError(
+                f"{BASELINE}: provenance.trial: not {number}, which the finalists' comparison chose"
+            )
         return found
 
     def of_baseline(self) -> Iterator[Difference]:
@@ -178,7 +178,7 @@ class _Run:
         if "grid_proxy" in self.facts.identity["plugins"]:
             self.facts.note(
                 f"the coefficients were chosen by proxy {self.facts.identity['grid_proxy']!r}, "
-                "which is not built in: they are taken as written"
+                "which is not built in: they are not recomputed"
             )
             return
         plan, images, best = (

@@ -22,7 +22,9 @@ def _documents(written: Written) -> Iterator[Difference]:
     yield from differing("discovery.json", data["settings"], identity, "settings")
     question = Question()
     if identity["proxy"] != description(question.proxy):
-        written.notes.append("another predictor made this: nothing is predicted again")
+        written.notes.append(
+            "the folder was made with another predictor: predictions are not recomputed"
+        )
         return
     version = f"nas-search {written.document['versions']['nas-search']}"
     for name, computed in followed(question, data).items():
@@ -30,6 +32,6 @@ def _documents(written: Written) -> Iterator[Difference]:
             computed["provenance"]["made_by"] = version
         yield from differing(name, written.read(name), computed)
     written.notes.append(
-        "which networks were drawn and found, and how long each sampler took, is taken as written; "
-        "nas-search reproduce b0 finds it again"
+        "which networks were drawn and found, and how many evaluations each sampler took, is not "
+        "recomputed; nas-search reproduce b0 does that"
     )

@@ -21,7 +21,7 @@ from nas.files import file_size, parse_json, read_text
 from nas.networks.architecture import Architecture
 from nas.runs.verify.json_diff import Difference
 
-NO_STUDY = f"{JOURNAL} is not here: what only it says is taken as written"
+NO_STUDY = f"{JOURNAL} is missing: what depends on it is not recomputed"
 
 PAST = -math.inf
 """A deadline after which nothing is evaluated: what the study has is all there is."""

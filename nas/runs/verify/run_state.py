@@ -48,7 +48,7 @@ class Facts:
         space = self.state.known_space()
         if space is None:
             self.note(
-                f"space {self.state.space!r} is not known here as the run had it: choices are "
+                f"space {self.state.space!r} is not available as the run used it: choices are "
                 "not decoded"
             )
         return space
@@ -67,8 +67,8 @@ class Facts:
             found = efficientnet_b0() if name is None else load_architecture(name)
         except InputError:
             self.note(
-                f"reference {name!r} is not here: what is compared with it is not trained "
-                "anew from the study"
+                f"reference {name!r} is missing: comparisons with it are not recomputed from "
+                "the study"
             )
             return None
         like = self.baseline_record.architecture
@@ -96,7 +96,7 @@ class Facts:
         if isinstance(known, dict):
             return known
         if "proxy" in self.identity["plugins"]:
-            self.note(f"proxy {known!r} is not built in: its settings are taken as written")
+            self.note(f"proxy {known!r} is not built in: its settings are not checked")
             return cast(dict[str, Any], self.baseline_record.provenance["proxy"])
         if known != TRAINING or self.state.plan is None:
             raise InputError(f"identity.proxy: {known!r} is not accepted without a plan")
@@ -110,7 +110,9 @@ class Facts:
             return None
         found = ImagenetProxy()
         if description(found) != self.proxy:
-            self.note("another predictor judged the networks: nothing is predicted again")
+            self.note(
+                "the networks were scored by another predictor: predictions are not recomputed"
+            )
             return None
         return found
 

@@ -33,7 +33,7 @@ def _rows(written: Written, document: TableDocument) -> Iterator[Difference]:
     except InputError:
         space = None
     if space is None or digest(asdict(space)) != identity["space"]:
-        written.notes.append("the search space is not known here: its networks are not drawn again")
+        written.notes.append("the search space is not available: its networks are not drawn again")
         return
     low, high = identity["flops"]
     count, seed = identity["networks"], identity["seed"]

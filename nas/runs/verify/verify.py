@@ -34,7 +34,9 @@ MAX_RESULT_BYTES = 256 * 1024 * 1024
 
 
 def _of_fidelity(written: Written) -> list[Part]:
-    written.note("the table is not in the folder: what the proxy was found to be is not computed")
+    written.note(
+        "the benchmark table is not in the folder: the proxy's agreement with it is not recomputed"
+    )
     return []
 
 
@@ -117,7 +119,7 @@ def _opened(folder: Path) -> tuple[type[Document], dict[str, Any], bytes]:
     kinds = {kind.SCHEMA: kind for kind in PARTS if path.name == kind.FILE}
     kind = kinds[check_schema(document, kinds, str(path))]
     if document.get("status") != "finished":
-        raise InputError(f"{path}: not finished: the same command goes on, then it can be verified")
+        raise InputError(f"{path}: not finished: rerun its command, then it can be verified")
     return kind, document, content
 
 
@@ -142,7 +144,7 @@ def _hashes(written: Written, content: bytes, listed: Mapping[str, str]) -> Iter
     yield from differing(file, document.get(SEAL, NOTHING), computed, SEAL)
     if content != to_json(document).encode():
         # Its content may be the same, but a byte is not: a space, the form of a number.
-        yield Difference(file, "", "written otherwise", "as this program writes it")
+        yield Difference(file, "", "different formatting", "as nas-search writes it")
     for name, known in listed.items():
         if written.has(name):
             try:
@@ -151,7 +153,7 @@ def _hashes(written: Written, content: bytes, listed: Mapping[str, str]) -> Iter
             except InputError as error:
                 yield Difference(name, SEAL, known, str(error))
         elif name in REPORT and file == RunState.FILE:
-            written.note("the report or pictures are not all here: nas-search report makes them")
+            written.note("files of the report are missing: nas-search report writes them")
         elif name != JOURNAL:  # which need not be taken along: a note says what that means
             yield Difference(name, SEAL, known, "no such file")
 
