@@ -59,7 +59,7 @@ def check_device(device: str) -> str:
     there: bool = torch.cuda.is_available() if kind == "cuda" else torch.mps.is_available()
     index = int(device.split(":")[1]) if ":" in device else 0
     if not there or (kind == "cuda" and index >= torch.cuda.device_count()):
-        raise InputError(f"device {device!r}: this machine has none that torch can use")
+        raise InputError(f"device {device!r}: not available on this machine")
     return device
 
 

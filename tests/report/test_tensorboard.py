@@ -236,9 +236,9 @@ def test_verify_says_nothing_of_them(run: Path, capsys: pytest.CaptureFixture[st
         ({"history.json": "{}"}, "history.json"),
         (
             {"history.json": to_json(HISTORY.updated(epochs=()).to_dict())},
-            "nothing has been measured",
+            "nothing has been",
         ),
-        ({"run.json": json.dumps(run_state())}, "nothing has been measured"),
+        ({"run.json": json.dumps(run_state())}, "nothing has been"),
     ],
 )
 def test_what_holds_no_numbers_is_one_line(

@@ -67,7 +67,7 @@ class TrainSettings:
         if self.temperature is not None and self.teacher is None:
             raise InputError("--temperature needs --teacher")
         if self.epochs is not None and self.seconds is not None:
-            raise InputError("--epochs and --time: accepted: one of them")
+            raise InputError("--epochs and --time: accepted: only one of them")
         check_range("epochs", self.epochs, 1)
         check_range("resolution", self.resolution, 8, 4_096)
         check_range("stem-stride", self.stem_stride, 1, 2)

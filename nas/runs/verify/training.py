@@ -20,7 +20,7 @@ FILE = TrainingDocument.FILE
 
 def training_parts(written: Written) -> list[Part]:
     """Return what of a training can be computed again."""
-    written.note("the images are not in the folder: the network is not scored again")
+    written.note("the images are not in the folder: the accuracy is not recomputed")
     document = TrainingDocument.from_dict(written.document, str(written.folder / FILE))
     return [
         Part("network", ARCHITECTURE, lambda: _network(written, document)),
