@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ALREADY = "already done"
 """The text of steps that an earlier session has done; they say nothing of the speed."""
@@ -51,7 +51,7 @@ class SilentProgress:
     def note(self, text: str) -> None:
         """Log and keep a note."""
         self.notes.append(text)
-        _LOG.info("%s", text)
+        logger.info("%s", text)
 
 
 def shown_as(progress: Progress, phase: str) -> Callable[[int, int, str], None]:

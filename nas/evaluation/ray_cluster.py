@@ -29,6 +29,8 @@ from nas.proxies.protocol import Proxy
 if TYPE_CHECKING:
     from nas.evaluation.ray_engine import RayEngine
 
+logger = logging.getLogger(__name__)
+
 _LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray reads it on import, on every system: with 0, a cluster of one node uses loopback only."""
 
@@ -95,6 +97,11 @@ def connect_to_ray(
             _loggers_disabled("ray.tune", "ray.air", "ray.train"),
         ):
             connected = RayCluster(cpus, gpus, Path(scratch))
+            logger.info(
+                "connected to Ray %s: room for %d evaluations",
+                "on this machine" if address is None else f"at {address}",
+                connected.capacity,
+            )
             try:
                 yield connected
             finally:

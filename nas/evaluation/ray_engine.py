@@ -67,6 +67,7 @@ as a retry of that trial's evaluation nor as a failed start of its proxy.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from pathlib import Path
@@ -81,6 +82,8 @@ from nas.evaluation.ray_queue import EngineState, EvaluationQueue, RayEvaluation
 from nas.evaluation.ray_scheduler import QueueCallback, QueueSearcher, WorkerScheduler
 from nas.evaluation.ray_trainable import EvaluationTrainable
 from nas.proxies.protocol import Proxy
+
+logger = logging.getLogger(__name__)
 
 TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output always prints where its results are written
@@ -134,6 +137,7 @@ class RayEngine:
                 "accepted: a picklable proxy"
             ) from None
         self._state = EngineState(next(_engine_numbers), name, reference)
+        logger.info("Ray engine started: %s, %d evaluations at a time", name, slots)
 
     def submit(self, task: Task) -> None:
         """Take a task."""
@@ -213,6 +217,7 @@ class TuneRun:
 
     def _run_tune(self) -> None:
         problem = "the cluster is no longer connected"
+        logger.debug("the run of Ray Tune begins")
         scheduler = WorkerScheduler(self._queue, self.capacity)
         try:
             tune.run(
@@ -233,6 +238,7 @@ class TuneRun:
             pass
         except BaseException as error:
             problem = reason(error)
+            logger.warning("the run of Ray Tune has ended: %s", problem)
         self._queue.fail(problem)
 
 

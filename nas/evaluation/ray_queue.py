@@ -168,6 +168,7 @@ class EvaluationQueue:
             evaluation = self._placed[trial_id]
             evaluation.started = True
             evaluation.engine.failed_starts = 0
+            logger.debug("evaluation %d runs on a Ray worker", evaluation.task.number)
 
     def finish(self, trial_id: str, outcome: Outcome) -> None:
         """Pass the outcome of a trial to its engine."""

@@ -162,7 +162,7 @@ class Scheduler:
                 break
             planned = self._claimed(number)
             if planned is not None:
-                logger.debug("evaluation %d begins", number)
+                logger.debug("evaluation %d proposed: %s", number, planned.task.architecture.name)
                 self._running[number] = planned
                 self._engine.submit(planned.task)
 
@@ -200,7 +200,16 @@ class Scheduler:
         accuracy = outcome.accuracy
         score = None if accuracy is None else self._source.score(planned, accuracy)
         row = row_of(planned, outcome, score)
-        logger.info("evaluation %d %s in %.1f s", row.number, row.state, outcome.seconds)
+        if row.state == "failed":
+            logger.warning("evaluation %d failed: %s", row.number, outcome.error)
+        else:
+            logger.info(
+                "evaluation %d %s in %.3g s, score %s",
+                row.number,
+                row.state,
+                outcome.seconds,
+                score,
+            )
         if self._study.add(row):
             self._take(row)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -23,6 +24,8 @@ from nas.networks.architecture import Architecture
 from nas.networks.cost import Cost, measure_cost
 from nas.progress import ALREADY, Progress
 from nas.seeding import derived_seed
+
+logger = logging.getLogger(__name__)
 
 _ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
@@ -167,6 +170,7 @@ class SeededRuns:
         """
         self._rows |= self._study.rows()  # other drivers may have written some
         planned = [self._planned(turn, index) for index in indices]
+        logger.debug("%s: round %d of %d networks", self._purpose, turn, len(planned))
         source = FixedList(planned, self._objective, self._take)
         Scheduler(source, self._study, self._engine, self._deadline, self._failures).run()
         return all(number in self._rows for number in source.numbers)

@@ -21,6 +21,8 @@ from nas.evaluation.leases import Answer, Claim, Claims
 from nas.evaluation.storage import StorageLocation, close_storage
 from nas.evaluation.study_row import Param, StudyRow, row_from_trial, row_to_trial
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -92,6 +94,7 @@ class Study:
         self._learn(trials)
         if self._claims is not None:
             self._forget(self._claims)
+        logger.info("%s opened with %d rows", self._words, len(self._rows))
 
     def rows(self) -> dict[int, StudyRow]:
         """Return all rows by number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from nas.errors import InputError
 from nas.files import decoded, parse_json, read_bytes, validate
 from nas.networks.architecture import Architecture
 from nas.spaces.search_space import Choices, SearchSpace, Value
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 1_000_000
@@ -113,6 +116,7 @@ def read_table(path: Path | str) -> Table:
         rows.append(Row(number, row.choices, row.accuracy, dict(row.__pydantic_extra__ or {})))
     if not rows:
         raise InputError(f"{path}: holds no rows")
+    logger.info("%s: %d rows read", path, len(rows))
     return Table(path, hashlib.sha256(content).hexdigest(), tuple(rows))
 
 

@@ -48,7 +48,7 @@ from nas.spaces.search_space import SearchSpace
 from nas.strategies.proposer import Proposer
 from nas.strategies.samplers import make_sampler
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 
 
@@ -146,6 +146,15 @@ def resolve(
     if settings.storage is not None:
         goal = make_objective(settings.objective, settings.budget, capabilities_of(proxy).rank_by)
         Study(settings.storage, opening.study_name("search"), {}, metric=goal.name).close()
+    logger.info(
+        "run of space %s within %s: proxy %s, %d jobs, session %d",
+        space.name,
+        settings.budget.name,
+        settings.proxy_name,
+        jobs,
+        opening.sessions,
+    )
+    logger.debug("plan: %s", plan)
     if settings.budget.latencies is not None:
         write_table(folder.path / LATENCY_FILE, settings.budget.latencies)
     return RunContext(

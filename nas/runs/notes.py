@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
 from nas.progress import Progress
-
-logger = logging.getLogger(__name__)
 
 
 class Notes:
@@ -24,7 +20,6 @@ class Notes:
         """Show and keep a note, unless it was made already."""
         if text not in self._texts:
             self._texts.append(text)
-            logger.info("note: %s", text)
             self._progress.note(text)
 
     @property

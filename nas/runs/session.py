@@ -26,7 +26,7 @@ from nas.runs.schedule import time_for
 if TYPE_CHECKING:
     from nas.evaluation.ray_cluster import RayCluster
 
-_LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -71,13 +71,13 @@ class RunSession:
         """Return the results after a phase, and write down how long it took."""
         begin = time.monotonic()
         self.save(phase=phase)
-        _LOG.info("phase %s begins", phase)
+        logger.info("phase %s begins", phase)
         try:
             return work(self, results)
         finally:
             seconds = self.state.seconds.get(phase, 0.0) + time.monotonic() - begin
             self.save(seconds={**self.state.seconds, phase: round(seconds, 1)})
-            _LOG.info("phase %s ended after %.1f s in all", phase, seconds)
+            logger.info("phase %s ended after %.1f s in all", phase, seconds)
 
     def begin(self, phase: str, study: str, total: int) -> None:
         """Write down where a phase's evaluations are kept, for who asks how far the run is."""

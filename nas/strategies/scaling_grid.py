@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.statistics import compare
 from nas.strategies.scaling_candidates import Point, imbalance
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,7 @@ def _race(raced: Sequence[Point], reference: Point, runs: SeededRuns, sizes: Seq
             survivors = better[:size]
             if labelled not in survivors:
                 survivors.append(labelled)
+        logger.debug("coefficients: round %d of %d points", turn, len(survivors))
         if not runs.run(turn, survivors):
             return  # out of time: what was not measured is not guessed
 

@@ -10,6 +10,7 @@ is promised is that no trial is lost and no network evaluated twice.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from nas.spaces.search_space import SearchSpace
 from nas.strategies.proposals import OnTrial, Proposals
 from nas.strategies.proposer import Proposer
 from nas.strategies.samplers import DEFAULT, Sampler, make_sampler
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,15 @@ def search(
                     running,
                     None if seconds is None else time.monotonic() + seconds,
                     FailureStreak(rows, tolerant=capabilities.partial),
+                )
+                logger.info(
+                    "search of %s within %s: %d of %d trials done, sampler %s, objective %s",
+                    space.name,
+                    budget.name,
+                    len(rows),
+                    trials,
+                    sampler if isinstance(sampler, str) else type(sampler).__name__,
+                    goal.name,
                 )
                 scheduler.run()
     found = [proposals.trials[number] for number in sorted(proposals.trials)]

@@ -257,7 +257,14 @@ class Trainer:
             seconds=round(state.seconds + time.monotonic() - start, 3),
             images_per_second=round(images / max(1e-9, state.seconds), 1),
         )
-        logger.debug("step %d of %d: %s", state.step, self._schedule.steps, metrics)
+        logger.info(
+            "step %d of %d: loss %.4f, validation loss %.4f, validation accuracy %.4f",
+            state.step,
+            self._schedule.steps,
+            metrics.loss,
+            metrics.validation_loss,
+            metrics.validation_accuracy,
+        )
         return TrainingState(state.step, epochs=(*state.epochs, metrics))
 
     def _restore(self, checkpoints: CheckpointFolder[TrainingState]) -> TrainingState:

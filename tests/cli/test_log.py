@@ -1,5 +1,6 @@
 """What ``-v`` shows, and that without it nothing is shown."""
 
+import json
 import logging
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import nas
 from nas.cli import _run as command
 from nas.cli.log import LIBRARY
 from tests.support.terminal import SEARCH, in_a_pipe, on_a_terminal
@@ -49,9 +51,22 @@ def test_twice_shows_the_details_and_still_nothing_of_other_libraries(capsys: Ca
     assert command([*QUICK, "-v"]) == 0
     once = records(capsys.readouterr().err)
     assert "DEBUG" not in {level for level, _ in once}
+    for name in ("records.result_folder", "evaluation.study", "evaluation.scheduler"):
+        assert ("INFO", f"nas.{name}") in once
     assert command([*QUICK, "--trials", "6", "-vv"]) == 0
     twice = records(capsys.readouterr().err)
-    assert ("DEBUG", "nas.records.lock") in twice
+    assert {("DEBUG", "nas.records.lock"), ("DEBUG", "nas.evaluation.scheduler")} <= twice
+
+
+def test_an_evaluation_that_fails_is_a_warning(capsys: Captured) -> None:
+    space = nas.load_space("tiny")
+    choices = {name: values[0] for name, values in space.choices.items()}
+    row = json.dumps({"choices": choices, "accuracy": 0.5})
+    Path("t.jsonl").write_text(row + "\n", encoding="utf-8")
+    nas.save_architecture(space.decode(choices), "known.json")
+    words = [*QUICK, "--proxy", "table:t.jsonl", "--start", "known.json"]
+    assert command([*words, "-v"]) == 0
+    assert ("WARNING", "nas.evaluation.scheduler") in records(capsys.readouterr().err)
 
 
 def test_it_goes_to_standard_error_beside_the_document(capsys: Captured) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from dataclasses import dataclass
@@ -53,6 +54,8 @@ from nas.training.recipe import BATCH_SIZE, Recipe, recipe_for
 from nas.training.schedule import TrainingSchedule, schedule_for_epochs, schedule_for_time
 from nas.training.throughput import Throughput, measure_throughput
 from nas.training.trainer import Trainer, TrainingState
+
+logger = logging.getLogger(__name__)
 
 EPOCHS = 20
 """Unless epochs or a time are asked for."""
@@ -168,6 +171,15 @@ class _TrainSession:
             if settings.tensorboard:
                 write_events(results.path)
 
+        logger.info(
+            "training of %s on %s: %d steps, %.4g epochs, on %s",
+            self._architecture.name,
+            self._data.name,
+            schedule.steps,
+            schedule.epochs,
+            settings.device,
+        )
+        logger.debug("recipe: %s", recipe)
         tell = shown_as(
             self._progress, f"train {self._architecture.name}, {schedule.epochs:.4g} epochs"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from nas.runs.verify.reproduction import discovery_parts
 from nas.runs.verify.result_folder import Part, Written
 from nas.runs.verify.table import table_parts
 from nas.runs.verify.training import training_parts
+
+logger = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 256 * 1024 * 1024
 """Largest file of results that is hashed; the largest that is written is the study."""
@@ -97,7 +100,9 @@ def verify(folder: Path, progress: Progress) -> Verification:
     differences: list[Difference] = []
     progress.phase("verify", len(parts))
     for part in parts:
-        differences += _computed(part)
+        found = _computed(part)
+        logger.debug("%s: %s: %d differences", folder, part.name, len(found))
+        differences += found
         progress.advance(1)
     unlisted = _unlisted(folder, {kind.FILE, *listed})
     notes = (*written.notes, *(f"{name}: not listed in {kind.FILE}" for name in unlisted))
