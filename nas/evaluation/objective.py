@@ -1,4 +1,4 @@
-"""What a search maximises, which network is best, and the Pareto front."""
+"""The objective that a search maximises, the ranking of trials by it, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REWARD_EXPONENT = -0.07
 
 @dataclass(frozen=True)
 class Objective:
-    """Accuracy, or accuracy rewarded for cheapness: ``accuracy * (flops / target)**exponent``.
+    """Accuracy, or a reward of accuracy and FLOPs: ``accuracy * (flops / target)**exponent``.
 
     Attributes:
         kind: ``accuracy`` or ``reward``.

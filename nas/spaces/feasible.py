@@ -97,7 +97,7 @@ class Feasible:
         """Return choices within the budget.
 
         Uniform over the feasible choices wherever rejection finds one in ``tries`` draws; under
-        tighter budgets a draw that is mended, which always ends.
+        tighter budgets a draw that is repaired, which always ends.
 
         Raises:
             InputError: no network of the space is within the budget.
@@ -106,7 +106,7 @@ class Feasible:
             choices = self.space.sample(rng)
             if self.allows(choices):
                 return choices
-        return self.mend(self.space.sample(rng), rng)
+        return self.repair(self.space.sample(rng), rng)
 
     def allows(self, choices: Choices) -> bool:
         """Say whether choices of the space are within the budget, in microseconds."""
@@ -121,7 +121,7 @@ class Feasible:
             name: value for option in self._settle(choices)[0] for name, value in option.choices
         }
 
-    def mend(self, choices: Choices, rng: random.Random) -> dict[str, Value]:
+    def repair(self, choices: Choices, rng: random.Random) -> dict[str, Value]:
         """Return choices within the budget that differ from the given ones in few places.
 
         Changes that lower what is over the budget are made in an order drawn by ``rng`` until
@@ -130,36 +130,36 @@ class Feasible:
         Raises:
             InputError: no network of the space is within the budget.
         """
-        mended = dict(choices)
-        over = self._excess(mended)
+        repaired = dict(choices)
+        over = self._excess(repaired)
         while over > 0:
             moves = [
                 (name, value)
                 for name, values in self.space.choices.items()
                 for value in values
-                if value != mended[name]
+                if value != repaired[name]
             ]
             rng.shuffle(moves)
             before = over
             for name, value in moves:
-                kept, mended[name] = mended[name], value
-                now = self._excess(mended)
+                kept, repaired[name] = repaired[name], value
+                now = self._excess(repaired)
                 if now < over:
                     over = now
                 else:
-                    mended[name] = kept
+                    repaired[name] = kept
                 if over == 0:
                     break
             if over == before:  # several limits may leave no single change that lowers all
                 self.check()
                 return next(self.walk(rng))
-        changed = [name for name, value in choices.items() if mended[name] != value]
+        changed = [name for name, value in choices.items() if repaired[name] != value]
         rng.shuffle(changed)
         for name in changed:
-            kept, mended[name] = mended[name], choices[name]
-            if self._excess(mended) > 0:
-                mended[name] = kept
-        return mended
+            kept, repaired[name] = repaired[name], choices[name]
+            if self._excess(repaired) > 0:
+                repaired[name] = kept
+        return repaired
 
     def __iter__(self) -> Iterator[dict[str, Value]]:
         """Yield choices of every network within the budget, in a fixed order; see :meth:`walk`."""

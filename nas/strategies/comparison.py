@@ -1,4 +1,4 @@
-"""Networks trained alike, with the same seeds, and which differences are real."""
+"""Networks trained with the same settings and seeds, and how significantly they differ."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nas.statistics import Comparison, Difference, compare
 
 @dataclass(frozen=True)
 class SeededComparison:
-    """What the comparison found.
+    """The result of comparing several networks.
 
     Attributes:
         networks: with their evaluations, in the order in which they were given.
-        scores: how they compare by what they are ranked by.
-        accuracies: how they compare by accuracy.
+        scores: their comparison by what they are ranked by.
+        accuracies: their comparison by accuracy.
     """
 
     networks: tuple[MeasuredNetwork, ...]
@@ -27,7 +27,7 @@ class SeededComparison:
 
     @classmethod
     def of(cls, networks: Sequence[MeasuredNetwork]) -> Self:
-        """Return how networks compare, given all their evaluations."""
+        """Return the comparison of networks, given all their evaluations."""
         accuracies = [
             {turn: accuracy.mean for turn, accuracy in network.accuracies.items()}
             for network in networks
@@ -41,15 +41,15 @@ class SeededComparison:
     def best(
         self, among: Sequence[int], worth: Callable[[int, float], float] = lambda i, score: score
     ) -> int | None:
-        """Return which of some networks is the best; None where none has a score.
+        """Return the index of the best of some networks; None where none of them has a score.
 
-        Ranked by :func:`nas.evaluation.objective.rank_key`, but that a network of which an
-        evaluation failed comes after all of which none did. Where the time ended in the middle of a
-        round some have fewer seeds than others, which their scores allow for.
+        They are ranked by :func:`nas.evaluation.objective.rank_key`, but networks with a failed
+        evaluation come after all others. The scores are corrected for seeds that a network lacks,
+        where the time ended in the middle of a round.
 
         Args:
-            among: where they stand among all networks.
-            worth: what a network's score is worth, by its place and the score.
+            among: indices of networks.
+            worth: what is maximised, given a network's index and score.
         """
         keys = {}
         for index in among:
@@ -60,13 +60,13 @@ class SeededComparison:
         return min(keys, key=lambda index: keys[index], default=None)
 
     def difference(self, one: int, other: int) -> Difference | None:
-        """Return by how much one is more accurate than another; None: not both are measured."""
+        """Return the difference of two accuracies; None where one was not measured."""
         if None in (self.accuracies.means[one], self.accuracies.means[other]):
             return None
         return self.accuracies.difference(one, other)
 
     def to_dict(self, against: int) -> dict[str, Any]:
-        """Return all as plain data, differences being to one of the networks."""
+        """Return everything as JSON values, with differences to the network of that index."""
         return {
             "entries": [self._entry(index, against) for index in range(len(self.networks))],
             "against": self.networks[against].name,
@@ -99,11 +99,14 @@ class SeededComparison:
 
 
 def compare_networks(runs: SeededRuns, seeds: int) -> SeededComparison:
-    """Measure all networks with so many seeds, or with as many as the time allows.
+    """Evaluate all networks with several seeds, or with as many as the time allows.
 
     Args:
-        runs: where they are measured and kept.
-        seeds: how many; each trains all networks before the next begins.
+        runs: where the networks are evaluated and kept.
+        seeds: how many. All networks are evaluated with a seed before the next seed begins.
+
+    Raises:
+        EvaluationFailed: too many evaluations in a row failed.
     """
     for turn in range(seeds):
         if not runs.run(turn, range(len(runs.networks))):

@@ -1,4 +1,4 @@
-"""The best of a search, trained from scratch at a higher fidelity before the baseline is chosen."""
+"""Finalists: the best trials of a search, trained from scratch longer, to choose the baseline."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from nas.strategies.comparison import SeededComparison, compare_networks
 
 @dataclass(frozen=True)
 class FinalistsResult:
-    """What came of the finalists.
+    """The result of training the finalists.
 
     Attributes:
-        comparison: the finalists in the order of the search, then the reference, if it is another.
+        comparison: the finalists in the order of the search, then the reference unless it is one of
+            them.
         trials: numbers of the finalists' trials.
-        chosen: which of them is the baseline; None where nothing was measured, or where none is
-            better than chance.
-        reference: where it stands among the networks of the comparison.
+        chosen: index of the one that becomes the baseline; None where nothing was measured, or
+            where none is better than chance.
+        reference: index of the reference among the networks of the comparison.
     """
 
     comparison: SeededComparison
@@ -33,19 +34,19 @@ class FinalistsResult:
 
     @property
     def measured(self) -> bool:
-        """Whether an evaluation of a finalist finished."""
+        """Whether any evaluation of a finalist finished."""
         finalists = self.comparison.networks[: len(self.trials)]
         return any(network.accuracy is not None for network in finalists)
 
     def baseline(self, trials: Sequence[Trial]) -> Trial | None:
-        """Return the one of some trials that was chosen; None where none was."""
+        """Return the chosen finalist among a search's trials; None where none was chosen."""
         if self.chosen is None:
             return None
         return next(trial for trial in trials if trial.number == self.trials[self.chosen])
 
     @property
     def tied(self) -> tuple[int, ...]:
-        """Finalists that cannot be told from the chosen one by accuracy (95 %)."""
+        """Indices of finalists that do not differ significantly from the chosen one (95 % CI)."""
         if self.chosen is None:
             return ()
         others = [i for i in range(len(self.trials)) if i != self.chosen]
@@ -53,7 +54,7 @@ class FinalistsResult:
         return tuple(i for i, difference in apart.items() if difference and not difference.real)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``finalists.json``; differences are to the reference."""
+        """Return the content of ``finalists.json``; the differences are to the reference."""
         data = self.comparison.to_dict(against=self.reference)
         entries = data.pop("entries")
         for index, entry in enumerate(entries):
@@ -69,14 +70,14 @@ class FinalistsResult:
 
 
 def finalists(trials: Sequence[Trial], count: int) -> tuple[Trial, ...]:
-    """Return the best of a search, as many as there are to be or are."""
+    """Return the best trials of a search: ``count``, or as many as finished."""
     return tuple(ranked(trials)[:count])
 
 
 def with_reference(
     architectures: Iterable[Architecture], reference: Architecture
 ) -> list[Architecture]:
-    """Return networks and the reference; a reference that is one of them is not trained twice."""
+    """Return networks followed by the reference, unless the reference is one of them."""
     networks = list(architectures)
     if reference.key() not in {network.key() for network in networks}:
         networks.append(reference)
@@ -92,15 +93,15 @@ def choose_finalist(
 ) -> FinalistsResult:
     """Choose the finalist with the highest objective among those that did not fail.
 
-    The reference is compared, and never chosen unless it is a finalist itself. Where no finalist
-    is better than chance, none is chosen.
+    The reference is never chosen unless it is a finalist itself. Where no finalist is better than
+    chance, none is chosen.
 
     Args:
-        comparison: of the finalists, then the reference, if it is another.
+        comparison: of the finalists, then the reference unless it is one of them.
         trials: numbers of the finalists' trials.
-        reference: where it stands among the networks of the comparison.
+        reference: index of the reference among the networks of the comparison.
         objective: of the search.
-        classes: that the networks tell apart.
+        classes: how many the data has.
     """
     finalists = range(len(trials))
     networks = comparison.networks
@@ -121,15 +122,18 @@ def compare_finalists(
     objective: Objective,
     seeds: int,
 ) -> FinalistsResult:
-    """Train the finalists and the reference alike, and choose; see :func:`choose_finalist`.
+    """Train the finalists and the reference with the same settings, and choose the best finalist.
 
     Args:
         chosen: the finalists.
-        networks: see :func:`with_reference`.
-        reference: what the differences are to.
-        runs: where ``networks`` are measured.
+        networks: of the finalists and the reference; see :func:`with_reference`.
+        reference: the network that differences are to.
+        runs: where ``networks`` are trained and kept.
         objective: of the search.
-        seeds: trainings of each.
+        seeds: trainings of each network.
+
+    Raises:
+        EvaluationFailed: too many trainings in a row failed.
     """
     keys = [network.key() for network in networks]
     return choose_finalist(

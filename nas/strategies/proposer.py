@@ -15,15 +15,21 @@ from nas.spaces.search_space import Choices, SearchSpace, Value
 from nas.strategies.samplers import Sampler
 
 ASKS = 8
-"""How often a sampler is asked again before a proposal is mended by hand."""
-
+"""How many proposals of a sampler are tried before the last one is repaired."""
 
 FARTHEST = 6
-"""In how many places a mended proposal may differ from what was proposed."""
+"""In how many choices a repaired proposal may differ from what was proposed, at most."""
 
 
 class Proposer:
-    """Turns a sampler's proposals into new architectures within the budget.
+    """Turns a sampler's proposals into choices of new networks within the budget.
+
+    Args:
+        space: what may be chosen.
+        budget: hard limits.
+        sampler: proposes choices, whatever they cost.
+        seed: from which the random generator of each trial is derived.
+        start: networks to propose first.
 
     Raises:
         InputError: a start is not in the space or exceeds the budget.
@@ -62,9 +68,12 @@ class Proposer:
     def propose(
         self, number: int, history: Sequence[Trial], seen: Set[str]
     ) -> dict[str, Value] | None:
-        """Return choices of a network within the budget that is not in ``seen``; None: no more.
+        """Return choices of a new network within the budget; None where there is none left.
 
-        ``seen`` may only grow from one call to the next.
+        Args:
+            number: of the trial.
+            history: the trials that the proposal depends on.
+            seen: keys of networks that are not new. It may only grow from one call to the next.
         """
         for key, choices in self._starts.items():
             if key not in seen:
@@ -93,7 +102,7 @@ class Proposer:
         self, choices: Choices, rng: random.Random, seen: Set[str]
     ) -> dict[str, Value] | None:
         """Return new feasible choices that differ from a rejected proposal in few places."""
-        centre = self._feasible.mend(choices, rng)
+        centre = self._feasible.repair(choices, rng)
         if self._is_new(centre, seen):
             return centre
         names = [name for name, values in self._space.choices.items() if len(values) > 1]
@@ -108,10 +117,11 @@ class Proposer:
         return None
 
     def _first_unseen(self, seen: Set[str]) -> dict[str, Value] | None:
-        """Return the first of a walk through all that fits that is not in ``seen``.
+        """Return the next network that is not in ``seen`` of a walk through all within the budget.
 
-        The walk's order depends on the seed alone, and what it has passed stays seen: so it is
-        gone through once, and a resumed search, which begins it anew, comes to the same place.
+        The order of the walk depends on the seed alone, and networks that it has passed stay seen.
+        So one walk serves all calls, and a resumed search, which starts the walk again, gets to the
+        same place.
         """
         while self._next is None or self._key(self._next) in seen:
             self._next = next(self._walk, None)

@@ -1,4 +1,4 @@
-"""Early stopping: below which intermediate value a trial is among the weakest quarter."""
+"""Early stopping: the intermediate value below which a trial is in the lowest quarter."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from nas.evaluation.trial import Trial
 
 
 class StopFloors:
-    """The value below which a trial is among the weakest quarter of those so far, by step.
+    """By step, the lower quartile of the intermediate values of the trials so far.
 
-    The percentile stopping rule of Vizier (Golovin et al. 2017), at a quarter, not the median:
-    values in mid-training rank networks poorly, and a good one must not be lost.
+    The percentile stopping rule of Vizier (Golovin et al. 2017), at the lower quartile and not at
+    the median, since intermediate values rank networks poorly and a good one must not be lost.
 
     Args:
         at_least: a step that fewer trials have reached has no floor.

@@ -2,10 +2,10 @@
 
 A search is resumed by reading the trials that are done, and going on.
 
-Where several drivers share a study in a database, each claims the next number that nobody has, with
-a network that nobody has, and proposes it from what is finished by then, whoever finished it: no
-driver waits for another's trials but at the end. So then the seed alone no longer decides, and what
-is promised is that no trial is lost and no network evaluated twice.
+Where several drivers share a study in a database, each takes the next free number, and proposes a
+network from the trials that any driver has finished by then; no driver waits for another's trials
+except at the end. The result then depends on the timing as well as on the seed, but no trial is
+lost and no network is evaluated twice.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ def search(
 
     Args:
         space: what may be chosen.
-        budget: hard limits; costs are known before anything is evaluated, so no trial exceeds one.
+        budget: hard limits; costs are measured before the evaluation, so no trial exceeds one.
         proxy: how accuracy is measured; ``prepare`` is called first unless an engine is given.
         trials: how many architectures to evaluate in all, failed ones included.
-        seed: decides all that is drawn.
+        seed: from which all random numbers are derived.
         storage: a folder for the study's journal, a storage URL, or None: a temporary study.
             A study that has trials already is continued.
         study_name: the study's name in the storage.
@@ -100,12 +100,12 @@ def search(
         seconds: no trial starts that would probably end later than this.
         early_stopping: stop a trial whose intermediate values are among the weakest quarter.
         on_trial: called with every trial as soon as it is on disk.
-        on_resume: told, before the first trial, which of them the study has already.
+        on_resume: called before the first trial with those that the study has already.
         engine: where evaluations run; None: this machine, with ``jobs``.
         folder: where the proxy may keep what it prepares; None: a temporary folder.
-        driver: this driver's name among those that share a storage URL, 64 characters at most. One
-            that was killed and comes again under its name goes on with what it was evaluating at
-            once; under another (None: a new one), when its claims have expired.
+        driver: this driver's name among those that share a storage URL, 64 characters at most. A
+            driver that was killed and is started again under the same name continues its trials at
+            once; under another name (None: a new one), when its claims have expired.
 
     Raises:
         InputError: the budget cannot be met, a start is outside the space or over the budget.

@@ -1,4 +1,4 @@
-"""A search in memory, where an evaluation is instant: for measuring samplers, not networks."""
+"""A search in memory with instant evaluations, to compare samplers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from nas.strategies.proposer import Proposer
 def simulate(
     space: SearchSpace, proposer: Proposer, evaluate: Callable[[int, Choices], Accuracy]
 ) -> Iterator[Trial]:
-    """Yield the trials of a search for accuracy, one after the other, as long as asked for more.
+    """Yield the trials of a search for accuracy, until the space has no further network.
 
-    They are those of :func:`nas.search` with one job: within the budget, never a network
-    twice, each proposed from all before it. Nothing is stored. Ends where the space has no further
-    network within the budget.
+    They are those of :func:`nas.search` with one job: within the budget, no network twice, each
+    proposed from all trials before it. Nothing is stored.
 
     Args:
         space: what may be chosen.
-        proposer: of this space; proposes.
-        evaluate: returns the accuracy of a trial, by its number and its choices.
+        proposer: of this space.
+        evaluate: returns the accuracy of a trial, given its number and choices.
     """
     history: list[Trial] = []
     seen: set[str] = set()

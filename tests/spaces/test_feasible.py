@@ -270,31 +270,31 @@ def test_allows_what_the_whole_networks_cost_allows(name: str, data: st.DataObje
 @pytest.mark.parametrize("name", SPACES)
 @settings(max_examples=30)
 @given(data=st.data())
-def test_mended_choices_are_within_the_budget(name: str, data: st.DataObject) -> None:
+def test_repaired_choices_are_within_the_budget(name: str, data: st.DataObject) -> None:
     budget = data.draw(budgets(name))
     space, rng = SPACES[name], random.Random(data.draw(st.integers(0, 99)))
     feasible = Feasible(space, budget)
     choices = space.sample(rng)
     if not any(budget.allows(cost) for cost in every(name).values()):
         with pytest.raises(InputError):
-            feasible.mend(choices, rng)
+            feasible.repair(choices, rng)
         return
-    mended = feasible.mend(choices, rng)
-    space.check(mended)
-    assert budget.allows(measure_cost(space.decode(mended)))
+    repaired = feasible.repair(choices, rng)
+    space.check(repaired)
+    assert budget.allows(measure_cost(space.decode(repaired)))
     if feasible.allows(choices):
-        assert mended == choices
+        assert repaired == choices
 
 
-def test_mending_changes_nothing_that_could_stay() -> None:
+def test_repairing_changes_nothing_that_could_stay() -> None:
     feasible = Feasible(EFFICIENTNET, parse_budget("150M-flops"))
     for seed in range(20):
         rng = random.Random(seed)
         choices = EFFICIENTNET.sample(rng)
-        mended = feasible.mend(choices, rng)
+        repaired = feasible.repair(choices, rng)
         for name in choices:
-            if mended[name] != choices[name]:
-                assert not feasible.allows({**mended, name: choices[name]})
+            if repaired[name] != choices[name]:
+                assert not feasible.allows({**repaired, name: choices[name]})
 
 
 def test_many_stages_of_one_width_are_gone_through_once() -> None:

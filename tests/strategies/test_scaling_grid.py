@@ -95,6 +95,7 @@ def search_grid(
     deadline: float | None = None,
     ref: Point | None = None,
     on_evaluation: Callable[[int, int], None] | None = None,
+    tolerant: bool = False,
 ) -> Any:
     return grid_search(
         B0,
@@ -105,6 +106,7 @@ def search_grid(
         Objective("accuracy"),
         seed=0,
         deadline=deadline,
+        tolerant=tolerant,
         on_evaluation=on_evaluation,
     )
 
@@ -291,8 +293,11 @@ def test_failing_points_are_recorded_and_not_chosen(tmp_path: Path) -> None:
 def test_all_failing_is_one_line(tmp_path: Path) -> None:
     proxy = Toy(spread_points(), lambda i: 0.5)
     proxy.failing = {*range(-1, 12)}
-    with pytest.raises(EvaluationFailed, match=r"failed with: RuntimeError: point .* is cursed"):
+    with pytest.raises(EvaluationFailed, match=r"^6 evaluations in a row failed.*point 5 is curs"):
         search_grid(proxy, tmp_path)
+    # A proxy that knows only part of the networks is asked for all of them.
+    with pytest.raises(EvaluationFailed, match=r"^no coefficients .*RuntimeError: point .* is cur"):
+        search_grid(proxy, tmp_path, tolerant=True)
 
 
 def test_out_of_time(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ class _Data:
             near = self.table.choices(best[rng.randrange(len(best))])
             for name in rng.sample(names, min(3, len(names))):
                 near[name] = rng.choice(self.table.space.choices[name])
-            starts.append(self.feasible.mend(near, rng))
+            starts.append(self.feasible.repair(near, rng))
         while len(starts) < STARTS:
             starts.append(self.feasible.sample(rng))
         return np.array([self.table.row(choices) for choices in starts])
