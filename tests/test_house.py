@@ -51,6 +51,15 @@ WITHOUT_PROXIES = (
 )
 PROTOCOL = "nas.proxies.protocol"
 
+# The command line parses options, calls what does the work, and prints: where evaluations run, how
+# a folder is kept and what files look like is known to what it calls.
+NOT_IN_CLI = (
+    "nas.evaluation",
+    "nas.records.lock",
+    "nas.records.result_folder",
+    *(f"nas.files.write_{what}" for what in ("bytes", "json", "text")),
+)
+
 # What runs whatever a file or a string says.
 FORBIDDEN_CALLS = {
     "eval",
@@ -153,6 +162,20 @@ def import_violations(modules: Mapping[str, str]) -> list[str]:
     return found
 
 
+def cli_violations(module: str, source: str, modules: Mapping[str, str]) -> list[str]:
+    """Every import by which the command line would do the work itself."""
+    tree = ast.parse(source)
+    found = set(imports(module, tree, modules))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {(node.lineno, f"{node.module}.{alias.name}") for alias in node.names}
+    return [
+        f"{module}:{line} imports {target}: the command line calls what does that"
+        for line, target in sorted(found)
+        if within(module, ["nas.cli"]) and within(target, NOT_IN_CLI)
+    ]
+
+
 def full_name(node: ast.expr, names: Mapping[str, str]) -> str:
     """`p.load` → `pickle.load` where `p` was imported as pickle; `` for anything but names."""
     match node:
@@ -213,6 +236,11 @@ def path_violations(name: str, text: str) -> list[str]:
 
 def test_imports_go_one_way() -> None:
     assert import_violations(read_sources()) == []
+
+
+def test_the_command_line_parses_calls_and_prints() -> None:
+    modules = read_sources()
+    assert [v for name, text in modules.items() for v in cli_violations(name, text, modules)] == []
 
 
 def test_nothing_runs_code_from_data() -> None:
@@ -362,6 +390,24 @@ def test_what_is_allowed_passes(module: str, source: str) -> None:
     others = {"nas", "nas.evaluation", "nas.evaluation.study", "nas.strategies.search"}
     others |= {"nas.proxies", "nas.proxies.schedule", "nas.proxies.protocol"}
     assert import_violations({**dict.fromkeys(others, ""), module: source}) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "allowed"),
+    [
+        ("nas.cli.job", "from nas.evaluation.study import Study", False),
+        ("nas.cli.job", "def late():\n    from nas.evaluation import local", False),
+        ("nas.cli.job", "from ..evaluation import local", False),
+        ("nas.cli.job", "from nas.records.result_folder import ResultFolder", False),
+        ("nas.cli.commands.main", "from nas.files import read_text, write_json", False),
+        ("nas.cli.job", "from nas.files import to_json\nfrom nas.runs.pipeline import run", True),
+        ("nas.cli.job", "from nas.records.run_state import RunState", True),
+        ("nas.runs.pipeline", "from nas.records.result_folder import ResultFolder", True),
+    ],
+)
+def test_work_done_by_the_command_line_is_found(module: str, source: str, allowed: bool) -> None:
+    modules = dict.fromkeys(("nas", "nas.evaluation", "nas.evaluation.local"), "")
+    assert (cli_violations(module, source, modules) == []) is allowed
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from nas.cli.latency import latency_source
 from nas.cli.options import duration, kept, positive
 from nas.environment import check_device
 from nas.errors import InputError
-from nas.evaluation.database import resolved, without_password
 from nas.spaces.registry import load_architecture, load_budget, load_space
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         if not 1 <= command.resolution <= 16_384:
             raise InputError(f"resolution: {command.resolution} is not accepted: 1 to 16384 pixels")
         space = replace(space, resolution=command.resolution)
-    reference, storage = command.reference, command.storage
-    storage = None if storage is None else resolved(storage)
+    reference = command.reference
     budget = load_budget(command.budget)
     return RunSettings(
         space=space,
@@ -65,7 +63,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         seconds=duration(command.time),
         seed=command.seed,
         jobs=positive("jobs", command.jobs),
-        storage=storage,
+        storage=command.storage,
         engine=command.engine,
         ray_address=command.ray_address,
         cpus_per_trial=command.cpus_per_trial,
@@ -78,10 +76,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         reference=None if reference is None else load_architecture(reference),
         check=command.check,
         latency=latency_source(command, budget),
-        # run.json remembers the command, and no password.
-        command=command.model_copy(
-            update={"storage": None if storage is None else without_password(storage)}
-        ),
+        command=command,
     )
 
 

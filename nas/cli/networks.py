@@ -17,9 +17,9 @@ from nas.cli.console import (
 )
 from nas.cli.options import Training
 from nas.errors import InputError
-from nas.files import slug, write_json
+from nas.files import slug
 from nas.networks.architecture import Architecture
-from nas.networks.architecture_file import ArchitectureRecord
+from nas.networks.architecture_file import ArchitectureRecord, write_record
 from nas.networks.compound_scaling import (
     OFFICIAL,
     PAPER,
@@ -181,7 +181,7 @@ def _print_scaled(
     ]
     if out is not None:
         for record in records:
-            write_json(out / f"{slug(record.architecture.name)}.json", record.to_dict())
+            write_record(record, out / f"{slug(record.architecture.name)}.json")
     if json:
         print_json([record.to_dict() for record in records])
     if json or quiet:

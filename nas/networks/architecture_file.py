@@ -81,10 +81,17 @@ def save_architecture(
     Raises:
         InputError: the file cannot be written.
     """
-    record = ArchitectureRecord(
-        architecture, measure_cost(architecture), accuracy, provenance or {}
-    )
-    write_json(Path(path), record.to_dict())
+    cost = measure_cost(architecture)
+    write_record(ArchitectureRecord(architecture, cost, accuracy, provenance or {}), Path(path))
+
+
+def write_record(record: ArchitectureRecord, path: Path) -> None:
+    """Write a record as an architecture file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    write_json(path, record.to_dict())
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from nas.evaluation.journal import JOURNAL
 from nas.evaluation.trial import Trial
 from nas.files import write_json
 from nas.networks.architecture import Architecture
-from nas.networks.architecture_file import ArchitectureRecord
+from nas.networks.architecture_file import ArchitectureRecord, write_record
 from nas.networks.compound_scaling import Coefficients, family
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.records.run_state import FAMILY, RunState
@@ -36,9 +37,9 @@ def run_files(folder: Path) -> list[str]:
 def write_found(
     folder: Path,
     found: SearchResult,
-    provenance: dict[str, Any],
+    provenance: Mapping[str, Any],
     test: Accuracy | None,
-    more: dict[str, Any],
+    more: Mapping[str, Any],
     latencies: LatencyTable | None = None,
 ) -> tuple[ArchitectureRecord, tuple[ArchitectureRecord, ...]]:
     """Write ``front.json`` and ``baseline.json``; return the baseline and the front.
@@ -46,12 +47,30 @@ def write_found(
     The baseline's provenance has ``test`` and whatever ``more`` says of it. With ``latencies`` all
     say what theirs is.
     """
-    front = tuple(record_of(trial, provenance, latencies) for trial in found.front)
-    tested = {"test": None if test is None else test.to_dict()}
-    baseline = record_of(found.baseline, {**provenance, **tested, **more}, latencies)
+    front = front_records(found.front, provenance, latencies)
+    baseline = baseline_record(found.baseline, provenance, test, more, latencies)
     write_json(folder / "front.json", {"points": [record.to_dict() for record in front]})
-    write_json(folder / "baseline.json", baseline.to_dict())
+    write_record(baseline, folder / "baseline.json")
     return baseline, front
+
+
+def front_records(
+    front: Sequence[Trial], provenance: Mapping[str, Any], latencies: LatencyTable | None
+) -> tuple[ArchitectureRecord, ...]:
+    """Return the points of the front as ``front.json`` holds them."""
+    return tuple(record_of(trial, provenance, latencies) for trial in front)
+
+
+def baseline_record(
+    baseline: Trial,
+    provenance: Mapping[str, Any],
+    test: Accuracy | None,
+    more: Mapping[str, Any],
+    latencies: LatencyTable | None,
+) -> ArchitectureRecord:
+    """Return the baseline as ``baseline.json`` holds it; see :func:`write_found`."""
+    own = {**provenance, "test": None if test is None else test.to_dict(), **more}
+    return record_of(baseline, own, latencies)
 
 
 def write_family(
@@ -70,7 +89,7 @@ def write_family(
     members = family_of(baseline, grid.chosen.point.coefficients)
     write_json(folder / "coefficients.json", grid.to_dict())
     for member in members:
-        write_json(folder / FAMILY / f"{member.architecture.name}.json", member.to_dict())
+        write_record(member, folder / FAMILY / f"{member.architecture.name}.json")
     return members
 
 
@@ -114,7 +133,7 @@ def tested(test: SeededComparison | None) -> dict[str, Any] | None:
 
 
 def record_of(
-    trial: Trial, provenance: dict[str, Any], latencies: LatencyTable | None = None
+    trial: Trial, provenance: Mapping[str, Any], latencies: LatencyTable | None = None
 ) -> ArchitectureRecord:
     """Return a trial as an architecture file holds it."""
     origin = {"trial": trial.number, "choices": dict(trial.choices), **provenance}

@@ -25,7 +25,7 @@ from nas.evaluation.study import Study, agreed
 from nas.files import digest, validate
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.progress import Progress, shown_as
-from nas.proxies.protocol import Proxy, capabilities_of
+from nas.proxies.protocol import Proxy, capabilities_of, description
 from nas.proxies.registration import ProxySetup
 from nas.proxies.registry import SUPERNET, known_proxy, make_proxy, proxy_capabilities
 from nas.proxies.short_training import TrainingProxy
@@ -165,7 +165,9 @@ def resolve(
         starts=starts,
         jobs=jobs,
         identity=own,
-        provenance=provenance(settings, searched, proxy),
+        provenance=provenance(
+            opening, settings.space.name, description(proxy), capabilities_of(proxy).rank_by
+        ),
         opening=opening,
     )
 
@@ -225,13 +227,14 @@ def _opening(
     at = digest([platform.node(), str(settings.folder.resolve())])
     # Two drivers that run must not have the same name: a copy of the folder gets another.
     same = before is not None and before.driver_at == at
+    storage = None if settings.storage is None else without_password(settings.storage)
     command = settings.command
     return RunState(
         status="running",
-        command=command,
+        command=None if command is None else command.model_copy(update={"storage": storage}),
         space=settings.space.name if command is None else command.space,
         budget=settings.budget.name if command is None else command.budget,
-        storage=None if settings.storage is None else without_password(settings.storage),
+        storage=storage,
         identity=own,
         plan=plan,
         data=None if data is None else _summary(data),

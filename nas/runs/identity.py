@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from nas._version import __version__
+from nas.accuracy import RankBy
 from nas.data import ImageData
 from nas.files import digest, slug
 from nas.networks.architecture import Architecture
 from nas.networks.cost import CONVENTION
-from nas.proxies.protocol import CorrectsSelection, Proxy, capabilities_of, description
+from nas.proxies.protocol import CorrectsSelection, Proxy, description
 from nas.proxies.registry import PROXIES, proxy_capabilities
-from nas.records.run_state import RunIdentity
+from nas.records.run_state import RunIdentity, RunState
 from nas.runs.settings import RunSettings
 from nas.spaces.search_space import SearchSpace
 from nas.strategies.samplers import SAMPLERS
@@ -68,28 +69,37 @@ def study_prefix(settings: RunSettings) -> str:
     return f"{slug(settings.space.name)}-{slug(settings.budget.name)}"[:150]
 
 
-def provenance(settings: RunSettings, data: ImageData | None, proxy: Proxy) -> dict[str, Any]:
-    """Return where a network comes from; nothing in it differs from run to run."""
-    installed = plugins(settings)
+def provenance(
+    state: RunState, space: str, proxy: Mapping[str, Any], rank_by: RankBy
+) -> dict[str, Any]:
+    """Return where the networks of a run come from; nothing in it differs from run to run.
+
+    Args:
+        state: of the run.
+        space: name of the search space.
+        proxy: of the search, as it describes itself.
+        rank_by: what the proxy ranks by.
+    """
+    known, images = state.identity, state.searched
     return {
-        "made_by": f"nas-search {__version__}",
-        "space": settings.space.name,
-        "budget": settings.budget.limits,
+        "made_by": f"nas-search {state.versions['nas-search']}",
+        "space": space,
+        "budget": known["budget"],
         "convention": CONVENTION,
-        "objective": settings.objective,
-        "rank_by": capabilities_of(proxy).rank_by,
-        "proxy": description(proxy),
+        "objective": known["objective"],
+        "rank_by": rank_by,
+        "proxy": proxy,
         "data": None
-        if data is None
+        if images is None
         else {
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "mean": list(data.mean),
-            "std": list(data.std),
+            "name": images.name,
+            "fingerprint": known["data"],
+            "mean": images.mean,
+            "std": images.std,
         },
-        "sampler": settings.sampler,
-        "seed": settings.seed,
-        **({"plugins": installed} if installed else {}),
+        "sampler": known["sampler"],
+        "seed": known["seed"],
+        **({"plugins": known["plugins"]} if known["plugins"] else {}),
     }
 
 

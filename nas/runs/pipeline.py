@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import InputError, one_line
+from nas.evaluation.database import resolved
 from nas.evaluation.local import default_jobs
 from nas.evaluation.objective import make_objective
 from nas.networks.architecture_file import ArchitectureRecord
@@ -74,6 +75,8 @@ def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
     """
     start = time.monotonic()
     progress = progress or SilentProgress()
+    if settings.storage is not None:
+        settings = replace(settings, storage=resolved(settings.storage))
     _check(settings)
     notes = Notes(progress)
     with (
@@ -159,7 +162,7 @@ def _write_found(
     tested = None if test is None else test.networks[0].accuracy
     latencies = context.settings.budget.latencies
     folder = session.folder.path
-    written = write_found(folder, results.found, dict(context.provenance), tested, more, latencies)
+    written = write_found(folder, results.found, context.provenance, tested, more, latencies)
     write_finals(folder, finals, test)
     return written
 

@@ -17,8 +17,9 @@ from nas.data import ImageData
 from nas.data.dataset import load_data
 from nas.environment import environment
 from nas.errors import Diverged
-from nas.files import sha256, write_bytes, write_json
+from nas.files import sha256, write_bytes
 from nas.networks.architecture import Architecture
+from nas.networks.architecture_file import write_record
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.networks.weights import load_weights
 from nas.networks.weights_file import TrainedOn, Weights, read_weights, save_weights
@@ -346,7 +347,7 @@ class _TrainSession:
         """Write the architecture and the picture of a finished training, and seal its folder."""
         folder = self._results.path
         record = trained_record(document, self._architecture)
-        write_json(folder / ARCHITECTURE, record.to_dict())
+        write_record(record, folder / ARCHITECTURE)
         picture = draw_history(
             document.epochs,
             f"{document.architecture} on {document.data.name}",

@@ -14,7 +14,6 @@ from nas.files import validate
 from nas.networks.cost import measure_cost
 from nas.records.comparison_document import ComparedEntry
 from nas.records.finalists_file import FinalistsFile
-from nas.records.results import tested
 from nas.runs.schedule import FINAL_SEEDS
 from nas.runs.verify.result_folder import runs_of
 from nas.runs.verify.run_state import FINALS, Facts
@@ -64,7 +63,7 @@ def finals_of(facts: Facts) -> dict[str, Any] | None:
     ).to_dict()
 
 
-def test_of(facts: Facts) -> dict[str, Any] | None:
+def test_of(facts: Facts) -> SeededComparison | None:
     """Return the test of the baseline: by the study, or by the evaluations in ``finalists.json``.
 
     None: there was none, or it is not known.
@@ -77,7 +76,7 @@ def test_of(facts: Facts) -> dict[str, Any] | None:
         file = validate(_FINALISTS, data, FINALS)
         if file.test is None:
             return None
-        return tested(SeededComparison.of(_networks(facts, file.test.entries, objective)))
+        return SeededComparison.of(_networks(facts, file.test.entries, objective))
     networks, seeds = [best], 1
     if data is not None and facts.reference is not None:
         networks, seeds = with_reference([best], facts.reference), FINAL_SEEDS
@@ -85,7 +84,7 @@ def test_of(facts: Facts) -> dict[str, Any] | None:
         if study is None:
             return None
         runs = runs_of(networks, study, objective, facts.identity["seed"], "test")
-        return tested(compare_networks(runs, seeds))
+        return compare_networks(runs, seeds)
 
 
 def _networks(

@@ -10,19 +10,23 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.objective import make_objective, pareto_front, ranked
 from nas.evaluation.trial import Trial
+from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import Coefficients
 from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.registry import SUPERNET
 from nas.proxies.short_training import reduced_architecture
-from nas.records.results import family_of, record_of
+from nas.records.results import baseline_record, family_of, front_records, tested
 from nas.records.run_state import FAMILY
-from nas.runs.identity import final
+from nas.runs.identity import corrected, final
 from nas.runs.schedule import CHECKED
 from nas.runs.verify.finalists import finals_of, test_of
 from nas.runs.verify.json_diff import Difference, counted, differing
@@ -31,7 +35,10 @@ from nas.runs.verify.run_state import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN
 from nas.runs.verify.scaling_grid import ScaledPoints
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget
+from nas.strategies.comparison import SeededComparison
 from nas.strategies.proxy_check import check, sample
+
+_ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
 
 def run_parts(written: Written) -> list[Part]:
@@ -108,13 +115,13 @@ class _Run:
     def of_front(self) -> Iterator[Difference]:
         """The front is that of the trials."""
         front = pareto_front(self.facts.known, self.facts.objective)
-        latencies = self.facts.budget.latencies
-        points = [record_of(trial, self.facts.provenance, latencies).to_dict() for trial in front]
+        records = front_records(front, self.facts.provenance, self.facts.budget.latencies)
+        points = [record.to_dict() for record in records]
         yield from differing(FRONT, self.facts.written.read(FRONT), {"points": points})
 
     @cached_property
-    def test(self) -> dict[str, Any] | None:
-        """What the baseline has on the test images, as ``finalists.json`` holds it, if known."""
+    def test(self) -> SeededComparison | None:
+        """What the baseline has on the test images, if that is known."""
         return test_of(self.facts)
 
     def of_finals(self) -> Iterator[Difference]:
@@ -122,7 +129,7 @@ class _Run:
         data = self.facts.finals_written
         if data is not None:
             computed = finals_of(self.facts) or {}
-            yield from differing(FINALS, data, {**computed, "test": self.test})
+            yield from differing(FINALS, data, {**computed, "test": tested(self.test)})
 
     @cached_property
     def baseline(self) -> Trial:
@@ -144,22 +151,16 @@ class _Run:
         theirs: Mapping[str, Any] = data["provenance"]
         more: dict[str, Any] = {}
         if self.facts.predictor is not None:
-            corrected = self.facts.predictor.corrected(best.architecture).to_dict()
-            nearest = self.facts.predictor.nearest(best.architecture)
-            more = {"corrected": corrected, "nearest": nearest}
+            more = corrected(self.facts.predictor, best.architecture)
         elif self.facts.proxy["name"] == ImagenetProxy.name:
             more = {key: theirs[key] for key in ("corrected", "nearest")}
-        test = None if self.test is None else self.test["entries"][0]["accuracy"]
-        if self.facts.finals_written is None and not self.facts.has_study:
-            test = theirs["test"]
-        provenance = {
-            **self.facts.provenance,
-            "test": test,
-            **more,
-            **final(self.facts.finals_written),
-        }
+        test = None if self.test is None else self.test.networks[0].accuracy
+        if self.facts.finals_written is None and not self.facts.has_study and theirs["test"]:
+            test = validate(_ACCURACY, theirs["test"], f"{BASELINE}: provenance.test")
+        more |= final(self.facts.finals_written)
         latencies = self.facts.budget.latencies
-        yield from differing(BASELINE, data, record_of(best, provenance, latencies).to_dict())
+        record = baseline_record(best, self.facts.provenance, test, more, latencies)
+        yield from differing(BASELINE, data, record.to_dict())
         if latencies is not None:
             timed = self.facts.state.latency
             own = None if timed is None else timed.sum

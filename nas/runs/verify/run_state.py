@@ -13,11 +13,12 @@ from nas.evaluation.objective import Objective, make_objective
 from nas.evaluation.trial import Trial, read_trials
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord, record_from_dict
-from nas.networks.cost import CONVENTION, measure_cost
+from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_surrogate import ImagenetProxy
 from nas.proxies.protocol import description
 from nas.proxies.registry import TRAINING, recorded_rank_by
-from nas.records.run_state import LATENCY_FILE, ImagesSummary, RunState
+from nas.records.run_state import LATENCY_FILE, RunState
+from nas.runs.identity import provenance
 from nas.runs.verify.result_folder import Written
 from nas.spaces.budget import Budget
 from nas.spaces.latency_table import read_table
@@ -52,11 +53,6 @@ class Facts:
                 "not decoded"
             )
         return space
-
-    @property
-    def images(self) -> ImagesSummary | None:
-        """The images that the search saw; those of the grid alone are not among them."""
-        return self.state.searched
 
     @cached_property
     def reference(self) -> Architecture | None:
@@ -119,29 +115,8 @@ class Facts:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What every network of the search says of where it comes from."""
-        images = self.images
-        return {
-            "made_by": f"nas-search {self.state.versions['nas-search']}",
-            "space": self.baseline_record.provenance["space"]
-            if self.space is None
-            else self.space.name,
-            "budget": self.identity["budget"],
-            "convention": CONVENTION,
-            "objective": self.identity["objective"],
-            "rank_by": self.rank_by,
-            "proxy": self.proxy,
-            "data": None
-            if images is None
-            else {
-                "name": images.name,
-                "fingerprint": self.identity["data"],
-                "mean": images.mean,
-                "std": images.std,
-            },
-            "sampler": self.identity["sampler"],
-            "seed": self.identity["seed"],
-            **({"plugins": self.identity["plugins"]} if self.identity["plugins"] else {}),
-        }
+        space = self.baseline_record.provenance["space"] if self.space is None else self.space.name
+        return provenance(self.state, space, self.proxy, self.rank_by)
 
     @cached_property
     def baseline_record(self) -> ArchitectureRecord:
