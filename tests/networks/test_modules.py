@@ -279,3 +279,12 @@ def test_a_network_learns() -> None:
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 4
     assert sum(b < a for a, b in pairwise(losses)) > 20
+
+
+def test_stochastic_depth_is_the_identity_in_eval_mode() -> None:
+    drop = StochasticDepth(0.4)
+    x = torch.ones(20_000, 1, 1, 1)
+    assert torch.equal(drop.eval()(x), x)
+    dropped = drop.train()(x)
+    assert sorted(dropped.unique().tolist()) == pytest.approx([0.0, 1 / 0.6])
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.05)

@@ -7,7 +7,7 @@ import torch
 
 from nas.errors import Diverged
 from nas.training.divergence import check_finite
-from nas.training.optimiser import Optimiser
+from nas.training.optimiser import Optimiser, learning_rate_factor
 
 
 def parameters() -> dict[str, torch.Tensor]:
@@ -80,3 +80,12 @@ def test_a_value_that_is_not_finite_is_divergence(value: float) -> None:
     check_finite(torch.tensor([0.0, 1e30]), "the loss")
     with pytest.raises(Diverged, match="the loss at step 3 of 10 is not finite"):
         check_finite(torch.tensor([0.0, value]), "the loss at step 3 of 10")
+
+
+def test_the_learning_rate_rises_and_then_falls_to_0() -> None:
+    values = [learning_rate_factor(step / 100, 0.2) for step in range(101)]
+    assert max(values) == values[20] == 1.0
+    assert values[:20] == sorted(values[:20])
+    assert values[20:] == sorted(values[20:], reverse=True)
+    assert values[100] == pytest.approx(0.0, abs=1e-12)
+    assert values[60] == pytest.approx(0.5)

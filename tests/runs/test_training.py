@@ -1,4 +1,4 @@
-"""The command train: pieces of the recipe, plans, and real trainings, tiny, on made-up images."""
+"""The command train: real trainings, tiny, on made-up images."""
 
 import json
 import math
@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 
 import nas
 import nas.training.initialisation
 from nas.cli import _run as command
-from nas.data import ImageData, cutmix
+from nas.data import ImageData
 from nas.errors import Diverged, InputError
 from nas.export.random_network import random_network
 from nas.networks.architecture_file import read_record
-from nas.networks.modules import StochasticDepth, build
 from nas.networks.weights_file import TrainedOn, read_weights, save_weights
 from nas.records.training_document import TrainingDocument
 from nas.report.tensorboard import write_events
@@ -29,13 +27,7 @@ from nas.runs.training.outcome import PICTURE, WEIGHTS
 from nas.runs.training.settings import TrainSettings
 from nas.runs.training.train import Trained, train
 from nas.training import trainer as loop
-from nas.training.class_metrics import class_scores, confusion_matrix
-from nas.training.distillation import Teacher
-from nas.training.initialisation import adapt_architecture
-from nas.training.optimiser import learning_rate_factor
-from nas.training.recipe import Recipe, progressive_resolutions, recipe_for
-from nas.training.schedule import TrainingSchedule, schedule_for_epochs, schedule_for_time
-from nas.training.weight_average import WeightAverage
+from nas.training.recipe import Recipe, recipe_for
 from tests.support.colours import CLASSES, made_up
 from tests.support.silent import Silent
 
@@ -81,139 +73,6 @@ def untimed(trained: Trained) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in timed} for row in epochs]
 
 
-# ── Pieces of the recipe ─────────────────────────────────────────────────────────────────────────
-
-
-def test_the_average_is_of_the_last_steps_and_forgets_the_first() -> None:
-    layer = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
-    average = WeightAverage(layer, horizon=20)
-    layer[0].weight.data.fill_(1e6)
-    average.update(0)
-    assert float(average.network[0].weight) == 1e6  # type: ignore[index]
-    for step in range(1, 1000):
-        layer[0].weight.data.fill_(step % 2)
-        layer[1].running_mean.fill_(3.0)  # type: ignore[union-attr]
-        average.update(step)
-    assert float(average.network[0].weight) == pytest.approx(0.5, abs=0.05)  # type: ignore[index]
-    assert float(average.network[1].running_mean) == pytest.approx(3.0)  # type: ignore[index]
-    assert not average.network.training
-    assert not any(p.requires_grad for p in average.network.parameters())
-
-
-def test_the_average_of_what_stands_still_is_what_stands_still(network: nas.Architecture) -> None:
-    built = build(network)
-    average = WeightAverage(built, horizon=5)
-    for step in range(10):
-        average.update(step)
-    assert same(average.network.state_dict(), built.state_dict())
-
-
-def test_the_schedule_rises_then_falls_to_nothing() -> None:
-    values = [learning_rate_factor(step / 100, 0.2) for step in range(101)]
-    assert max(values) == values[20] == 1.0
-    assert values[:20] == sorted(values[:20])
-    assert values[20:] == sorted(values[20:], reverse=True)
-    assert values[100] == pytest.approx(0.0, abs=1e-12)
-    assert values[60] == pytest.approx(0.5)
-
-
-def test_stochastic_depth_is_the_identity_in_eval_mode() -> None:
-    drop = StochasticDepth(0.4)
-    x = torch.ones(20_000, 1, 1, 1)
-    assert torch.equal(drop.eval()(x), x)
-    dropped = drop.train()(x)
-    assert sorted(dropped.unique().tolist()) == pytest.approx([0.0, 1 / 0.6])
-    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.05)
-
-
-def test_the_recipe_follows_the_number_of_epochs() -> None:
-    short, long = recipe_for(10), recipe_for(200)
-    assert (short.stochastic_depth, short.cutout, short.cutmix) == (0.0, 0.0, 0.0)
-    assert min(long.stochastic_depth, long.cutout, long.cutmix) > 0
-    assert recipe_for(10, batch_size=4 * 64).learning_rate == 2 * short.learning_rate
-    assert recipe_for(10, learning_rate=0.5).learning_rate == 0.5
-    tuned = recipe_for(10, fine_tuned=True)
-    assert tuned.learning_rate < short.learning_rate
-    assert progressive_resolutions(tuned, 224, 100) == ((0, 224),)
-
-
-def test_images_grow_to_their_full_size() -> None:
-    grows = Recipe(progressive_resizing=((0.0, 0.5), (1 / 3, 0.75), (2 / 3, 1.0)))
-    assert progressive_resolutions(grows, 224, 300) == ((0, 112), (100, 168), (200, 224))
-    assert progressive_resolutions(grows, 33, 300)[-1] == (200, 33)
-    assert progressive_resolutions(grows, 8, 300) == ((0, 8),)
-    assert progressive_resolutions(grows, 32, 1) == ((0, 32),)
-    assert progressive_resolutions(grows, 32, 2)[-1][1] == 32
-
-
-def test_a_mixed_target_has_the_shares_of_its_pixels() -> None:
-    count, classes = 64, 64
-    pixels = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 12, 12).contiguous()
-    targets = F.one_hot(torch.arange(count), classes).float()
-    mixed, shares = cutmix(pixels, targets, torch.Generator().manual_seed(0), 0.5)
-    seen = F.one_hot(mixed[:, 0].reshape(count, -1), classes).float().mean(1)
-    assert torch.allclose(seen, shares, atol=1e-6)
-    changed = (mixed != pixels).flatten(1).any(1)
-    assert 10 < int(changed.sum()) < 54
-    untouched, same_targets = cutmix(pixels, targets, torch.Generator().manual_seed(0), 0.0)
-    assert torch.equal(untouched, pixels)
-    assert torch.equal(same_targets, targets)
-
-
-def test_a_teacher_is_learned_beside_the_labels() -> None:
-    class Sure(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.mean((2, 3))
-
-    wise = Teacher(Sure(), 4, (0.0,) * 3, (1.0,) * 3, temperature=2.0)
-    pixels = 255 * torch.rand(5, 3, 8, 8)
-    answers = Sure()(F.interpolate(pixels, (4, 4), mode="bilinear", antialias=True)) / 255
-    loss = torch.tensor(3.0)
-    assert float(wise.blend(loss, answers, pixels)) == pytest.approx(1.5, abs=1e-5)
-    wrong = answers.flip(1).requires_grad_()
-    blended = wise.blend(loss, wrong, pixels)
-    assert float(blended.detach()) > 1.5
-    blended.backward()
-    assert wrong.grad is not None
-    assert bool(wrong.grad.any())
-
-
-def test_scores_by_class() -> None:
-    labels = torch.tensor([0, 0, 0, 1, 1, 3])
-    predicted = torch.tensor([0, 0, 1, 1, 0, 2])
-    matrix = confusion_matrix(predicted, labels, 5)
-    assert matrix.sum() == 6
-    assert matrix[0].tolist() == [2, 1, 0, 0, 0]
-    a, b, c, d, e = class_scores(predicted, labels, "abcde")
-    assert (a.precision, a.recall, a.f1, a.support) == (2 / 3, 2 / 3, 2 / 3, 3)
-    assert (b.precision, b.recall, b.f1) == (0.5, 0.5, 0.5)
-    assert (c.precision, c.recall, c.f1, c.support) == (0.0, None, 0.0, 0)
-    assert (d.precision, d.recall, d.f1, d.support) == (None, 0.0, 0.0, 1)
-    assert (e.precision, e.recall, e.f1, e.support) == (None, None, None, 0)
-    # Of very many classes too, where a table of their pairs would have a thousand million numbers.
-    many = class_scores(predicted, labels, range(60_000))  # type: ignore[arg-type]
-    assert [row.f1 for row in many[:5]] == [a.f1, b.f1, c.f1, d.f1, e.f1]
-
-
-# ── Plans ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_plan_in_epochs() -> None:
-    plan = schedule_for_epochs(7, 1000, Recipe(batch_size=100), 32)
-    assert (plan.steps, plan.steps_per_epoch, plan.validation_interval) == (70, 10, 10)
-    assert plan.epochs == 7
-    assert plan.resolution(0) < plan.resolution(69) == 32
-    often = schedule_for_epochs(1000, 10, Recipe(batch_size=100), 32)
-    assert (often.steps, often.steps_per_epoch) == (1000, 1)
-    assert often.validation_interval == 10
-
-
-@pytest.mark.parametrize("count", [64, 65, 96, 127, 128, 191])
-def test_epochs_are_whole_or_a_part_of_a_step_more(count: int) -> None:
-    plan = schedule_for_epochs(20, count, Recipe(batch_size=64), 16)
-    assert 20 <= plan.epochs < 20 + 64 / count
-
-
 def test_a_batch_is_never_more_than_all_images(
     settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,21 +82,6 @@ def test_a_batch_is_never_more_than_all_images(
     assert found.recipe.batch_size == 96
     assert found.recipe.learning_rate == recipe_for(2, batch_size=96).learning_rate
     assert found.schedule.steps == 2
-
-
-def test_fewer_large_images_are_classified_at_once() -> None:
-    sizes: list[int] = []
-
-    class Noted(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            sizes.append(len(x))
-            return x.mean((2, 3))
-
-    pixels = torch.zeros(260, 3, 8, 8, dtype=torch.uint8)
-    for resolution, most in ((64, 250), (128, 62), (224, 20), (2048, 1)):
-        sizes.clear()
-        loop.predict(Noted(), pixels[: 5 * most], resolution, (0.5,) * 3, (0.2,) * 3)
-        assert max(sizes) == most
 
 
 def test_a_grey_network_sees_a_users_images_in_grey(
@@ -254,36 +98,6 @@ def test_a_grey_network_sees_a_users_images_in_grey(
     request = TrainSettings(grey, "mine", tmp_path / "out", resolution=16, epochs=1)
     assert train(request, Silent()).architecture.in_channels == 1
     assert asked == [1]
-
-
-@pytest.mark.parametrize("seconds", [5.0, 60.0, 3600.0])
-def test_a_plan_in_time_fills_it(seconds: float) -> None:
-    cost = {16: 0.01, 24: 0.03, 32: 0.05}
-
-    def plan(seconds: float, validation: float) -> TrainingSchedule:
-        return schedule_for_time(
-            seconds, 1000, Recipe(batch_size=100), 32, step_seconds=cost,
-            validation_seconds=validation, test_seconds=1.0, total_seconds=seconds + 3,
-        )  # fmt: skip
-
-    found = plan(seconds, 0.2)
-    took = sum(cost[found.resolution(step)] for step in range(found.steps)) + 1.0
-    took += 0.2 * (found.steps // found.validation_interval + 1)
-    assert 0.85 * seconds < took <= seconds
-    assert plan(seconds, 0.5).steps < found.steps
-    assert found.seconds == seconds + 3
-    assert dict(found.images_per_second)[32] == 2000
-    assert plan(0.5, 0.2).steps == 1  # no time at all
-
-
-def test_small_images_get_a_stem_that_does_not_shrink_them() -> None:
-    b0 = nas.load_architecture("efficientnet-b0")
-    for pixels, stride in ((32, 1), (64, 2), (224, 2)):
-        found = adapt_architecture(b0, 3, 10, pixels, None)
-        assert (found.resolution, found.stem.stride, found.num_classes) == (pixels, stride, 10)
-    assert adapt_architecture(b0, 3, 10, 32, 2).stem.stride == 2
-    assert adapt_architecture(b0, 1, 10, None, 1).stem.stride == 1
-    assert adapt_architecture(b0, 1, 10, None, None).resolution == 224
 
 
 # ── Trainings ────────────────────────────────────────────────────────────────────────────────────
