@@ -43,8 +43,9 @@ class ToyProxy:
             a function of a module, so that it can be pickled.
         steps: so many intermediate values are reported, rising to the accuracy, before the
             evaluation ends; it ends early when it is told to stop.
-        fault: called after these steps, before the accuracy is returned.
+        fault: called after these steps, unless the evaluation was told to stop.
         pause: seconds that an evaluation takes.
+        standard_error: of every accuracy.
         capabilities: what the proxy declares.
 
     Attributes:
@@ -60,12 +61,14 @@ class ToyProxy:
         steps: int = 0,
         fault: Fault | None = None,
         pause: float = 0.0,
+        standard_error: float = 0.0,
         capabilities: ProxyCapabilities | None = None,
     ) -> None:
         self.value = value
         self.steps = steps
         self.fault = fault
         self.pause = pause
+        self.standard_error = standard_error
         self.capabilities = capabilities or ProxyCapabilities()
         self.prepared: list[tuple[SearchSpace, Budget, Path]] = []
         self.evaluated: list[Architecture] = []
@@ -86,14 +89,16 @@ class ToyProxy:
         self.seeds.append(seed)
         time.sleep(self.pause)
         value = self.value(arch, seed)
+        if self.capabilities.rank_by == "loss":
+            accuracy = Accuracy(0.5, self.standard_error, seeds=(seed,), loss=value)
+        else:
+            accuracy = Accuracy(value, self.standard_error, seeds=(seed,))
         for step in range(1, self.steps + 1):
             if report(step, value * step / self.steps):
-                break
+                return accuracy
         if self.fault is not None:
             self.fault(arch, seed)
-        if self.capabilities.rank_by == "loss":
-            return Accuracy(0.5, 0.0, seeds=(seed,), loss=value, proxy="toy")
-        return Accuracy(value, 0.0, seeds=(seed,), proxy="toy")
+        return accuracy
 
 
 def raising(problem: BaseException) -> Fault:

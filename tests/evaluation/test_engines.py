@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -19,49 +18,22 @@ from nas.evaluation.local import InProcess, Processes, available_cores, default_
 from nas.evaluation.worker import start_worker
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.proxies.protocol import ProxyCapabilities
+from nas.testing import ToyProxy, raising
 from tests.support.paths import ROOT
+from tests.support.toys import Fated, Scripted, half, returns
 from tests.support.waiting import HANG, is_running, wait_until
 
 B0 = efficientnet_b0()
 Report = Callable[[int, float], bool]
 
 
-class Plain:
-    """What every toy proxy here is."""
-
-    def prepare(self, *_: object) -> None: ...
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
-        return Accuracy(0.5, 0.0, seeds=(seed,))
+def plain() -> ToyProxy:
+    return ToyProxy(half)
 
 
-class Raises(Plain):
-    def __init__(self, problem: BaseException) -> None:
-        self.problem = problem
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Never:
-        report(1, 0.25)
-        raise self.problem
-
-
-class Returns(Plain):
-    def __init__(self, value: object) -> None:
-        self.value = value
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
-        return self.value
-
-
-class Learns(Plain):
-    """Reports 0.1, 0.2, … until told to stop; the seed is the number of steps."""
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-        done = 0
-        for step in range(1, seed + 1):
-            done = step
-            if report(step, step / 10):
-                break
-        return Accuracy(done / 10, 0.0)
+def learns() -> ToyProxy:
+    """Reports 0.1, 0.2, … 0.5 until told to stop."""
+    return ToyProxy(half, steps=5)
 
 
 def task(number: int = 0, seed: int = 0, **floors: float) -> Task:
@@ -75,7 +47,7 @@ def without_time(outcome: Outcome) -> tuple[object, ...]:
 
 class TestRunTask:
     def test_what_the_proxy_returns(self) -> None:
-        assert without_time(run_task(Plain(), task(3, seed=7))) == (
+        assert without_time(run_task(plain(), task(3, seed=7))) == (
             3,
             Accuracy(0.5, 0.0, seeds=(7,)),
             (),
@@ -94,11 +66,11 @@ class TestRunTask:
         ],
     )
     def test_whatever_it_raises_is_the_error(self, problem: BaseException, error: str) -> None:
-        outcome = run_task(Raises(problem), task())
-        assert without_time(outcome) == (0, None, ((1, 0.25),), False, error)
+        outcome = run_task(ToyProxy(half, steps=2, fault=raising(problem)), task())
+        assert without_time(outcome) == (0, None, ((1, 0.25), (2, 0.5)), False, error)
 
     def test_a_long_reason_is_cut(self) -> None:
-        error = run_task(Raises(ValueError("x" * 5000)), task()).error
+        error = run_task(ToyProxy(fault=raising(ValueError("x" * 5000))), task()).error
         assert error.startswith("ValueError: xxx")
         assert error.endswith("xxx...")
         assert len(error) == 300
@@ -106,7 +78,7 @@ class TestRunTask:
     @pytest.mark.parametrize("wish", [KeyboardInterrupt(), Interrupted()])
     def test_the_users_wish_to_stop_is_no_failed_trial(self, wish: BaseException) -> None:
         with pytest.raises(type(wish)):
-            run_task(Raises(wish), task())
+            run_task(ToyProxy(fault=raising(wish)), task())
 
     @pytest.mark.parametrize(
         ("value", "error"),
@@ -116,33 +88,30 @@ class TestRunTask:
         ],
     )
     def test_a_wrong_type_is_an_error(self, value: object, error: str) -> None:
-        assert without_time(run_task(Returns(value), task())) == (0, None, (), False, error)
+        assert without_time(run_task(returns(value), task())) == (0, None, (), False, error)
 
     def test_not_a_number_is_an_error_that_says_so(self) -> None:
-        class NotANumber(Plain):
-            def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-                return Accuracy(float("nan"), 0.0)
-
-        outcome = run_task(NotANumber(), task())
+        proxy = Scripted({0: lambda: Accuracy(float("nan"), 0.0)})
+        outcome = run_task(proxy, task())
         assert outcome.accuracy is None
         assert outcome.error == (
             "Accuracy: value: nan is not accepted: input should be a finite number"
         )
 
     def test_who_ranks_by_loss_must_return_one(self) -> None:
-        proxy = Returns(Accuracy(0.5, 0.0))
-        proxy.capabilities = ProxyCapabilities(rank_by="loss")  # type: ignore[attr-defined]
+        proxy = returns(Accuracy(0.5, 0.0))
+        proxy.capabilities = ProxyCapabilities(rank_by="loss")
         outcome = run_task(proxy, task())
         assert outcome.accuracy is None
         assert outcome.error == "the proxy ranks by loss and returned an Accuracy without one"
 
     def test_stops_below_a_floor_and_not_at_it(self) -> None:
-        assert run_task(Learns(), task(seed=5, s2=0.2, s9=1.0)).accuracy == Accuracy(0.5, 0.0)
-        stopped = run_task(Learns(), task(seed=5, s3=0.31))
+        assert run_task(learns(), task(s2=0.2, s9=1.0)).accuracy == Accuracy(0.5, 0.0, seeds=(0,))
+        stopped = run_task(learns(), task(s3=0.31))
         assert without_time(stopped) == (0, None, ((1, 0.1), (2, 0.2), (3, 0.3)), True, "")
 
     def test_steps_are_kept_in_order_the_last_value_of_each_and_finite_ones_only(self) -> None:
-        class Odd(Plain):
+        class Odd(ToyProxy):
             def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
                 for step, value in ((3, 1), (1, 0.5), (2, float("nan")), (1, 0.25)):
                     assert report(step, value) is False
@@ -152,7 +121,7 @@ class TestRunTask:
 
 
 def test_in_process_takes_tasks_in_order_and_forgets_them_when_closed() -> None:
-    engine = InProcess(Plain())
+    engine = InProcess(plain())
     assert engine.slots == 1
     engine.submit(task(4))
     engine.submit(task(2))
@@ -165,11 +134,11 @@ def test_in_process_takes_tasks_in_order_and_forgets_them_when_closed() -> None:
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_no_jobs_are_refused(jobs: int) -> None:
     with pytest.raises(InputError, match=f"jobs: {jobs} "):
-        local_engine(Plain(), jobs)
+        local_engine(plain(), jobs)
 
 
 def test_one_job_needs_no_picklable_proxy_and_several_do() -> None:
-    class Local(Plain):
+    class Local(ToyProxy):
         pass
 
     assert isinstance(local_engine(Local(), 1), InProcess)
@@ -182,29 +151,9 @@ def test_default_jobs() -> None:
     assert default_jobs("cuda") == 1
 
 
-class Many(Plain):
-    """The seed says what to do."""
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-        import torch
-
-        match seed:
-            case 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-            case 2:
-                sys.exit(2)
-            case 3:
-                os._exit(3)
-            case 4:
-                raise ValueError("four")
-            case 5:
-                threading.Event().wait()  # for ever
-        return Accuracy(0.5, 0.0, seeds=(os.getpid(), torch.get_num_threads()))
-
-
 @pytest.fixture
 def engine() -> Iterator[Engine]:
-    engine = Processes(Many(), 2)
+    engine = Processes(Fated(), 2)
     yield engine
     engine.close()
 
@@ -213,8 +162,8 @@ def test_parallel_processes(engine: Processes) -> None:
     assert engine.slots == 2
     # Whatever happens to a task, its neighbour is not touched, and the next one has a worker.
     for seed, error in (
-        (2, "SystemExit: 2"),
-        (4, "ValueError: four"),
+        (6, "SystemExit: 6"),
+        (2, "ValueError: two"),
         (1, "the worker process died of SIGKILL (out of memory?)"),
         (3, "the worker process ended with status 3"),
     ):
@@ -225,7 +174,7 @@ def test_parallel_processes(engine: Processes) -> None:
         assert outcomes[10 + seed].accuracy is not None
     accuracy = outcomes[13].accuracy
     assert accuracy is not None
-    pid, threads = accuracy.seeds
+    pid, threads = int(accuracy.metric), accuracy.n
     assert pid != os.getpid()
     assert threads == max(1, available_cores() // 2)
 
@@ -238,22 +187,22 @@ def test_parallel_processes(engine: Processes) -> None:
     assert outcome.accuracy is not None
 
     # Closing does not wait for what is running.
-    busy = outcome.accuracy.seeds[0]
-    engine.submit(task(21, seed=5))
+    busy = int(outcome.accuracy.metric)
+    engine.submit(task(21, seed=4))
     engine.close()
     wait_until(lambda: not is_running(busy), "the busy worker has ended")
 
 
-class WaitsForFile(Plain):
+class WaitsForFile(ToyProxy):
     """Says by a file that it evaluates, and goes on when there is another."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(half, fault=self.wait)
         self.begun, self.may_end = folder / "begun", folder / "may end"
 
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+    def wait(self, arch: Architecture, seed: int) -> None:
         self.begun.touch()
         wait_until(self.may_end.exists, "the test allows it")
-        return Accuracy(0.5, 0.0)
 
 
 def test_workers_leave_the_signals_of_a_job_to_the_driver(tmp_path: Path) -> None:
@@ -278,11 +227,13 @@ def test_workers_leave_the_signals_of_a_job_to_the_driver(tmp_path: Path) -> Non
 UNCLOSED = """
 import sys
 sys.path.insert(0, {root!r})
-from tests.evaluation.test_engines import Many, task
+from nas.evaluation.executor import Task
+from nas.networks.architecture import efficientnet_b0
+from tests.support.toys import Fated
 from nas.evaluation.local import Processes
 if __name__ == "__main__":
-    engine = Processes(Many(), 2)
-    engine.submit(task(0))
+    engine = Processes(Fated(), 2)
+    engine.submit(Task(0, efficientnet_b0(), 0))
     engine.next()
 """
 
@@ -313,7 +264,7 @@ def no() -> Never:
     raise RuntimeError("cannot be made here")
 
 
-class Unreadable(Plain):
+class Unreadable(ToyProxy):
     def __reduce__(self) -> Any:
         return no, ()
 
@@ -335,16 +286,18 @@ def test_a_proxy_that_workers_cannot_read_is_wrong_input(
 UNGUARDED = """
 import sys
 sys.path.insert(0, {root!r})
-from tests.evaluation.test_engines import Plain, task
+from nas.evaluation.executor import Task
+from nas.networks.architecture import efficientnet_b0
+from nas.testing import ToyProxy
 from nas.evaluation.local import local_engine
 
-class Large(Plain):
+class Large(ToyProxy):
     content = None
 
 proxy = Large()
 proxy.content = bytes(1_000_000)
 engine = local_engine(proxy, 2)
-engine.submit(task())
+engine.submit(Task(0, efficientnet_b0(), 0))
 engine.next()
 """
 

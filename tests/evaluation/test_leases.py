@@ -17,7 +17,6 @@ from sqlalchemy import create_engine, text
 
 import nas.evaluation.database
 import nas.evaluation.leases
-from nas.accuracy import Accuracy
 from nas.cli.job import run_job
 from nas.errors import InputError
 from nas.evaluation.database import database_url, masked, printable, without_password
@@ -33,6 +32,7 @@ from nas.records.run_state import RunCommand
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_space
 from nas.strategies.search import SearchResult, search
+from nas.testing import ToyProxy
 from tests.support.paths import ROOT
 from tests.support.postgres import PASSWORD, Server, server
 
@@ -251,21 +251,22 @@ def test_a_deleted_study_begins_anew(url: str) -> None:
 # --- searches -----------------------------------------------------------------------------------
 
 
-class Counted:
-    """A proxy that says who evaluated what."""
+class Killed(BaseException):
+    pass
 
-    def __init__(self, pause: float = 0.0) -> None:
-        self.pause = pause
-        self.seen: list[str] = []
-        self.then: Callable[[int], None] = lambda count: None
 
-    def prepare(self, *_: object) -> None: ...
+def at(count: int, proxy: ToyProxy, action: Callable[[], None]) -> None:
+    """Have something happen in the proxy's evaluation of that number, counted from 1."""
 
-    def evaluate(self, arch: Architecture, *, seed: int, report: Any) -> Accuracy:
-        self.seen.append(arch.key())
-        self.then(len(self.seen))
-        time.sleep(self.pause)
-        return Accuracy(int(arch.key()[:6], 16) / 16**6, 0.0)
+    def fault(arch: Architecture, seed: int) -> None:
+        if len(proxy.evaluated) == count:
+            action()
+
+    proxy.fault = fault
+
+
+def end() -> None:
+    raise Killed
 
 
 @contextmanager
@@ -281,10 +282,6 @@ def dead(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         patch.setattr(Claims, "close", die)
         yield
-
-
-class Killed(BaseException):
-    pass
 
 
 def together(*drivers: Callable[[], Any]) -> list[Any]:
@@ -307,86 +304,75 @@ def facts(result: SearchResult) -> list[Any]:
 
 
 def test_two_drivers_share_the_trials(url: str) -> None:
-    proxies = Counted(0.05), Counted(0.05)
+    proxies = ToyProxy(pause=0.05), ToyProxy(pause=0.05)
     first, second = together(
         lambda: run(url, proxies[0], "one"), lambda: run(url, proxies[1], "two")
     )
     assert facts(first) == facts(second)
     assert [trial.number for trial in first.trials] == list(range(12))
-    evaluated = proxies[0].seen + proxies[1].seen
+    evaluated = proxies[0].keys + proxies[1].keys
     assert len(evaluated) == len(set(evaluated)) == 12
-    assert min(len(proxy.seen) for proxy in proxies) > 0
+    assert min(len(proxy.keys) for proxy in proxies) > 0
     assert first.baseline == second.baseline
 
 
 def test_one_driver_on_a_database_is_decided_by_the_seed_and_resumed_to_the_same(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(tmp_path / "journal", Counted(), "one")
+    whole = run(tmp_path / "journal", ToyProxy(), "one")
     for after in (2, 6):
-        dying = Counted()
-
-        def kill(count: int, after: int = after) -> None:
-            if count == after:
-                raise Killed
-
-        dying.then = kill
+        dying = ToyProxy()
+        at(after, dying, end)
         with dead(monkeypatch), pytest.raises(Killed):
             run(url, dying, "one")
-    assert facts(run(url, Counted(), "one")) == facts(whole)
+    assert facts(run(url, ToyProxy(), "one")) == facts(whole)
 
 
 def test_what_a_dead_driver_left_is_done_by_another(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nas.evaluation.leases, "LEASE", 1.0)
-    dying = Counted()
-
-    def kill(count: int) -> None:
-        if count == 4:
-            raise Killed
-
-    dying.then = kill
+    dying = ToyProxy()
+    at(4, dying, end)
     with dead(monkeypatch), pytest.raises(Killed):
         run(url, dying, "one")
-    other = Counted()
+    other = ToyProxy()
     result = run(url, other, "two")
     assert [trial.number for trial in result.trials] == list(range(12))
     assert len({trial.architecture.key() for trial in result.trials}) == 12
     # The one that was being evaluated is evaluated as it stood; the finished ones are not.
-    assert result.trials[3].architecture.key() == dying.seen[3]
-    assert dying.seen[3] in other.seen
-    assert not set(dying.seen[:3]) & set(other.seen)
+    assert result.trials[3].architecture.key() == dying.keys[3]
+    assert dying.keys[3] in other.keys
+    assert not set(dying.keys[:3]) & set(other.keys)
 
 
 def test_rounds_are_shared_too(url: str) -> None:
     networks = [efficientnet_b0()]
     objective = make_objective("accuracy", LOOSE)
 
-    def rounds(driver: str, proxy: Counted) -> None:
+    def rounds(driver: str, proxy: ToyProxy) -> None:
         with Study(url, "rounds", {}, owner=driver) as study:
             found = SeededRuns(networks, study, InProcess(proxy), objective, seed=0, purpose="test")
             for turn in range(6):
                 assert found.run(turn, [0])
             assert len(found.scores(0)) == 6
 
-    proxies = Counted(0.05), Counted(0.05)
+    proxies = ToyProxy(pause=0.05), ToyProxy(pause=0.05)
     together(lambda: rounds("one", proxies[0]), lambda: rounds("two", proxies[1]))
-    assert len(proxies[0].seen) + len(proxies[1].seen) == 6
+    assert len(proxies[0].keys) + len(proxies[1].keys) == 6
 
 
 def test_a_restart_of_the_server_is_sat_out(postgres: Server) -> None:
-    proxy = Counted()
+    proxy = ToyProxy()
 
-    def restart(count: int) -> None:
-        if count == 5:
-            postgres.stop()
-            threading.Timer(1.0, postgres.start).start()
+    def restart() -> None:
+        postgres.stop()
+        threading.Timer(1.0, postgres.start).start()
 
-    proxy.then = restart
+    at(5, proxy, restart)
     result = run(postgres.url, proxy, "one", 12, study_name="restart")
     assert [trial.number for trial in result.trials] == list(range(12))
-    assert len(proxy.seen) == 12
+    assert len(proxy.keys) == 12
 
 
 DRIVER = """

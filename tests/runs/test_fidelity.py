@@ -17,10 +17,11 @@ from nas.cli import _run as command
 from nas.errors import EvaluationFailed, InputError
 from nas.files import to_json
 from nas.proxies.benchmark_table import Table
-from nas.proxies.protocol import ProxyCapabilities, capabilities_of
+from nas.proxies.protocol import ProxyCapabilities
 from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
 from nas.runs.fidelity.table_sample import LEAST, Draw, draw_networks
 from nas.statistics import kendall_tau, regret
+from nas.testing import ToyProxy
 
 TINY = nas.load_space("tiny")
 Captured = pytest.CaptureFixture[str]
@@ -59,28 +60,9 @@ def table(tmp_path: Path) -> Table:
     return nas.read_table(made_up(tmp_path / "t.jsonl"))
 
 
-class Says:
-    """A made-up proxy: says what a function does, and remembers what it was asked."""
-
-    def __init__(self, value: Costs, **more: Any) -> None:
-        self._value = value
-        self.prepared: list[tuple[nas.SearchSpace, nas.Budget, Path]] = []
-        self.asked: list[str] = []
-        self.seeds: list[int] = []
-        for name, attribute in more.items():
-            setattr(self, name, attribute)
-
-    def prepare(self, space: nas.SearchSpace, budget: nas.Budget, folder: Path) -> None:
-        assert not self.asked
-        self.prepared.append((space, budget, folder))
-
-    def evaluate(self, arch: nas.Architecture, *, seed: int, report: object) -> nas.Accuracy:
-        self.asked.append(arch.key())
-        self.seeds.append(seed)
-        value = self._value(arch)
-        if capabilities_of(self).rank_by == "loss":
-            return nas.Accuracy(0.5, 0.0, loss=value)
-        return nas.Accuracy(value, 0.0)
+def says(value: Costs, capabilities: ProxyCapabilities | None = None) -> ToyProxy:
+    """A proxy that says what a function does."""
+    return ToyProxy(lambda arch, seed: value(arch), capabilities=capabilities)
 
 
 def flops(arch: nas.Architecture) -> float:
@@ -192,7 +174,7 @@ def judged(table: Table, proxy: Any, *, seed: int = 0, **more: Any) -> Fidelity:
 
 def test_a_perfect_proxy(table: Table) -> None:
     low, middle, high = quartiles(table)
-    found = judged(table, Says(quality), bands=[f"{low}-{middle}", f"{middle}-{high}"])
+    found = judged(table, says(quality), bands=[f"{low}-{middle}", f"{middle}-{high}"])
     for measured in (found.overall, *found.bands):
         assert measured.ranking is not None
         assert measured.ranking.proxy.kendall_tau == 1
@@ -202,7 +184,7 @@ def test_a_perfect_proxy(table: Table) -> None:
         assert measured.ranking.flops.kendall_tau < 1
         assert measured.ranking.verdict == "better"
     assert found.in_sample == 0
-    worst = judged(table, Says(lambda arch: 1 - quality(arch)))
+    worst = judged(table, says(lambda arch: 1 - quality(arch)))
     assert worst.overall.ranking is not None
     assert worst.overall.ranking.proxy.kendall_tau == -1
     assert worst.overall.ranking.verdict == "worse"
@@ -211,7 +193,7 @@ def test_a_perfect_proxy(table: Table) -> None:
 def test_the_numbers_are_those_of_the_sample(table: Table) -> None:
     rng = random.Random(0)
     noise = {arch.key(): rng.uniform(0, 0.3) for arch in table.architectures(TINY)}
-    found = judged(table, Says(lambda arch: quality(arch) / 2 + noise[arch.key()]))
+    found = judged(table, says(lambda arch: quality(arch) / 2 + noise[arch.key()]))
     ranking = found.overall.ranking
     assert ranking is not None
     drawn = [n.architecture for n in found.overall.group.networks]
@@ -231,7 +213,7 @@ def test_the_numbers_are_those_of_the_sample(table: Table) -> None:
 
 
 def test_flops_as_a_proxy_cannot_be_told_from_flops(table: Table) -> None:
-    ranking = judged(table, Says(flops)).overall.ranking
+    ranking = judged(table, says(flops)).overall.ranking
     assert ranking is not None
     assert ranking.proxy == ranking.flops
     assert ranking.minus_flops_ci95 == (0, 0)
@@ -239,7 +221,7 @@ def test_flops_as_a_proxy_cannot_be_told_from_flops(table: Table) -> None:
 
 
 def test_a_constant_proxy_picks_the_cheapest(table: Table) -> None:
-    found = judged(table, Says(lambda arch: 0.5))
+    found = judged(table, says(lambda arch: 0.5))
     ranking = found.overall.ranking
     assert ranking is not None
     assert ranking.proxy.kendall_tau == ranking.proxy.spearman == 0
@@ -251,7 +233,7 @@ def test_a_constant_proxy_picks_the_cheapest(table: Table) -> None:
 
 def test_it_ranks_by_the_loss_where_the_proxy_does(table: Table) -> None:
     ranking = judged(
-        table, Says(lambda arch: 1 - quality(arch), capabilities=BY_LOSS)
+        table, says(lambda arch: 1 - quality(arch), capabilities=BY_LOSS)
     ).overall.ranking
     assert ranking is not None
     assert ranking.proxy.kendall_tau == 1
@@ -259,7 +241,7 @@ def test_it_ranks_by_the_loss_where_the_proxy_does(table: Table) -> None:
 
 def test_one_preparation_and_each_network_once(table: Table, tmp_path: Path) -> None:
     low, middle, _ = quartiles(table)
-    proxy = Says(quality)
+    proxy = says(quality)
     told: list[tuple[int, int]] = []
     other = replace(TINY, num_classes=3, in_channels=1)
     found = judged(
@@ -273,11 +255,11 @@ def test_one_preparation_and_each_network_once(table: Table, tmp_path: Path) -> 
     [(space, budget, folder)] = proxy.prepared
     assert space == other
     assert folder == tmp_path / "kept"
-    assert len(set(proxy.asked)) == len(proxy.asked) == found.evaluated == found.drawn < 120
+    assert len(set(proxy.keys)) == len(proxy.keys) == found.evaluated == found.drawn < 120
     assert told == [(done, found.drawn) for done in range(found.drawn + 1)]
     # As the proxy's data has it, not as the table's.
     seen = [other.architecture(n.architecture.stages) for g in _groups(found) for n in g.networks]
-    assert set(proxy.asked) == {arch.key() for arch in seen}
+    assert set(proxy.keys) == {arch.key() for arch in seen}
     assert budget.flops == max(nas.measure_cost(arch).flops for arch in seen)
     assert len(set(proxy.seeds)) == len(proxy.seeds)
 
@@ -287,7 +269,7 @@ def _groups(found: Fidelity) -> list[Any]:
 
 
 def test_without_bands_the_proxy_has_no_limit(table: Table) -> None:
-    proxy = Says(quality)
+    proxy = says(quality)
     judged(table, proxy)
     assert proxy.prepared[0][1].limits == {}
 
@@ -301,9 +283,9 @@ def test_what_fails_is_counted_and_left_out_for_all(table: Table) -> None:
             raise ArithmeticError("the training diverged")
         return quality(arch)
 
-    proxy = Says(sometimes, capabilities=PARTIAL)
+    proxy = says(sometimes, capabilities=PARTIAL)
     found = judged(table, proxy, samples=60)
-    failed = len(broken & set(proxy.asked))
+    failed = len(broken & set(proxy.keys))
     assert found.overall.failed == failed > 0
     assert found.overall.finished == 60 - failed
     assert any("the training diverged" in note and str(failed) in note for note in found.notes)
@@ -321,12 +303,12 @@ def _never(arch: nas.Architecture) -> float:
 
 
 def test_a_proxy_that_always_fails(table: Table) -> None:
-    proxy = Says(_never)
+    proxy = says(_never)
     with pytest.raises(EvaluationFailed, match=r"6 evaluations in a row failed.*no such thing"):
         judged(table, proxy)
-    assert len(proxy.asked) == 6
+    assert len(proxy.keys) == 6
     with pytest.raises(EvaluationFailed, match=r"none of 40 evaluations finished.*no such thing"):
-        judged(table, Says(_never, capabilities=PARTIAL))
+        judged(table, says(_never, capabilities=PARTIAL))
 
 
 def test_a_band_of_which_nothing_finished_has_no_numbers(table: Table) -> None:
@@ -335,7 +317,7 @@ def test_a_band_of_which_nothing_finished_has_no_numbers(table: Table) -> None:
     def large_only(arch: nas.Architecture) -> float:
         return quality(arch) if nas.measure_cost(arch).flops > middle else _never(arch)
 
-    found = judged(table, Says(large_only, capabilities=PARTIAL), bands=[f"{low}-{middle}"])
+    found = judged(table, says(large_only, capabilities=PARTIAL), bands=[f"{low}-{middle}"])
     plain = found.to_dict()
     [band] = plain["bands"]
     assert (band["samples"], band["failed"]) == (0, found.bands[0].failed)
@@ -346,12 +328,12 @@ def test_a_band_of_which_nothing_finished_has_no_numbers(table: Table) -> None:
 
 def test_time_that_ends(table: Table) -> None:
     with pytest.raises(EvaluationFailed, match="before the first"):
-        judged(table, Says(quality), seconds=0)
+        judged(table, says(quality), seconds=0)
 
 
 def test_it_is_decided_by_the_seed(table: Table) -> None:
     def numbers(seed: int, **more: Any) -> dict[str, Any]:
-        plain = judged(table, Says(flops), seed=seed, bands=["0-1G"], **more).to_dict()
+        plain = judged(table, says(flops), seed=seed, bands=["0-1G"], **more).to_dict()
         for part in (plain, *plain["bands"]):
             part.pop("seconds")
         plain.pop("preparation_seconds")
@@ -362,23 +344,23 @@ def test_it_is_decided_by_the_seed(table: Table) -> None:
 
 def test_what_is_kept_is_not_evaluated_again(table: Table, tmp_path: Path) -> None:
     low, middle, _ = quartiles(table)
-    first, second = Says(quality), Says(quality)
+    first, second = says(quality), says(quality)
     alone = judged(table, first, samples=20, folder=tmp_path)
     more = judged(table, second, samples=40, bands=[f"{low}-{middle}"], folder=tmp_path)
-    assert not set(first.asked) & set(second.asked)
-    assert more.evaluated == more.drawn == len(first.asked) + len(second.asked)
+    assert not set(first.keys) & set(second.keys)
+    assert more.evaluated == more.drawn == len(first.keys) + len(second.keys)
     assert more.overall.finished == 40
-    again = Says(quality)
+    again = says(quality)
     assert judged(table, again, samples=20, folder=tmp_path).overall == replace(
         alone.overall, seconds=pytest.approx(alone.overall.seconds, abs=0.5)
     )
-    assert again.asked == []
+    assert again.keys == []
 
 
 def test_a_draw_that_takes_all_says_so(table: Table) -> None:
     assert (
         "all: the table has only 120 networks; all are used"
-        in judged(table, Says(quality), samples=200).notes
+        in judged(table, says(quality), samples=200).notes
     )
 
 
@@ -387,13 +369,16 @@ def test_a_draw_that_takes_all_says_so(table: Table) -> None:
 
 def test_a_proxy_that_knew_the_table_says_so(table: Table) -> None:
     known = {arch.key() for arch in table.architectures(TINY)[:60]}
-    proxy = Says(
-        quality,
-        in_sample=lambda sha256, arch: sha256 == table.sha256 and arch.key() in known,
-        held_out="τ 0.5 elsewhere",
-    )
+
+    class FromTheTable(ToyProxy):
+        held_out = "τ 0.5 elsewhere"
+
+        def in_sample(self, table_sha256: str, arch: nas.Architecture) -> bool:
+            return table_sha256 == table.sha256 and arch.key() in known
+
+    proxy = FromTheTable(lambda arch, seed: quality(arch))
     found = judged(table, proxy)
-    assert 0 < found.in_sample == len(known & set(proxy.asked)) < 40
+    assert 0 < found.in_sample == len(known & set(proxy.keys)) < 40
     assert any(
         f"in-sample: {found.in_sample} of these 40" in note and "τ 0.5 elsewhere" in note
         for note in found.notes

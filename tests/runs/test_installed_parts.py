@@ -78,9 +78,9 @@ def test_what_was_used_is_part_of_the_runs_identity(
     assert command(["verify", "run", "--quiet"]) == 0
 
 
-def test_built_in_parts_leave_the_identity_as_it_is() -> None:
+def test_a_run_of_built_in_parts_names_no_plugins() -> None:
     assert run(proxy="zero-cost:flops", sampler="random") == 0
-    assert "plugins" not in load("run/run.json")["identity"]
+    assert load("run/run.json")["identity"]["plugins"] == {}
     assert "plugins" not in load("run/baseline.json")["provenance"]
 
 

@@ -18,11 +18,9 @@ from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.compound_scaling import scale
 from nas.networks.cost import measure_cost
-from nas.proxies.protocol import Report
 from nas.seeding import derived_rng
-from nas.spaces.budget import Budget
-from nas.spaces.search_space import SearchSpace
 from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
+from nas.testing import ToyProxy
 
 B0 = efficientnet_b0()
 OTHERS = [replace(scale(B0, width=width), name=f"n{i}") for i, width in enumerate((0.5, 0.7, 0.9))]
@@ -36,21 +34,17 @@ def trial(number: int, architecture: Architecture, score: float) -> Trial:
 TRIALS = [trial(i, architecture, 0.5 + 0.1 * i) for i, architecture in enumerate(OTHERS)]
 
 
-class Toy:
-    def __init__(self, truth: dict[str, float], noise: float = 0.001) -> None:
-        self.truth = truth
-        self.noise = noise
+def toy(truth: dict[str, float], noise: float = 0.001) -> ToyProxy:
+    """A proxy that knows the truth by the networks' names, but for noise."""
 
-    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
-        pass
+    def value(arch: Architecture, seed: int) -> float:
+        return truth[arch.name] + derived_rng(seed, arch.name).gauss(0, noise)
 
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-        value = self.truth[arch.name] + derived_rng(seed, arch.name).gauss(0, self.noise)
-        return Accuracy(value, 0.01, seeds=(seed,))
+    return ToyProxy(value, standard_error=0.01)
 
 
 def play(
-    proxy: Toy, folder: Path, count: int = 3, objective: Objective | None = None,
+    proxy: ToyProxy, folder: Path, count: int = 3, objective: Objective | None = None,
     reference: Architecture = B0,
 ) -> FinalistsResult:  # fmt: skip
     objective = objective or Objective("accuracy")
@@ -62,7 +56,7 @@ def play(
 
 
 def test_the_longer_training_decides_and_the_reference_is_never_chosen(tmp_path: Path) -> None:
-    result = play(Toy({"n0": 0.6, "n1": 0.72, "n2": 0.65, B0.name: 0.9}), tmp_path)
+    result = play(toy({"n0": 0.6, "n1": 0.72, "n2": 0.65, B0.name: 0.9}), tmp_path)
     assert result.trials == (2, 1, 0)
     assert result.baseline(TRIALS) == TRIALS[1]
     assert result.reference == 3
@@ -78,19 +72,19 @@ def test_the_longer_training_decides_and_the_reference_is_never_chosen(tmp_path:
 
 
 def test_fewer_are_finalists_where_fewer_are_asked_for(tmp_path: Path) -> None:
-    result = play(Toy({"n1": 0.72, "n2": 0.65, B0.name: 0.9}), tmp_path, count=2)
+    result = play(toy({"n1": 0.72, "n2": 0.65, B0.name: 0.9}), tmp_path, count=2)
     assert result.trials == (2, 1)
 
 
 def test_what_cannot_be_told_apart_is_named(tmp_path: Path) -> None:
-    result = play(Toy({"n0": 0.2, "n1": 0.7, "n2": 0.7, B0.name: 0.5}, noise=0.02), tmp_path)
+    result = play(toy({"n0": 0.2, "n1": 0.7, "n2": 0.7, B0.name: 0.5}, noise=0.02), tmp_path)
     assert result.chosen in (0, 1)
     assert set(result.tied) == {0, 1} - {result.chosen}
 
 
 def test_a_reference_that_was_found_is_trained_once_and_may_win(tmp_path: Path) -> None:
     again = replace(OTHERS[1], name="the same")
-    result = play(Toy({"n0": 0.6, "n1": 0.8, "n2": 0.7}), tmp_path, reference=again)
+    result = play(toy({"n0": 0.6, "n1": 0.8, "n2": 0.7}), tmp_path, reference=again)
     assert len(result.comparison.networks) == 3
     assert result.reference == result.chosen == 1
 
@@ -98,12 +92,12 @@ def test_a_reference_that_was_found_is_trained_once_and_may_win(tmp_path: Path) 
 def test_a_reward_counts_in_the_finals_too(tmp_path: Path) -> None:
     truth = {"n0": 0.70, "n1": 0.71, "n2": 0.72, B0.name: 0.9}
     reward = Objective("reward", target_flops=400_000_000)
-    result = play(Toy(truth), tmp_path, objective=reward)
+    result = play(toy(truth), tmp_path, objective=reward)
     assert result.baseline(TRIALS) == TRIALS[0]  # cheaper by more than it is worse
 
 
 def test_no_finalist_measured_chooses_nothing(tmp_path: Path) -> None:
-    result = play(Toy({B0.name: 0.5}), tmp_path)
+    result = play(toy({B0.name: 0.5}), tmp_path)
     assert result.baseline(TRIALS) is None
     assert result.tied == ()
     assert result.to_dict()["chosen"] is None
@@ -112,10 +106,10 @@ def test_no_finalist_measured_chooses_nothing(tmp_path: Path) -> None:
 
 def test_failures_in_a_row_end_the_finals(tmp_path: Path) -> None:
     with pytest.raises(EvaluationFailed, match=r"6 evaluations in a row failed.*KeyError"):
-        play(Toy({}), tmp_path)
+        play(toy({}), tmp_path)
 
 
 def test_finalists_no_better_than_chance_choose_nothing(tmp_path: Path) -> None:
-    result = play(Toy({"n0": 0.001, "n1": 0.0012, "n2": 0.001, B0.name: 0.9}, 0.0), tmp_path)
+    result = play(toy({"n0": 0.001, "n1": 0.0012, "n2": 0.001, B0.name: 0.9}, 0.0), tmp_path)
     assert result.measured
     assert result.chosen is None

@@ -31,6 +31,7 @@ from nas.strategies.scaling_candidates import (
     spread,
 )
 from nas.strategies.scaling_grid import grid_search
+from nas.testing import ToyProxy
 
 RANGES = {"alpha": (1.0, 4.0), "beta": (1.0, 4.0), "gamma": (1.0, 4.0)}
 B0 = nas.load_architecture("efficientnet-b0")
@@ -61,35 +62,44 @@ def reference() -> Point:
     return reference_point(B0, view=small, image_resolution=32)
 
 
-class Toy:
+class OnPoints(ToyProxy):
     """Accuracy by the point's network, with noise of its own by seed."""
 
     def __init__(
         self, points: Sequence[Point], means: Callable[[int], float], noise: float = 0.0
     ) -> None:
+        super().__init__(self.measured, fault=self.curse, standard_error=0.01)
         self.order = [point.architecture.key() for point in points]
         self.means, self.noise = means, noise
-        self.calls: list[tuple[int, int]] = []
         self.die_after: int | None = None
         self.failing: set[int] = set()
 
-    def prepare(self, space: nas.SearchSpace, budget: nas.Budget, folder: Path) -> None:
-        """Need nothing."""
+    @property
+    def calls(self) -> list[tuple[int, int]]:
+        """The points and seeds of all evaluations."""
+        return list(zip(map(self.index, self.evaluated), self.seeds, strict=True))
+
+    def index(self, arch: Architecture) -> int:
+        """Which point it is; -1: none, so it is the reference."""
+        key = arch.key()
+        return self.order.index(key) if key in self.order else -1
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-        if self.die_after is not None and len(self.calls) >= self.die_after:
+        if self.die_after is not None and len(self.evaluated) >= self.die_after:
             raise KeyboardInterrupt
-        key = arch.key()
-        index = self.order.index(key) if key in self.order else -1
-        self.calls.append((index, seed))
-        if index in self.failing:
-            raise RuntimeError(f"point {index} is cursed")
-        mean = self.means(index) + random.Random(f"{key}{seed}").gauss(0, self.noise)
-        return Accuracy(min(1, max(0, mean)), 0.01, 1, (seed,))
+        return super().evaluate(arch, seed=seed, report=report)
+
+    def measured(self, arch: Architecture, seed: int) -> float:
+        noise = random.Random(f"{arch.key()}{seed}").gauss(0, self.noise)
+        return min(1, max(0, self.means(self.index(arch)) + noise))
+
+    def curse(self, arch: Architecture, seed: int) -> None:
+        if self.index(arch) in self.failing:
+            raise RuntimeError(f"point {self.index(arch)} is cursed")
 
 
 def search_grid(
-    proxy: Toy,
+    proxy: OnPoints,
     folder: Path | str,
     points: Sequence[Point] | None = None,
     deadline: float | None = None,
@@ -180,7 +190,7 @@ def test_the_spread_shares_the_growth_out_in_different_ways() -> None:
 
 def test_the_better_half_gets_more_seeds_and_the_best_is_chosen(tmp_path: Path) -> None:
     points = spread_points()
-    proxy = Toy(points, lambda i: 0.5 + 0.02 * i, noise=0.001)
+    proxy = OnPoints(points, lambda i: 0.5 + 0.02 * i, noise=0.001)
     told: list[tuple[int, int]] = []
     result = search_grid(
         proxy, tmp_path, on_evaluation=lambda done, total: told.append((done, total))
@@ -208,7 +218,7 @@ def test_the_better_half_gets_more_seeds_and_the_best_is_chosen(tmp_path: Path) 
 def test_ties_are_named(tmp_path: Path) -> None:
     points = spread_points()
     # Three alike at the top, the others far below.
-    proxy = Toy(points, lambda i: 0.8 if i in (2, 5, 7) else 0.3, noise=0.01)
+    proxy = OnPoints(points, lambda i: 0.8 if i in (2, 5, 7) else 0.3, noise=0.01)
     result = search_grid(proxy, tmp_path)
     best = {points[i].architecture.key() for i in (2, 5, 7)}
     named = {e.point.architecture.key() for e in (result.chosen, *result.tied)}
@@ -220,7 +230,7 @@ def test_ties_are_named(tmp_path: Path) -> None:
 
 
 def test_the_reference_is_never_chosen_over_the_budget(tmp_path: Path) -> None:
-    proxy = Toy(spread_points(), lambda i: 0.9 if i == -1 else 0.5)
+    proxy = OnPoints(spread_points(), lambda i: 0.9 if i == -1 else 0.5)
     result = search_grid(proxy, tmp_path)
     assert result.points[0].point.coefficients == PAPER
     assert not result.points[0].point.eligible
@@ -231,7 +241,7 @@ def test_the_reference_is_never_chosen_over_the_budget(tmp_path: Path) -> None:
 def test_a_reference_among_the_points_is_evaluated_once(tmp_path: Path) -> None:
     points = list(spread_points())
     ref = replace(points[3], coefficients=PAPER)
-    proxy = Toy(points, lambda i: 0.5 + 0.01 * i)
+    proxy = OnPoints(points, lambda i: 0.5 + 0.01 * i)
     result = search_grid(proxy, tmp_path, points, ref=ref)
     assert len(result.points) == 12
     assert result.reference.point.coefficients == PAPER
@@ -246,9 +256,9 @@ def test_a_killed_grid_evaluates_nothing_twice(tmp_path: Path, killed_after: int
     def means(i: int) -> float:
         return 0.5 + 0.02 * ((i * 5) % 12)
 
-    whole = Toy(points, means, noise=0.03)
+    whole = OnPoints(points, means, noise=0.03)
     expected = search_grid(whole, tmp_path / "whole")
-    killed = Toy(points, means, noise=0.03)
+    killed = OnPoints(points, means, noise=0.03)
     killed.die_after = killed_after
     with pytest.raises(KeyboardInterrupt):
         search_grid(killed, tmp_path / "killed")
@@ -264,7 +274,7 @@ def test_a_killed_grid_evaluates_nothing_twice(tmp_path: Path, killed_after: int
 def test_a_finished_grid_evaluates_nothing_more_whatever_later_rounds_said(
     tmp_path: Path, wave: int
 ) -> None:
-    proxy = Toy(spread_points(), lambda i: 0.5 + 0.001 * ((i * (wave + 3)) % 12), noise=0.2)
+    proxy = OnPoints(spread_points(), lambda i: 0.5 + 0.001 * ((i * (wave + 3)) % 12), noise=0.2)
     expected = search_grid(proxy, tmp_path).to_dict()
     calls = list(proxy.calls)
     assert search_grid(proxy, tmp_path).to_dict() == expected
@@ -273,7 +283,7 @@ def test_a_finished_grid_evaluates_nothing_more_whatever_later_rounds_said(
 
 def test_failing_points_are_recorded_and_not_chosen(tmp_path: Path) -> None:
     points = spread_points()
-    proxy = Toy(points, lambda i: 0.5 + 0.02 * i)
+    proxy = OnPoints(points, lambda i: 0.5 + 0.02 * i)
     proxy.failing = {11, 4}
     result = search_grid(proxy, tmp_path)
     assert result.chosen.point == points[10]
@@ -291,7 +301,7 @@ def test_failing_points_are_recorded_and_not_chosen(tmp_path: Path) -> None:
 
 
 def test_all_failing_is_one_line(tmp_path: Path) -> None:
-    proxy = Toy(spread_points(), lambda i: 0.5)
+    proxy = OnPoints(spread_points(), lambda i: 0.5)
     proxy.failing = {*range(-1, 12)}
     with pytest.raises(EvaluationFailed, match=r"^6 evaluations in a row failed.*point 5 is curs"):
         search_grid(proxy, tmp_path)
@@ -302,16 +312,12 @@ def test_all_failing_is_one_line(tmp_path: Path) -> None:
 
 def test_out_of_time(tmp_path: Path) -> None:
     points = spread_points()
-    proxy = Toy(points, lambda i: 0.5 + 0.02 * i)
+    proxy = OnPoints(points, lambda i: 0.5 + 0.02 * i)
     assert search_grid(proxy, tmp_path, deadline=time.monotonic() - 1) is None
     assert proxy.calls == []
 
-    class Slow(Toy):
-        def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-            time.sleep(0.02)
-            return super().evaluate(arch, seed=seed, report=report)
-
-    slow = Slow(points, lambda i: 0.5 + 0.02 * i)
+    slow = OnPoints(points, lambda i: 0.5 + 0.02 * i)
+    slow.pause = 0.02
     result = search_grid(slow, tmp_path, deadline=time.monotonic() + 0.1)
     assert 1 <= len(slow.calls) <= 7
     measured = [e for e in result.points if e.score is not None]
@@ -324,7 +330,7 @@ def test_out_of_time(tmp_path: Path) -> None:
 
 
 def test_no_eligible_points_is_said() -> None:
-    proxy = Toy([], lambda i: 0.5)
+    proxy = OnPoints([], lambda i: 0.5)
     with pytest.raises(EvaluationFailed, match="no coefficients"):
         grid_search(
             B0,
@@ -360,7 +366,7 @@ def test_several_slots_give_the_same_result(tmp_path: Path) -> None:
                 points,
                 reference(),
                 Study(tmp_path / engine.__name__, "grid", {}, RANGES),
-                engine(Toy(points, lambda i: 0.5 + 0.02 * i, noise=0.03)),
+                engine(OnPoints(points, lambda i: 0.5 + 0.02 * i, noise=0.03)),
                 Objective("accuracy"),
                 seed=0,
             ).to_dict()
@@ -369,7 +375,7 @@ def test_several_slots_give_the_same_result(tmp_path: Path) -> None:
 
 
 def test_what_is_written(tmp_path: Path) -> None:
-    result = search_grid(Toy(spread_points(), lambda i: 0.5 + 0.02 * i), tmp_path).to_dict()
+    result = search_grid(OnPoints(spread_points(), lambda i: 0.5 + 0.02 * i), tmp_path).to_dict()
     assert list(result) == [
         "points", "chosen", "best", "tied", "reference", "seed_to_seed_deviation"
     ]  # fmt: skip

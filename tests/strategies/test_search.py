@@ -1,10 +1,8 @@
-import hashlib
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,8 @@ from nas.strategies.proposer import ASKS, Proposer
 from nas.strategies.pruning import StopFloors
 from nas.strategies.samplers import SAMPLERS, make_sampler
 from nas.strategies.search import SearchResult, search
+from nas.testing import ToyProxy, hashed, killing
+from tests.support.toys import Scripted, raises
 
 TINY = load_space("tiny")
 EFFICIENTNET = load_space("efficientnet")
@@ -36,42 +36,16 @@ LOOSE = parse_budget("100M-flops")
 Report = Callable[[int, float], bool]
 
 
-def fraction(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
-    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16) / 2**32
+def unlucky(arch: Architecture, seed: int) -> None:
+    """A fault of some architectures."""
+    luck = hashed("fate", arch.key())
+    if luck < 0.15:
+        raise ValueError(f"fate {luck}")
 
 
-class Instant:
-    """Accuracy by architecture and seed; counts what it is asked for."""
-
-    def __init__(self) -> None:
-        self.seen: Counter[str] = Counter()
-        self.order: list[str] = []
-        self.costs: list[Cost] = []
-        self.prepared: list[tuple[SearchSpace, Budget, Path]] = []
-
-    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
-        self.prepared.append((space, budget, folder))
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
-        self.seen[arch.key()] += 1
-        self.order.append(arch.key())
-        self.costs.append(measure_cost(arch))
-        return Accuracy(fraction(arch.key(), seed), 0.01, seeds=(seed,))
-
-
-class Eventful(Instant):
-    """Some fail, some are stopped early, as the architecture has it."""
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
-        accuracy = super().evaluate(arch, seed=seed, report=report)
-        fate = fraction("fate", arch.key())
-        for step in (1, 2, 3):
-            if report(step, accuracy.mean * step / 3):
-                return accuracy
-        if fate < 0.15:
-            raise ValueError(f"fate {fate}")
-        return accuracy
+def eventful() -> ToyProxy:
+    """Some evaluations fail, some are stopped early, as the architecture has it."""
+    return ToyProxy(steps=3, fault=unlucky)
 
 
 class TwoAtOnce:
@@ -131,7 +105,7 @@ def engine_of(jobs: int, proxy: Proxy, order: int = 0) -> InProcess | TwoAtOnce:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_killed_and_resumed_is_the_same_run(sampler: str, jobs: int, tmp_path: Path) -> None:
     def run(folder: str, order: int = 0, kill: int = 0) -> SearchResult:
-        proxy = Eventful()
+        proxy = eventful()
         return search(
             TINY,
             LOOSE,
@@ -170,7 +144,7 @@ def test_trials_lost_in_the_middle_are_filled_with_the_same(sampler: str, tmp_pa
     def run(**kwargs: Any) -> SearchResult:
         return search(TINY, LOOSE, kwargs.pop("proxy"), trials=20, sampler=sampler, **kwargs)
 
-    proxy = Eventful()
+    proxy = eventful()
     whole = run(proxy=proxy, engine=TwoAtOnce(proxy), storage=tmp_path)
     journal = tmp_path / "study.log"
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -179,22 +153,22 @@ def test_trials_lost_in_the_middle_are_filled_with_the_same(sampler: str, tmp_pa
     assert len(kept) == len(lines) - len(lost)
     journal.write_bytes(b"".join(kept))
 
-    proxy = Eventful()
+    proxy = eventful()
     filled = run(proxy=proxy, engine=TwoAtOnce(proxy, 3), storage=tmp_path)
     assert facts(filled) == facts(whole)
-    assert sum(proxy.seen.values()) == len(lost)
+    assert len(proxy.evaluated) == len(lost)
 
     # With another number of jobs they may be filled with others, but with none that is there.
     journal.write_bytes(b"".join(kept))
-    proxy = Eventful()
+    proxy = eventful()
     other = run(proxy=proxy, storage=tmp_path)
     assert len({trial.architecture.key() for trial in other.trials}) == 20
-    assert sum(proxy.seen.values()) == len(lost)
+    assert len(proxy.evaluated) == len(lost)
 
 
 def test_the_order_in_which_trials_end_decides_nothing() -> None:
     def run(order: int) -> SearchResult:
-        proxy = Eventful()
+        proxy = eventful()
         return search(TINY, LOOSE, proxy, trials=24, engine=TwoAtOnce(proxy, order))
 
     assert facts(run(0)) == facts(run(1)) == facts(run(2))
@@ -202,25 +176,25 @@ def test_the_order_in_which_trials_end_decides_nothing() -> None:
 
 def test_seeds_decide(tmp_path: Path) -> None:
     def run(seed: int) -> SearchResult:
-        return search(TINY, LOOSE, Instant(), trials=4, seed=seed, sampler="random")
+        return search(TINY, LOOSE, ToyProxy(), trials=4, seed=seed, sampler="random")
 
     assert facts(run(0)) == facts(run(0))
     assert facts(run(0)) != facts(run(1))
 
 
 def test_more_trials_go_on_where_fewer_ended(tmp_path: Path) -> None:
-    whole = search(TINY, LOOSE, Instant(), trials=16)
+    whole = search(TINY, LOOSE, ToyProxy(), trials=16)
     told: list[Sequence[Trial]] = []
     for trials in (5, 3, 16):
         result = search(
-            TINY, LOOSE, Instant(), trials=trials, storage=tmp_path, on_resume=told.append
+            TINY, LOOSE, ToyProxy(), trials=trials, storage=tmp_path, on_resume=told.append
         )
     assert facts(result) == facts(whole)
     assert [[trial.number for trial in trials] for trials in told] == [[], [0, 1, 2], [*range(5)]]
 
 
 def test_a_study_opens_with_optuna(tmp_path: Path) -> None:
-    result = search(TINY, LOOSE, Instant(), trials=5, storage=tmp_path, study_name="mine")
+    result = search(TINY, LOOSE, ToyProxy(), trials=5, storage=tmp_path, study_name="mine")
     backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.log"))
     study = optuna.load_study(study_name="mine", storage=optuna.storages.JournalStorage(backend))
     assert study.best_value == result.baseline.score
@@ -239,12 +213,12 @@ def test_only_new_networks_within_the_budget_are_evaluated(sampler: str) -> None
         for i in range(50)
     )
     assert rejected > 25  # the budget is one that most of the space exceeds
-    proxy = Instant()
+    proxy = ToyProxy()
     result = search(TINY, budget, proxy, trials=30, sampler=sampler)
-    assert all(map(budget.allows, proxy.costs))
-    assert set(proxy.seen.values()) == {1}
-    assert len(proxy.seen) == len(result.trials) == 30
-    assert [trial.cost for trial in result.trials] == proxy.costs
+    costs = [measure_cost(arch) for arch in proxy.evaluated]
+    assert all(map(budget.allows, costs))
+    assert len(set(proxy.keys)) == len(proxy.keys) == len(result.trials) == 30
+    assert [trial.cost for trial in result.trials] == costs
     assert not result.exhausted
 
 
@@ -255,19 +229,19 @@ def test_a_small_rest_of_a_space_is_exhausted(sampler: str, jobs: int) -> None:
     budget = Budget("tiny", flops=cheapest * 5 // 4)
     feasible = {TINY.decode(choices).key() for choices in Feasible(TINY, budget)}
     assert 3 < len(feasible) < 60
-    proxy = Instant()
+    proxy = ToyProxy()
     result = search(
         TINY, budget, proxy, trials=1000, sampler=sampler, engine=engine_of(jobs, proxy)
     )
     assert result.exhausted
     assert not result.out_of_time
-    assert proxy.seen == Counter(feasible)
+    assert sorted(proxy.keys) == sorted(feasible)
 
 
 @pytest.mark.parametrize("space", [TINY, EFFICIENTNET], ids=["tiny", "efficientnet"])
 def test_a_budget_of_the_cheapest_network_finds_it(space: SearchSpace) -> None:
     cheapest = Feasible(space, LOOSE).least()
-    proxy = Instant()
+    proxy = ToyProxy()
     result = search(space, Budget("exact", flops=cheapest), proxy, trials=3)
     assert result.exhausted
     assert [trial.cost.flops for trial in result.trials] == [cheapest]
@@ -286,9 +260,9 @@ def test_a_sampler_that_never_learns_does_not_hold_up_the_search() -> None:
             return {name: values[-1] for name, values in feasible.space.choices.items()}
 
     sampler = Stubborn()
-    proxy = Instant()
+    proxy = ToyProxy()
     result = search(TINY, LOOSE, proxy, trials=10, sampler=sampler)
-    assert len(proxy.seen) == len(result.trials) == 10
+    assert len(set(proxy.keys)) == len(result.trials) == 10
     assert sampler.asked <= 10 * ASKS
     # A rejected proposal is mended by a small change, not by a new draw.
     first = result.trials[0].choices
@@ -301,13 +275,13 @@ def test_a_sampler_that_never_learns_does_not_hold_up_the_search() -> None:
 
 def test_start_networks_come_first() -> None:
     b0 = efficientnet_b0()
-    proxy = Instant()
+    proxy = ToyProxy()
     result = search(
         EFFICIENTNET, parse_budget("400M-flops"), proxy, trials=3, start=[b0, b0], sampler="random"
     )
-    assert result.trials[0].architecture.key() == b0.key() == proxy.order[0]
+    assert result.trials[0].architecture.key() == b0.key() == proxy.keys[0]
     assert result.trials[0].cost.flops == 385_814_752
-    assert len(proxy.seen) == 3
+    assert len(set(proxy.keys)) == 3
 
 
 def test_start_networks_of_a_resumed_run(tmp_path: Path) -> None:
@@ -315,7 +289,7 @@ def test_start_networks_of_a_resumed_run(tmp_path: Path) -> None:
         return TINY.decode(TINY.sample(random.Random(seed)))
 
     def run(trials: int, start: list[Architecture]) -> SearchResult:
-        return search(TINY, LOOSE, Instant(), trials=trials, start=start, storage=tmp_path)
+        return search(TINY, LOOSE, ToyProxy(), trials=trials, start=start, storage=tmp_path)
 
     first = run(2, [decoded(0), decoded(1), decoded(2)])
     assert [t.architecture for t in first.trials] == [decoded(0), decoded(1)]
@@ -325,7 +299,7 @@ def test_start_networks_of_a_resumed_run(tmp_path: Path) -> None:
 
 def test_a_start_outside_the_space_or_the_budget_is_refused() -> None:
     b0 = efficientnet_b0()
-    proxy = Instant()
+    proxy = ToyProxy()
     with pytest.raises(InputError, match="'efficientnet-b0' is not in space 'tiny'"):
         search(TINY, LOOSE, proxy, start=[b0])
     with pytest.raises(
@@ -334,42 +308,22 @@ def test_a_start_outside_the_space_or_the_budget_is_refused() -> None:
     ):
         search(EFFICIENTNET, parse_budget("300M-flops"), proxy, start=[b0])
     assert not proxy.prepared
-    assert not proxy.seen
+    assert not proxy.evaluated
 
 
 # --- failures -----------------------------------------------------------------------------------
 
 
-class Faulty(Instant):
-    """The evaluations of the given turns do something else."""
-
-    def __init__(self, turns: Mapping[int, Callable[[], object]]) -> None:
-        super().__init__()
-        self.turns = turns
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
-        accuracy = super().evaluate(arch, seed=seed, report=report)
-        turn = self.turns.get(len(self.order) - 1)
-        return accuracy if turn is None else turn()
-
-
-def raising(problem: BaseException) -> Callable[[], object]:
-    def turn() -> object:
-        raise problem
-
-    return turn
-
-
 def test_a_failed_trial_is_recorded_with_its_reason_and_counts(tmp_path: Path) -> None:
     faults: dict[int, Callable[[], object]] = {
-        1: raising(ValueError("two\nlines")),
+        1: raises(ValueError("two\nlines")),
         2: lambda: Accuracy(float("nan"), 0.0),
         3: lambda: 0.9,
-        5: raising(MemoryError("no")),
-        6: raising(SystemExit(1)),
+        5: raises(MemoryError("no")),
+        6: raises(SystemExit(1)),
         7: lambda: None,
     }
-    proxy = Faulty(faults)
+    proxy = Scripted(faults)
     result = search(TINY, LOOSE, proxy, trials=10, storage=tmp_path, sampler="nsga2")
     assert [trial.number for trial in result.trials if trial.state == "failed"] == list(faults)
     assert [trial.reason for trial in result.trials] == [
@@ -387,16 +341,16 @@ def test_a_failed_trial_is_recorded_with_its_reason_and_counts(tmp_path: Path) -
     assert (result.count("finished"), result.count("failed"), result.count("stopped")) == (4, 6, 0)
     assert all(t.score is None and t.accuracy is None for t in result.trials if t.reason)
     assert result.baseline in ranked(result.trials)
-    assert len(proxy.seen) == 10
+    assert len(set(proxy.keys)) == 10
     # What failed is not tried again.
-    again = search(TINY, LOOSE, Faulty({}), trials=10, storage=tmp_path, sampler="nsga2")
+    again = search(TINY, LOOSE, Scripted({}), trials=10, storage=tmp_path, sampler="nsga2")
     assert facts(again) == facts(result)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_too_many_failures_in_a_row_end_the_run_with_the_reason(jobs: int, tmp_path: Path) -> None:
     def run(faults: Sequence[int], kill: int = 0) -> SearchResult:
-        proxy = Faulty({turn: raising(ValueError("broken")) for turn in faults})
+        proxy = Scripted({turn: raises(ValueError("broken")) for turn in faults})
         return search(
             TINY,
             LOOSE,
@@ -418,49 +372,49 @@ def test_too_many_failures_in_a_row_end_the_run_with_the_reason(jobs: int, tmp_p
 
 
 def test_failures_are_counted_across_a_kill(tmp_path: Path) -> None:
-    broken = {turn: raising(ValueError("broken")) for turn in range(20)}
+    broken = {turn: raises(ValueError("broken")) for turn in range(20)}
     with pytest.raises(Killed):
-        search(TINY, LOOSE, Faulty(broken), trials=20, storage=tmp_path, on_trial=killer(4))
-    proxy = Faulty(broken)
+        search(TINY, LOOSE, Scripted(broken), trials=20, storage=tmp_path, on_trial=killer(4))
+    proxy = Scripted(broken)
     with pytest.raises(EvaluationFailed, match="6 evaluations in a row failed"):
         search(TINY, LOOSE, proxy, trials=20, storage=tmp_path)
-    assert len(proxy.order) == 2
+    assert len(proxy.keys) == 2
 
 
 def test_five_failures_in_a_row_do_not_end_a_run() -> None:
-    faults = {turn: raising(ValueError()) for turn in range(17) if turn % 6 != 5}
-    assert len(search(TINY, LOOSE, Faulty(faults), trials=17).trials) == 17
+    faults = {turn: raises(ValueError()) for turn in range(17) if turn % 6 != 5}
+    assert len(search(TINY, LOOSE, Scripted(faults), trials=17).trials) == 17
 
 
 def test_nothing_finished_is_a_failure() -> None:
-    faults = {turn: raising(ValueError("broken")) for turn in range(3)}
+    faults = {turn: raises(ValueError("broken")) for turn in range(3)}
     with pytest.raises(
         EvaluationFailed, match=r"none of 3 trials finished; .*: ValueError: broken"
     ):
-        search(TINY, LOOSE, Faulty(faults), trials=3)
+        search(TINY, LOOSE, Scripted(faults), trials=3)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_no_time_at_all_is_a_failure(seconds: float, tmp_path: Path) -> None:
     with pytest.raises(EvaluationFailed, match="the time ended before the first trial"):
-        search(TINY, LOOSE, Instant(), seconds=seconds, storage=tmp_path)
-    search(TINY, LOOSE, Instant(), trials=3, storage=tmp_path)
-    result = search(TINY, LOOSE, Instant(), trials=9, seconds=seconds, storage=tmp_path)
+        search(TINY, LOOSE, ToyProxy(), seconds=seconds, storage=tmp_path)
+    search(TINY, LOOSE, ToyProxy(), trials=3, storage=tmp_path)
+    result = search(TINY, LOOSE, ToyProxy(), trials=9, seconds=seconds, storage=tmp_path)
     assert result.out_of_time
     assert len(result.trials) == 3
-    result = search(TINY, LOOSE, Instant(), trials=3, seconds=seconds, storage=tmp_path)
+    result = search(TINY, LOOSE, ToyProxy(), trials=3, seconds=seconds, storage=tmp_path)
     assert not result.out_of_time  # all were done already
 
 
 def test_no_trials_are_refused() -> None:
     with pytest.raises(InputError, match="trials: 0 is not accepted"):
-        search(TINY, LOOSE, Instant(), trials=0)
+        search(TINY, LOOSE, ToyProxy(), trials=0)
 
 
 def test_whatever_happens_the_engine_is_closed() -> None:
-    engine = TwoAtOnce(Instant())
+    engine = TwoAtOnce(ToyProxy())
     with pytest.raises(Killed):
-        search(TINY, LOOSE, Instant(), trials=9, engine=engine, on_trial=killer(1))
+        search(TINY, LOOSE, ToyProxy(), trials=9, engine=engine, on_trial=killer(1))
     assert engine.closed
 
 
@@ -497,7 +451,7 @@ def test_floors_come_from_the_trials_before_alone(jobs: int) -> None:
             super().submit(task)
 
     floors: dict[int, dict[int, float]] = {}
-    proxy = Eventful()
+    proxy = eventful()
     result = search(TINY, LOOSE, proxy, trials=24, engine=Recording(proxy))
     lag = 1 if jobs == 1 else 2 * jobs
     for number, given in floors.items():
@@ -509,11 +463,11 @@ def test_floors_come_from_the_trials_before_alone(jobs: int) -> None:
 
 
 def test_stopped_trials_are_recorded_and_never_chosen(tmp_path: Path) -> None:
-    class Hasty(Instant):
+    class Hasty(ToyProxy):
         """Reports its worst where it is best, and does not listen."""
 
         def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-            quality = fraction(arch.key())
+            quality = hashed(arch.key())
             report(1, 1 - quality)
             return Accuracy(quality, 0.0)
 
@@ -537,7 +491,7 @@ def test_stopped_trials_are_recorded_and_never_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("objective", ["accuracy", "reward"])
 def test_the_baseline_is_the_best_and_the_front_is_by_accuracy(objective: str) -> None:
     budget = parse_budget("2M-flops")
-    result = search(TINY, budget, Instant(), trials=25, objective=objective, sampler="random")
+    result = search(TINY, budget, ToyProxy(), trials=25, objective=objective, sampler="random")
     assert result.baseline == ranked(result.trials)[0]
     assert result.front == tuple(pareto_front(result.trials, Objective()))
     for trial in result.trials:
@@ -549,26 +503,24 @@ def test_the_baseline_is_the_best_and_the_front_is_by_accuracy(objective: str) -
 
 
 def test_a_proxy_that_ranks_by_loss() -> None:
-    class ByLoss(Instant):
-        capabilities = ProxyCapabilities(rank_by="loss")
+    def loss(arch: Architecture, seed: int) -> float:
+        return 1 + hashed(arch.key())
 
-        def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-            return Accuracy(0.5, 0.0, loss=1 + fraction(arch.key()))
-
-    result = search(TINY, LOOSE, ByLoss(), trials=8)
+    by_loss = ToyProxy(loss, capabilities=ProxyCapabilities(rank_by="loss"))
+    result = search(TINY, LOOSE, by_loss, trials=8)
     losses = {t.number: t.accuracy.loss for t in result.trials if t.accuracy and t.accuracy.loss}
     assert result.baseline.number == min(losses, key=losses.__getitem__)
 
 
 def test_reward_needs_a_limit_on_flops() -> None:
-    proxy = Instant()
+    proxy = ToyProxy()
     with pytest.raises(InputError, match="'reward' needs a FLOPs limit"):
         search(TINY, parse_budget("1M-params"), proxy, objective="reward")
     assert not proxy.prepared
 
 
 def test_the_proxy_is_prepared_once_and_each_trial_has_its_own_seed(tmp_path: Path) -> None:
-    proxy = Instant()
+    proxy = ToyProxy()
     result = search(TINY, LOOSE, proxy, trials=6, seed=3, folder=tmp_path)
     assert proxy.prepared == [(TINY, LOOSE, tmp_path)]
     assert [t.accuracy.seeds for t in result.trials if t.accuracy] == [
@@ -583,12 +535,12 @@ def test_every_trial_is_on_disk_when_it_is_told(tmp_path: Path) -> None:
         told.append(trial)
 
     told: list[Trial] = []
-    result = search(TINY, LOOSE, Instant(), trials=5, storage=tmp_path, on_trial=on_trial)
+    result = search(TINY, LOOSE, ToyProxy(), trials=5, storage=tmp_path, on_trial=on_trial)
     assert told == list(result.trials)
 
 
 def test_proposals_depend_on_history_and_number_alone() -> None:
-    history = list(search(TINY, LOOSE, Instant(), trials=12).trials)
+    history = list(search(TINY, LOOSE, ToyProxy(), trials=12).trials)
     seen = {trial.architecture.key() for trial in history}
     proposals = [
         Proposer(TINY, LOOSE, make_sampler("tpe"), 0).propose(12, history, set(seen))
@@ -639,34 +591,33 @@ def test_derived_seeds_differ_in_every_part() -> None:
 # --- several processes --------------------------------------------------------------------------
 
 
-class Deadly(Eventful):
-    """Like the others, but one architecture kills its process."""
+@dataclass(frozen=True)
+class Deadly:
+    """A fault: one architecture kills its process, others fail as they do."""
 
-    def __init__(self, victim: str) -> None:
-        super().__init__()
-        self.victim = victim
+    victim: str
 
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Any:
+    def __call__(self, arch: Architecture, seed: int) -> None:
         if arch.key() == self.victim:
-            os.kill(os.getpid(), 9)
-        return super().evaluate(arch, seed=seed, report=report)
+            killing()(arch, seed)
+        unlucky(arch, seed)
 
 
 def test_two_jobs_killed_and_resumed(tmp_path: Path) -> None:
-    proxy = Eventful()
+    proxy = eventful()
     ran = search(TINY, LOOSE, proxy, trials=12, engine=TwoAtOnce(proxy))
     victim = ran.trials[3]
     with pytest.raises(Killed):
         search(
             TINY,
             LOOSE,
-            Deadly(victim.architecture.key()),
+            ToyProxy(steps=3, fault=Deadly(victim.architecture.key())),
             trials=12,
             jobs=2,
             storage=tmp_path,
             on_trial=killer(6),
         )
-    proxy = Deadly(victim.architecture.key())
+    proxy = ToyProxy(steps=3, fault=Deadly(victim.architecture.key()))
     result = search(TINY, LOOSE, proxy, trials=12, jobs=2, storage=tmp_path)
     assert len({trial.architecture.key() for trial in result.trials}) == 12
     failed = result.trials[3]
@@ -677,7 +628,7 @@ def test_two_jobs_killed_and_resumed(tmp_path: Path) -> None:
 
 
 def test_a_proxy_that_cannot_be_sent_is_wrong_input() -> None:
-    class Local(Instant):
+    class Local(ToyProxy):
         pass
 
     with pytest.raises(InputError, match=r"proxy Local: cannot be sent to parallel processes"):
@@ -729,7 +680,7 @@ def test_memory_and_open_files_stay_flat_over_2000_trials(tmp_path: Path) -> Non
     search(
         load_space("efficientnet"),
         parse_budget("400M-flops"),
-        Instant(),
+        ToyProxy(),
         trials=2000,
         sampler="evolution",
         storage=tmp_path,

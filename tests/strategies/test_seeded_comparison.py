@@ -21,36 +21,32 @@ from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.proxies.protocol import Report
 from nas.records.comparison_document import ComparedEntry
 from nas.seeding import derived_rng
-from nas.spaces.budget import Budget
-from nas.spaces.search_space import SearchSpace
 from nas.strategies.comparison import SeededComparison, compare_networks
+from nas.testing import ToyProxy
 
 B0 = efficientnet_b0()
 NETWORKS = [replace(B0, name=name, resolution=224 + 8 * i) for i, name in enumerate("abcd")]
 TRUTH = {"a": 0.70, "b": 0.71, "c": 0.60, "d": 0.5}
 
 
-class Toy:
-    """Knows the truth but for what a seed does to all, and for noise."""
-
-    name = "toy"
+class Toy(ToyProxy):
+    """Knows the truth but for what a seed does to all networks, and for noise of their own."""
 
     def __init__(self, noise: float = 0.002, fails: frozenset[tuple[str, int]] = frozenset()):
+        super().__init__(self.measured, fault=self.break_down)
         self.noise = noise
         self.fails = fails
-        self.calls: list[tuple[str, int]] = []
 
-    def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
-        pass
-
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-        turn = len({s for name, s in self.calls if name == arch.name})
-        self.calls.append((arch.name, seed))
-        if (arch.name, turn) in self.fails:
-            raise RuntimeError("out of memory")
+    def measured(self, arch: Architecture, seed: int) -> float:
         luck = random.Random(seed).gauss(0, 0.05)
         own = derived_rng(seed, arch.name).gauss(0, self.noise)
-        return Accuracy(min(1.0, TRUTH[arch.name] + luck + own), 0.005, seeds=(seed,))
+        return min(1.0, TRUTH[arch.name] + luck + own)
+
+    def break_down(self, arch: Architecture, seed: int) -> None:
+        calls = zip(self.evaluated, self.seeds, strict=True)
+        earlier = {other for network, other in calls if network.name == arch.name} - {seed}
+        if (arch.name, len(earlier)) in self.fails:
+            raise RuntimeError("out of memory")
 
 
 def play(
@@ -119,7 +115,8 @@ def test_all_have_the_same_seeds_and_a_resumed_comparison_repeats_none(tmp_path:
     play(first, tmp_path, seeds=1)
     second = Toy()
     result = play(second, tmp_path)
-    calls = first.calls + second.calls
+    both = first.evaluated + second.evaluated
+    calls = [(a.name, s) for a, s in zip(both, first.seeds + second.seeds, strict=True)]
     assert len(calls) == len(set(calls)) == 12
     seeds = {frozenset(seed for other, seed in calls if other == name) for name in "abcd"}
     assert len(seeds) == 1
@@ -140,20 +137,20 @@ def test_who_fails_is_recorded_and_does_not_win(tmp_path: Path) -> None:
 class Ends(Toy):
     """The time is over after so many evaluations."""
 
-    def __init__(self, folder: Path, after: int, **more: Any) -> None:
+    def __init__(self, after: int, **more: Any) -> None:
         super().__init__(**more)
         self.after = after
 
-    def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-        if len(self.calls) == self.after:
+    def break_down(self, arch: Architecture, seed: int) -> None:
+        if len(self.evaluated) > self.after:
             raise Interrupted("the time is over")
-        return super().evaluate(arch, seed=seed, report=report)
+        super().break_down(arch, seed)
 
 
 def cut_off(folder: Path, after: int, **more: Any) -> SeededComparison:
     """A comparison whose time ended after so many evaluations."""
     with pytest.raises(Interrupted):
-        play(Ends(folder, after, **more), folder)
+        play(Ends(after, **more), folder)
     return play(Toy(), folder, deadline=0.0)
 
 
