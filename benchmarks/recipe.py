@@ -34,7 +34,8 @@ from nas.cli.options import duration
 from nas.data import ImageData, load_images
 from nas.networks.architecture import Architecture, Stem, efficientnet_b0
 from nas.networks.modules import build
-from nas.runs.training import Request, train
+from nas.runs.training.settings import TrainSettings
+from nas.runs.training.train import train
 from nas.training.optimiser import learning_rate_factor
 
 RESOLUTION = 32
@@ -47,7 +48,7 @@ def ours(data: str, seconds: float, show: Show) -> tuple[int, float]:
     """Train by the recipe; return images seen, and the test accuracy."""
     with TemporaryDirectory() as out:
         done = train(
-            Request(
+            TrainSettings(
                 efficientnet_b0(),
                 data=data,
                 out=Path(out) / "trained",
