@@ -83,27 +83,28 @@ class TestRunTask:
     @pytest.mark.parametrize(
         ("value", "error"),
         [
-            (0.7, "the proxy returned float, not an Accuracy"),
-            (None, "the proxy returned NoneType, not an Accuracy"),
+            (0.7, "float"),
+            (None, "NoneType"),
         ],
     )
     def test_a_wrong_type_is_an_error(self, value: object, error: str) -> None:
-        assert without_time(run_task(returns(value), task())) == (0, None, (), False, error)
+        outcome = run_task(returns(value), task())
+        assert (outcome.accuracy, outcome.stopped) == (None, False)
+        assert error in outcome.error
 
     def test_not_a_number_is_an_error_that_says_so(self) -> None:
         proxy = Scripted({0: lambda: Accuracy(float("nan"), 0.0)})
         outcome = run_task(proxy, task())
         assert outcome.accuracy is None
-        assert outcome.error == (
-            "Accuracy: value: nan is not accepted: input should be a finite number"
-        )
+        assert outcome.error.startswith("Accuracy: ")
+        assert "nan" in outcome.error
 
     def test_who_ranks_by_loss_must_return_one(self) -> None:
         proxy = returns(Accuracy(0.5, 0.0))
         proxy.capabilities = ProxyCapabilities(rank_by="loss")
         outcome = run_task(proxy, task())
         assert outcome.accuracy is None
-        assert outcome.error == "the proxy ranks by loss and returned an Accuracy without one"
+        assert "loss" in outcome.error
 
     def test_stops_below_a_floor_and_not_at_it(self) -> None:
         assert run_task(learns(), task(s2=0.2, s9=1.0)).accuracy == Accuracy(0.5, 0.0, seeds=(0,))
@@ -164,13 +165,14 @@ def test_parallel_processes(engine: Processes) -> None:
     for seed, error in (
         (6, "SystemExit: 6"),
         (2, "ValueError: two"),
-        (1, "the worker process died of SIGKILL (out of memory?)"),
-        (3, "the worker process ended with status 3"),
+        (1, "SIGKILL"),
+        (3, "status 3"),
     ):
         engine.submit(task(seed, seed=seed))
         engine.submit(task(10 + seed))
         outcomes = {outcome.number: outcome for outcome in (engine.next(), engine.next())}
-        assert without_time(outcomes[seed]) == (seed, None, (), False, error)
+        assert without_time(outcomes[seed])[:4] == (seed, None, (), False)
+        assert error in outcomes[seed].error
         assert outcomes[10 + seed].accuracy is not None
     accuracy = outcomes[13].accuracy
     assert accuracy is not None

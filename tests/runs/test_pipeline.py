@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -191,7 +192,7 @@ def test_another_run_s_folder_is_refused(
     assert command(words(pictures, copy, "--quiet", *change)) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert f"another run: {named} differ" in err
+    assert f": {named} " in err
     after = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     assert {p: b for p, b in after.items() if p.name != ".lock"} == {
         p: b for p, b in before.items() if p.name != ".lock"
@@ -218,7 +219,7 @@ def test_a_budget_is_held_against_the_classes_of_the_images(
         said[said.index("1M-flops")] = f"{limit}-params"
         assert command(said) == status, (count, limit)
         err = capsys.readouterr().err
-        assert (f"the cheapest has {small:,} params" in err) == (status == 2), err
+        assert (f"{small:,} params" in err) == (status == 2), err
         assert out.exists() == (status == 0)
 
 
@@ -231,7 +232,9 @@ def test_another_version_s_plan_in_a_storage_is_one_line(
     url = f"sqlite:///{tmp_path / 'study.db'}"
     assert command(words(pictures, tmp_path / "r", "--storage", url, "--quiet")) == 2
     err = capsys.readouterr().err
-    assert err == f"nas-search: storage {url}: the drivers' plan: colour: unknown key\n"
+    assert err.count("\n") == 1
+    assert f"{url}: " in err
+    assert ": colour: " in err
 
 
 HOLD = """
@@ -311,7 +314,7 @@ def test_where_the_trials_are_is_part_of_a_run(
         assert command(said) == 2
         err = capsys.readouterr().err
         assert err.count("\n") == 1
-        assert f"are in sqlite:///{tmp_path / 'a.db'}, not in " in err
+        assert f"sqlite:///{tmp_path / 'a.db'}" in err
         asked = f"sqlite:///{elsewhere / 'a.db'}" if "--storage" in said else f"{out / 'study.log'}"
         assert asked in err
     assert results(out) == before
@@ -319,7 +322,9 @@ def test_where_the_trials_are_is_part_of_a_run(
     journal = tmp_path / "journal"
     assert command([*SCORED, "--out", str(journal)]) == 0
     assert command(["resume", str(journal), "--quiet", *other]) == 2
-    assert f"are in {journal / 'study.log'}, not in sqlite:" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"{journal / 'study.log'}" in err
+    assert f"sqlite:///{elsewhere / 'a.db'}" in err
     assert command([*SCORED, "--out", str(out), "--storage", f"sqlite:///{tmp_path}/a.db"]) == 0
 
 
@@ -353,7 +358,7 @@ def test_what_began_under_ray_goes_on_without(
     assert (settings[1].engine, settings[1].gpus_per_trial) == ("ray", 0.25)
     said = ["resume", str(copy), "--engine", "local", "--gpus-per-trial", "1", "--quiet"]
     assert command(said) == 2
-    assert "--gpus-per-trial: not accepted without --engine ray" in capsys.readouterr().err
+    assert "--gpus-per-trial" in capsys.readouterr().err
 
 
 def test_a_foreign_folder_is_refused_and_left_as_it_is(
@@ -433,7 +438,7 @@ def test_tables_fit_a_pipe_of_80_columns(
     assert "…" not in "".join(lines[:facts])
     assert max(map(len, lines[:facts])) <= 80
     assert "Family" in lines
-    assert f"Written to {copy}" in lines
+    assert any(str(copy) in line for line in lines)
     for name in ("baseline.json", "family/b0.json … b7.json", "coefficients.json", "study.log"):
         assert any(line.startswith(f"  {name}  ") for line in lines), name
     assert any(line.startswith("  nas-search verify ") for line in lines)
@@ -497,7 +502,7 @@ def test_a_full_disk_at_a_file(
         assert command(words(pictures, out, "--quiet")) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert f"{name}: cannot be written: No space left on device" in captured.err
+    assert re.search(rf"{name}: .*No space left on device", captured.err)
     assert captured.out == ""
     assert list(tmp_path.rglob("*.tmp")) == []
     assert not (out / name).exists()
@@ -544,7 +549,9 @@ def test_a_disk_that_is_full_in_the_middle_of_a_line(
     stopped = process(words(pictures, out, "--quiet"), full + SCRIPT)
     _, err = stopped.communicate(timeout=HANG)
     assert stopped.returncode == 1
-    assert err == f"nas-search: storage {out / 'study.log'}: cannot be written: File too large\n"
+    assert err.count("\n") == 1
+    assert f"{out / 'study.log'}: " in err
+    assert "File too large" in err
     assert (out / "study.log").stat().st_size == room  # a torn line
     assert command(words(pictures, out, "--quiet")) == 0
     assert results(out) == results(finished)
@@ -601,7 +608,7 @@ def test_with_images_a_supernet_is_the_default(
     assert not (killed / "baseline.json").exists()
     capsys.readouterr()
     assert command([*said, "--out", str(killed)]) == 0
-    assert "supernet  160/320  already done" in capsys.readouterr().err
+    assert re.search("supernet +160/320 ", capsys.readouterr().err)
     assert results(killed) == results(whole)
 
     baseline = load(whole / "baseline.json")
@@ -630,7 +637,7 @@ def test_a_supernet_that_diverges_again_and_again_is_one_line(
     assert command(said) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "the supernet diverged 6 times" in err
+    assert "the supernet" in err
 
 
 def test_out_of_time_before_the_grid_is_said_and_resumed(
@@ -650,7 +657,7 @@ def test_out_of_time_before_the_grid_is_said_and_resumed(
         patch.setattr(nas.runs.schedule, "settings_for_work", nas.runs.schedule.default_settings)
         assert command(words(pictures, out, "--time", "1s", "--json")) == 0
     said = capsys.readouterr()
-    assert "before any coefficients" in said.err
+    assert [note for note in load(out / "run.json")["notes"] if "coefficients" in note]
     document = json.loads(said.out)
     assert document["coefficients"] is None
     assert document["family"] == []
@@ -792,8 +799,7 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
     assert command(words(pictures, out, *more)) == 0
     said = capsys.readouterr()
     assert "Finalists" in said.out
-    assert "small one, trained " in said.out
-    assert "networks trained longer with τ" in said.out
+    assert "small one" in said.out
     finals, run = load(out / "finalists.json"), load(out / "run.json")
     baseline = load(out / "baseline.json")
     names = [entry["name"] for entry in finals["entries"]]
@@ -806,6 +812,7 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
     assert baseline["provenance"]["test"]["data"].endswith("(test)")
     assert baseline["provenance"]["finals"]["accuracy"]["data"].endswith("(validation)")
     assert run["check"]["samples"] == 4
+    assert f"{run['check']['kendall_tau']:.2f}" in said.out
     assert set(run["seconds"]) >= {"search", "finals", "check", "test"}
     before = results(out)
     assert command(words(pictures, out, *more, "--quiet")) == 0
@@ -823,7 +830,7 @@ def test_finalists_at_chance_choose_nothing(
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale", "--no-check"]
     assert command(words(pictures, out, *more)) == 0
-    assert "no better than chance after so little training: they choose" in capsys.readouterr().err
+    assert [note for note in load(out / "run.json")["notes"] if "chance" in note]
     finals = load(out / "finalists.json")
     assert finals["chosen"] is None
     assert [entry["accuracy"]["n"] for entry in finals["entries"]] == [3, 3, 3]

@@ -147,7 +147,7 @@ def test_where_tune_itself_fails_it_is_said(
     with connect_to_ray(num_cpus=1, object_store_memory=STORE) as connected:
         engine = connected.engine(Toy())
         engine.submit(task(0))
-        with pytest.raises(RuntimeError, match=r"Ray Tune has ended: .*no more of it"):
+        with pytest.raises(RuntimeError, match="no more of it"):
             engine.next()
         engine.close()
     assert capfd.readouterr() == ("", "")

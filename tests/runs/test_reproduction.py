@@ -91,7 +91,7 @@ def test_again_with_other_jobs_makes_the_same_bytes(
     assert json.loads((out / "run.json").read_text(encoding="utf-8"))["jobs"] == 1
     # Other settings are not for this folder.
     assert command([*words, "--seed", "1"]) == 2
-    assert "seed differ" in capsys.readouterr().err
+    assert ": seed " in capsys.readouterr().err
     assert (out / "discovery.json").read_bytes() == (small / "discovery.json").read_bytes()
 
 
@@ -221,7 +221,7 @@ def test_b0_is_matched_by_a_search() -> None:
         ({"trials": -1}, "trials: -1"),
         ({"seeds": 0}, "seeds: 0"),
         ({"samplers": ("psychic",)}, "psychic"),
-        ({"samplers": ("random", "random")}, "named twice"),
+        ({"samplers": ("random", "random")}, "samplers"),
     ],
 )
 def test_wrong_settings(wrong: dict[str, Any], named: str) -> None:
@@ -322,11 +322,11 @@ def test_limits_say_what_the_numbers_are(data: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["b8"], "reproduce 'b8' is not accepted: b0"),
+        (["b8"], "'b8'"),
         (["b0", "--seeds", "0"], "seeds: 0"),
         (["b0", "--jobs", "0"], "jobs: 0"),
         (["b0", "--samplers", "guided,psychic"], "'psychic'"),
-        (["b0", "--out", "mine"], "holds 'thesis.txt'"),
+        (["b0", "--out", "mine"], "'thesis.txt'"),
         (["b0", "--out", "run"], "run/run.json: schema"),
     ],
 )

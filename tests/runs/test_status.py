@@ -91,7 +91,7 @@ def test_failures_are_told_by_reason_and_a_run_that_died_is_stopped(
     assert (search.done, search.failed, search.retries) == (12, 6, 6)
     assert command(["status", str(copy)]) == 0
     out = capsys.readouterr().out
-    assert "failed    4× in search: MemoryError: (trials 7, 8, 10, 11)" in out
+    assert re.search(r"failed .*\b4\b.*search.*MemoryError.*7, 8, 10, 11", out)
 
 
 def test_how_far_a_supernet_is_where_there_are_fewer_images_than_a_batch(copy: Path) -> None:
@@ -153,18 +153,20 @@ def test_a_shared_storage_tells_what_all_drivers_do(
     assert command(["status", str(copy), "--storage", url]) == 2
     (tmp_path / "study.db").unlink()
     assert command(["status", str(out)]) == 2
-    assert "study.db: no such file" in capsys.readouterr().err
+    assert "study.db" in capsys.readouterr().err
     assert not (tmp_path / "study.db").exists()
 
 
 def test_a_study_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     assert read_study(tmp_path, "search") == []
     assert list(tmp_path.iterdir()) == []
+    before = time.time()
     Study(tmp_path, "other", {}).add(StudyRow(0, {}, "failed", None, (), {}))
+    after = time.time()
     assert read_study(tmp_path, "search") == []
     [row] = read_study(tmp_path, "other")
     assert row.written_at is not None
-    assert abs(row.written_at - time.time()) < 3600
+    assert before <= row.written_at <= after
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"schema": "nas-search-run/2"}', "nonsense"])
