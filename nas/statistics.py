@@ -145,7 +145,7 @@ Scores = Mapping[int, float]
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """The mean of one network's score over another's, with its 95 % interval's half width.
 
     ``half_width`` is None where nothing is known of it: no network was measured twice, or the two
@@ -181,7 +181,7 @@ class Comparison:
     _groups: tuple[int, ...] = field(repr=False, compare=False)
     _covariance: NDArray[np.floating[Any]] = field(repr=False, compare=False)
 
-    def difference(self, one: int, other: int) -> Difference:
+    def difference(self, one: int, other: int) -> PairedDifference:
         """Return by how much the score of ``one`` is above that of ``other``.
 
         Raises:
@@ -191,11 +191,11 @@ class Comparison:
         if a is None or b is None:
             raise ValueError("a network without a score cannot be compared")
         if self.deviation is None or self._groups[one] != self._groups[other]:
-            return Difference(a - b, None)
+            return PairedDifference(a - b, None)
         c = self._covariance
         variance = c[one, one] + c[other, other] - 2 * c[one, other]
         spread = self.deviation * math.sqrt(max(float(variance), 0.0))
-        return Difference(a - b, t_quantile(self.freedom) * spread)
+        return PairedDifference(a - b, t_quantile(self.freedom) * spread)
 
 
 def compare(scores: Sequence[Scores]) -> Comparison:

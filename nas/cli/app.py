@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from nas.cli.commands import lists, main, measured, networks, runs
-from nas.cli.panels import CATALOGUE, NETWORKS, PROXIES, RUNS, Command, Group
+from nas.cli.panels import CATALOGUE, NETWORKS, PROXIES, RUNS, Command, PanelGroup
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     RUNS: {
@@ -42,7 +42,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 }
 
 app = typer.Typer(
-    cls=Group,
+    cls=PanelGroup,
     add_completion=True,
     pretty_exceptions_enable=False,
     no_args_is_help=False,

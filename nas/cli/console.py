@@ -15,14 +15,14 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from nas.cli.file_descriptions import contents
-from nas.cli.progress_line import Lines, LiveLine, Phase
+from nas.cli.progress_line import Lines, LiveLine, ShownPhase
 from nas.errors import visible
 from nas.files import to_json
 from nas.spaces.budget import amount
 
 if TYPE_CHECKING:
     from nas.networks.architecture_file import ArchitectureRecord
-    from nas.statistics import Difference
+    from nas.statistics import PairedDifference
     from nas.strategies.comparison import SeededComparison
 
 _UNBOUNDED = 100_000
@@ -130,7 +130,7 @@ class Show:
         # Not what FORCE_COLOR says: colours may be forced upon a log, a cursor that moves may not.
         drawn = errors.file.isatty() and not errors.is_dumb_terminal
         self._shown = None if quiet else LiveLine(errors) if drawn else Lines(errors)
-        self._phase: Phase | None = None
+        self._phase: ShownPhase | None = None
         self._ended = True
 
     def __enter__(self) -> Self:
@@ -163,7 +163,7 @@ class Show:
             began = self._phase.began  # now the total is known
         else:
             self._end()
-        self._phase = Phase(name, total, began, None if seconds is None else now + seconds)
+        self._phase = ShownPhase(name, total, began, None if seconds is None else now + seconds)
         self._ended = False
         self._shown.began(self._phase, again)
 
@@ -218,7 +218,7 @@ def comparison_table(
     return table
 
 
-def _brief(difference: Difference | None) -> str:
+def _brief(difference: PairedDifference | None) -> str:
     """Return a difference with its interval; in parentheses where it is not significant."""
     if difference is None:
         return "–"

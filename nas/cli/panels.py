@@ -38,7 +38,7 @@ class Command(TyperCommand):
         return _without_braces(super().collect_usage_pieces(ctx))
 
 
-class Group(TyperGroup):
+class PanelGroup(TyperGroup):
     """The main command, with a help page as all of them have."""
 
     def get_params(self, ctx: Any) -> list[Any]:

@@ -27,7 +27,7 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 @dataclass
-class Phase:
+class ShownPhase:
     """A phase of a command, how far it is and how fast it goes.
 
     Attributes:
@@ -116,7 +116,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def plain_line(phase: Phase, now: float) -> str:
+def plain_line(phase: ShownPhase, now: float) -> str:
     """Return how far a phase is, as a line of a log."""
     left = phase.left(now)
     parts = [phase.name, phase.count()]
@@ -127,7 +127,7 @@ def plain_line(phase: Phase, now: float) -> str:
     return "  ".join(part for part in (*parts, phase.state()) if part)
 
 
-def finished_line(phase: Phase, now: float, width: int, *, ascii_only: bool = False) -> Text:
+def finished_line(phase: ShownPhase, now: float, width: int, *, ascii_only: bool = False) -> Text:
     """Return what stays of a phase on a terminal, at most ``width`` columns wide."""
     tick = "+" if ascii_only else "✓" if phase.complete or not phase.total else "•"
     parts = [phase.count(), f"in {clock(now - phase.began)}", _mean_pace(phase, now), phase.state()]
@@ -137,7 +137,7 @@ def finished_line(phase: Phase, now: float, width: int, *, ascii_only: bool = Fa
     return _cut(line, width)
 
 
-def live_line(phase: Phase, now: float, width: int, *, ascii_only: bool = False) -> Text:
+def live_line(phase: ShownPhase, now: float, width: int, *, ascii_only: bool = False) -> Text:
     """Return how far a phase is on one line, at most ``width`` columns wide.
 
     What there is no room for is left out, the bar first, then the rate.
@@ -169,7 +169,7 @@ def live_line(phase: Phase, now: float, width: int, *, ascii_only: bool = False)
     return _cut(line, width)
 
 
-def _mean_pace(phase: Phase, now: float) -> str:
+def _mean_pace(phase: ShownPhase, now: float) -> str:
     took = now - phase.began
     return pace(phase.own / took) if phase.total and phase.own and took >= 1 else ""
 
@@ -190,7 +190,7 @@ class LiveLine:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._phase: Phase | None = None
+        self._phase: ShownPhase | None = None
         self._live = Live(
             console=console,
             get_renderable=self._draw,
@@ -203,21 +203,21 @@ class LiveLine:
         """Begin to draw."""
         self._live.start()
 
-    def stop(self, phase: Phase | None) -> None:
+    def stop(self, phase: ShownPhase | None) -> None:
         """End drawing; say how far a phase came that was interrupted."""
         self._phase = None
         self._live.stop()
         if phase is not None:
             self.say(plain_line(phase, time.monotonic()))
 
-    def began(self, phase: Phase, again: bool) -> None:
+    def began(self, phase: ShownPhase, again: bool) -> None:
         """Draw a phase from now on."""
         self._phase = phase
 
-    def stepped(self, phase: Phase) -> None:
+    def stepped(self, phase: ShownPhase) -> None:
         """Do nothing: the line is drawn by the clock."""
 
-    def ended(self, phase: Phase) -> None:
+    def ended(self, phase: ShownPhase) -> None:
         """Leave what stays of a phase."""
         self._phase = None
         if phase.total and not phase.done:
@@ -260,16 +260,16 @@ class Lines:
     def start(self) -> None:
         """Do nothing."""
 
-    def stop(self, phase: Phase | None) -> None:
+    def stop(self, phase: ShownPhase | None) -> None:
         """Do nothing: what interrupted a phase is said elsewhere."""
 
-    def began(self, phase: Phase, again: bool) -> None:
+    def began(self, phase: ShownPhase, again: bool) -> None:
         """Say that a phase begins, unless that was said before its steps were known."""
         self._best, self._began = "", False
         if not again:
             self._tell(phase)
 
-    def stepped(self, phase: Phase) -> None:
+    def stepped(self, phase: ShownPhase) -> None:
         """Say how far a phase is, if that is worth a line."""
         silent = time.monotonic() - self._spoke
         news = bool(phase.total) and (not self._began or phase.best != self._best)
@@ -277,7 +277,7 @@ class Lines:
             self._began, self._best = True, phase.best
             self._tell(phase)
 
-    def ended(self, phase: Phase) -> None:
+    def ended(self, phase: ShownPhase) -> None:
         """Say what a phase has come to, where it has steps."""
         if phase.total and phase.done:
             self._tell(phase)
@@ -286,6 +286,6 @@ class Lines:
         """Say something."""
         self._console.print(text.rstrip(), soft_wrap=True, markup=False)
 
-    def _tell(self, phase: Phase) -> None:
+    def _tell(self, phase: ShownPhase) -> None:
         self._spoke = time.monotonic()
         self.say(plain_line(phase, self._spoke))

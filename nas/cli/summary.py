@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nas.accuracy import Accuracy
     from nas.networks.architecture_file import ArchitectureRecord
     from nas.runs.pipeline import RunResult
-    from nas.statistics import Difference
+    from nas.statistics import PairedDifference
     from nas.strategies.comparison import SeededComparison
     from nas.strategies.scaling_grid import GridResult
 
@@ -186,7 +186,7 @@ def _tested(test: SeededComparison) -> Iterator[tuple[str, str]]:
         )
 
 
-def _difference(difference: Difference | None) -> str:
+def _difference(difference: PairedDifference | None) -> str:
     """Return a difference with its interval, and whether it is significant."""
     if difference is None:
         return "–"

@@ -12,7 +12,7 @@ from rich.table import Table
 from nas.cli.console import Show, escape, plain_table, print_json, print_lines, print_table
 
 if TYPE_CHECKING:
-    from nas.runs.verify.json_diff import Difference
+    from nas.runs.verify.json_diff import JsonDifference
 
 SHOWN = 40
 """So many differences the terminal shows."""
@@ -45,7 +45,7 @@ def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
         raise typer.Exit(1)
 
 
-def _table(differences: Sequence[Difference]) -> Table:
+def _table(differences: Sequence[JsonDifference]) -> Table:
     headings = ("file", "key", "written", "computed")
     table = plain_table("Differences", headings, left=headings)
     for one in differences:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from nas.errors import EvaluationFailed
 from nas.evaluation.executor import Engine, Outcome, failed_outcome
 from nas.evaluation.leases import Claim
-from nas.evaluation.source import Planned, Source
+from nas.evaluation.source import Planned, TaskSource
 from nas.evaluation.study import Study
 from nas.evaluation.study_row import StudyRow
 
@@ -83,7 +83,7 @@ class Scheduler:
 
     def __init__(
         self,
-        source: Source,
+        source: TaskSource,
         study: Study,
         engine: Engine,
         deadline: float | None = None,

@@ -29,7 +29,7 @@ class Planned:
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Source(Protocol):
+class TaskSource(Protocol):
     """Where evaluations come from.
 
     Attributes:

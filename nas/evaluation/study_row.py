@@ -103,7 +103,7 @@ _Count = Annotated[int, Field(strict=True, ge=0, lt=10**9)]
 _Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
-class _Attrs(BaseModel):
+class _RowAttrs(BaseModel):
     """The validated attributes of a row; it may have others."""
 
     number: _Count
@@ -118,4 +118,4 @@ class _Attrs(BaseModel):
     retries: _Count = 0
 
 
-_ATTRS: TypeAdapter[_Attrs] = TypeAdapter(_Attrs)
+_ATTRS: TypeAdapter[_RowAttrs] = TypeAdapter(_RowAttrs)

@@ -103,7 +103,7 @@ def trial_of(row: StudyRow, space: SearchSpace) -> Trial:
 _COST: TypeAdapter[Cost] = TypeAdapter(Cost)
 
 
-class _Attrs(BaseModel):
+class _TrialAttrs(BaseModel):
     cost: Cost
     accuracy: Accuracy | None
     reason: str
@@ -111,4 +111,4 @@ class _Attrs(BaseModel):
     retries: int = 0
 
 
-_ATTRS: TypeAdapter[_Attrs] = TypeAdapter(_Attrs)
+_ATTRS: TypeAdapter[_TrialAttrs] = TypeAdapter(_TrialAttrs)

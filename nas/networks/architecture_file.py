@@ -20,7 +20,7 @@ _INTRO = "An architecture of nas-search: complete, so that the network can be bu
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, title=SCHEMA))
-class _File(Architecture):
+class _ArchitectureFile(Architecture):
     """What stands in the file beside the architecture; only checked here, then taken apart."""
 
     schema: Annotated[Literal["nas-search-architecture/1"], Field()] = Field(...)
@@ -29,7 +29,7 @@ class _File(Architecture):
     provenance: dict[str, Any] = Field(...)
 
 
-_ADAPTER: TypeAdapter[_File] = TypeAdapter(_File)
+_ADAPTER: TypeAdapter[_ArchitectureFile] = TypeAdapter(_ArchitectureFile)
 
 
 @dataclass(frozen=True)

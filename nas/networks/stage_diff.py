@@ -13,7 +13,7 @@ FIELDS = ("op", "kernel", "stride", "expansion", "width", "layers", "se_ratio")
 
 
 @dataclass(frozen=True)
-class Part:
+class StagePart:
     """A part of a network and what it costs; the parts' costs add up to the network's.
 
     Attributes:
@@ -32,19 +32,19 @@ class Part:
         return {**fields, "flops": self.cost.flops, "params": self.cost.params}
 
 
-def parts(architecture: Architecture) -> tuple[Part, ...]:
+def parts(architecture: Architecture) -> tuple[StagePart, ...]:
     """Return a network's parts, from the stem to the head."""
     return tuple(_parts(architecture))
 
 
-def _parts(architecture: Architecture) -> Iterator[Part]:
+def _parts(architecture: Architecture) -> Iterator[StagePart]:
     size, width = architecture.resolution, architecture.stem.width
-    yield Part("stem", None, stem_cost(architecture, size))
+    yield StagePart("stem", None, stem_cost(architecture, size))
     size = -(-size // architecture.stem.stride)
     for index, stage in enumerate(architecture.stages, 1):
-        yield Part(f"stage{index}", stage, stage_cost(stage, width, size))
+        yield StagePart(f"stage{index}", stage, stage_cost(stage, width, size))
         size, width = -(-size // stage.stride), stage.width
-    yield Part("head", None, head_cost(architecture, width, size))
+    yield StagePart("head", None, head_cost(architecture, width, size))
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class PartDifference:
     """One part of two networks; ``fields`` names what differs, in the order of the format."""
 
     name: str
-    first: Part
-    second: Part
+    first: StagePart
+    second: StagePart
     fields: tuple[str, ...]
 
 

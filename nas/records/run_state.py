@@ -31,11 +31,11 @@ _Limit = (
 )
 
 
-class _Part(BaseModel):
+class _StatePart(BaseModel):
     model_config = _STRICT
 
 
-class RunCommand(_Part):
+class RunCommand(_StatePart):
     """The options of the command that began the run, which ``resume`` gives again.
 
     Passwords are left out of ``storage``.
@@ -95,7 +95,7 @@ class RunIdentity(TypedDict):
     plugins: dict[str, dict[str, str | None]]
 
 
-class ImagesSummary(_Part):
+class ImagesSummary(_StatePart):
     """The images that a run trains on.
 
     Attributes:
@@ -121,14 +121,14 @@ class ImagesSummary(_Part):
         return len(self.mean), self.classes
 
 
-class PhaseSummary(_Part):
+class PhaseSummary(_StatePart):
     """Where the evaluations of a phase are kept, and about how many there will be."""
 
     study: str
     total: _Count
 
 
-class LatencyTiming(_Part):
+class LatencyTiming(_StatePart):
     """Nanoseconds that a whole network took: the median and its 95 % interval."""
 
     median: _Count
@@ -137,14 +137,14 @@ class LatencyTiming(_Part):
     repeats: _Count
 
 
-class BaselineLatency(_Part):
+class BaselineLatency(_StatePart):
     """Nanoseconds that the baseline takes: by the table, and end to end where it was timed."""
 
     sum: _Count
     whole: LatencyTiming | None
 
 
-class TrialCounts(_Part):
+class TrialCounts(_StatePart):
     """How many trials of the search ended in each state."""
 
     finished: _Count
@@ -152,7 +152,7 @@ class TrialCounts(_Part):
     failed: _Count
 
 
-class ProxyCheckSummary(_Part):
+class ProxyCheckSummary(_StatePart):
     """How the proxy ranked networks that were then trained longer."""
 
     samples: _Count

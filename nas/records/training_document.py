@@ -17,11 +17,11 @@ from nas.training.trainer import EpochMetrics
 _Count = Annotated[int, Field(ge=0)]
 
 
-class _Part(BaseModel):
+class _TrainingPart(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class TrainingImages(_Part):
+class TrainingImages(_TrainingPart):
     """The images of a training.
 
     Attributes:
@@ -39,14 +39,14 @@ class TrainingImages(_Part):
     imbalance: float
 
 
-class Normalisation(_Part):
+class Normalisation(_TrainingPart):
     """What is subtracted from each channel, and what it is divided by then."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-class TrainingScore(_Part):
+class TrainingScore(_TrainingPart):
     """What the trained network is worth on one part of the images.
 
     Attributes:

@@ -29,11 +29,11 @@ Interval = tuple[float, float]
 CONFIG = ConfigDict(allow_inf_nan=False)
 
 
-class _Part(BaseModel):
+class _ReportPart(BaseModel):
     model_config = CONFIG
 
 
-class _Front(_Part):
+class _Front(_ReportPart):
     points: list[dict[str, Any]]
 
 

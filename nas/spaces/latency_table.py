@@ -197,14 +197,14 @@ class TableFile:
 
 
 @validated(frozen=True, config=_STRICT)
-class _File:
+class _LatencyFile:
     schema: Literal["nas-search-latency/1"]
     setting: Setting
     check: Check | None
     blocks: dict[str, Timing]
 
 
-_ADAPTER: TypeAdapter[_File] = TypeAdapter(_File)
+_ADAPTER: TypeAdapter[_LatencyFile] = TypeAdapter(_LatencyFile)
 
 
 def read_table(path: Path) -> LatencyTable:

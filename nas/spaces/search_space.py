@@ -33,7 +33,7 @@ FIELDS = ("op", "kernel", "expansion", "layers", "width", "se_ratio")
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockChoice:
     """One whole block of a stage that chooses among blocks."""
 
     op: Op
@@ -74,7 +74,7 @@ class StageSpace:
     kernel: tuple[int, ...] = ()
     expansion: tuple[int, ...] = ()
     se_ratio: tuple[float, ...] = ()
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[BlockChoice, ...] = ()
     listed: frozenset[str] = field(default_factory=frozenset)
     """The fields that the file gives as a list: a list of one is a choice too, of one value."""
 

@@ -28,7 +28,7 @@ from nas.networks.architecture import (
     Width,
     check_kernel,
 )
-from nas.spaces.search_space import FIELDS, Block, SearchSpace, StageSpace
+from nas.spaces.search_space import FIELDS, BlockChoice, SearchSpace, StageSpace
 
 MAX_OPTIONS = 50_000
 """So many ways to fill a stage behind each width, over all stages: each is looked at and costed."""
@@ -70,8 +70,8 @@ class _BlockFile(BaseModel):
             check_kernel(self.kernel or 1)
         return self
 
-    def block(self) -> Block:
-        return Block(self.op, self.kernel or 1, self.expansion or 1, self.se_ratio or 0.0)
+    def block(self) -> BlockChoice:
+        return BlockChoice(self.op, self.kernel or 1, self.expansion or 1, self.se_ratio or 0.0)
 
 
 class _StageFile(BaseModel):

@@ -17,7 +17,7 @@ from nas.networks.architecture import Architecture
 from nas.proxies.protocol import Proxy, TrainsReduced, capabilities_of, reduced
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
-from nas.strategies.scaling_candidates import Point, candidates, reference_point, spread
+from nas.strategies.scaling_candidates import ScalingCandidate, candidates, reference_point, spread
 from nas.strategies.scaling_grid import GridResult, grid_search
 
 POINTS = 12
@@ -29,7 +29,7 @@ RANGES = dict.fromkeys(("alpha", "beta", "gamma"), (1.0, 4.0))
 
 def candidates_for(
     baseline: Architecture, proxy: Proxy, count: int = POINTS
-) -> tuple[Sequence[Point], Point]:
+) -> tuple[Sequence[ScalingCandidate], ScalingCandidate]:
     """Return coefficients to evaluate for a baseline, and the paper's.
 
     Args:

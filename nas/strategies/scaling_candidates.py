@@ -28,7 +28,7 @@ View = Callable[[Architecture], Architecture]
 
 
 @dataclass(frozen=True)
-class Point:
+class ScalingCandidate:
     """One way to scale the baseline by one step of phi.
 
     Attributes:
@@ -61,11 +61,11 @@ def make_point(
     view: View,
     image_resolution: int | None = None,
     eligible: bool = True,
-) -> Point:
+) -> ScalingCandidate:
     """Return a point with its costs measured, for real and as the proxy sees it."""
     scaled = compound(baseline, coefficients, 1, f"{baseline.name}-{coefficients}")
     flops, proxy_flops = measure_cost(scaled).flops, measure_cost(view(scaled)).flops
-    return Point(
+    return ScalingCandidate(
         coefficients,
         scaled,
         flops,
@@ -87,7 +87,7 @@ def candidates(
     target: float = 2.0,
     tolerance: float = 0.05,
     nominal: bool = False,
-) -> list[Point]:
+) -> list[ScalingCandidate]:
     """Return the distinct networks that cost ``target`` times the baseline, by (alpha, beta).
 
     Networks that the proxy could not tell apart are listed once. Coefficients whose family would
@@ -126,7 +126,7 @@ def candidates(
                 if grows(baseline, coefficients):
                     kept.append(coefficients)
                     break
-    points: dict[str, Point] = {}
+    points: dict[str, ScalingCandidate] = {}
     for coefficients in kept:
         point = make_point(baseline, coefficients, view=view, image_resolution=image_resolution)
         points.setdefault(view(point.architecture).key(), point)
@@ -140,7 +140,9 @@ def _classes(values: Sequence[float], scaled: Callable[[float], Architecture]) -
     return list(classes.values())
 
 
-def spread(points: Sequence[Point], count: int, target: float = 2.0) -> list[Point]:
+def spread(
+    points: Sequence[ScalingCandidate], count: int, target: float = 2.0
+) -> list[ScalingCandidate]:
     """Return ``count`` points that lie far from each other in how they share out the FLOPs.
 
     Points whose cost at the proxy's scale is near the target come first: only those are compared
@@ -165,12 +167,12 @@ def spread(points: Sequence[Point], count: int, target: float = 2.0) -> list[Poi
     return [point for point in points if point in chosen]
 
 
-def imbalance(point: Point) -> float:
+def imbalance(point: ScalingCandidate) -> float:
     """Return how far a point is from growing depth, width and resolution by equal shares."""
     return math.dist(_shares(point), (1 / 3, 1 / 3, 1 / 3))
 
 
-def _shares(point: Point) -> tuple[float, float, float]:
+def _shares(point: ScalingCandidate) -> tuple[float, float, float]:
     """Return which share of the growth goes to depth, width and resolution."""
     c = point.coefficients
     logs = (math.log(c.alpha), 2 * math.log(c.beta), 2 * math.log(c.gamma))
@@ -179,7 +181,7 @@ def _shares(point: Point) -> tuple[float, float, float]:
 
 def reference_point(
     baseline: Architecture, *, view: View, image_resolution: int | None, tolerance: float = 0.05
-) -> Point:
+) -> ScalingCandidate:
     """Return the paper's (1.2, 1.1, 1.15) on this baseline, eligible only if it meets the target.
 
     On EfficientNet-B0 itself it costs 2.57 times the baseline, not 2.

@@ -18,7 +18,7 @@ from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.statistics import compare
-from nas.strategies.scaling_candidates import Point, imbalance
+from nas.strategies.scaling_candidates import ScalingCandidate, imbalance
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class Evaluated:
     """A point with what was measured of it; ``accuracy`` is None where nothing was."""
 
-    point: Point
+    point: ScalingCandidate
     accuracy: Accuracy | None
     score: float | None
     reason: str = ""
@@ -88,8 +88,8 @@ class GridResult:
 
 def grid_search(
     baseline: Architecture,
-    points: Sequence[Point],
-    reference: Point,
+    points: Sequence[ScalingCandidate],
+    reference: ScalingCandidate,
     study: Study,
     engine: Engine,
     objective: Objective,
@@ -149,13 +149,15 @@ def grid_search(
     return choose_coefficients(raced, reference, runs.all_measured())
 
 
-def with_reference_point(points: Sequence[Point], reference: Point) -> list[Point]:
+def with_reference_point(
+    points: Sequence[ScalingCandidate], reference: ScalingCandidate
+) -> list[ScalingCandidate]:
     """Return the points and the reference, unless one of them has the reference's network."""
     keys = {point.architecture.key() for point in points}
     return list(points) if reference.architecture.key() in keys else [*points, reference]
 
 
-def _place_of(reference: Point, raced: Sequence[Point]) -> int:
+def _place_of(reference: ScalingCandidate, raced: Sequence[ScalingCandidate]) -> int:
     # Other coefficients may round to the reference's network: then it is evaluated as theirs.
     return [point.architecture.key() for point in raced].index(reference.architecture.key())
 
@@ -168,7 +170,12 @@ def _round_sizes(points: int, rounds: int) -> list[int]:
     return sizes
 
 
-def _race(raced: Sequence[Point], reference: Point, runs: SeededRuns, sizes: Sequence[int]) -> None:
+def _race(
+    raced: Sequence[ScalingCandidate],
+    reference: ScalingCandidate,
+    runs: SeededRuns,
+    sizes: Sequence[int],
+) -> None:
     """Evaluate what is not evaluated yet, round by round, until the time is over."""
     labelled = _place_of(reference, raced)
     survivors = list(range(len(raced)))
@@ -188,7 +195,7 @@ def _race(raced: Sequence[Point], reference: Point, runs: SeededRuns, sizes: Seq
             return  # out of time: what was not measured is not guessed
 
 
-def _rank(point: Point, score: float | None, index: int) -> tuple[float, int, int, int]:
+def _rank(point: ScalingCandidate, score: float | None, index: int) -> tuple[float, int, int, int]:
     """Return a point's rank; those without a score come last, in the order of the points."""
     if score is None:
         return (math.inf, 0, 0, index)
@@ -196,7 +203,9 @@ def _rank(point: Point, score: float | None, index: int) -> tuple[float, int, in
 
 
 def choose_coefficients(
-    raced: Sequence[Point], reference: Point, networks: Sequence[MeasuredNetwork]
+    raced: Sequence[ScalingCandidate],
+    reference: ScalingCandidate,
+    networks: Sequence[MeasuredNetwork],
 ) -> GridResult | None:
     """Choose among points that were evaluated.
 

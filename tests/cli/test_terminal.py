@@ -17,7 +17,15 @@ from nas.cli import _run as command
 from nas.cli.app import app
 from nas.cli.console import Show, plain_table, print_facts, print_table
 from nas.cli.file_descriptions import FILES, contents
-from nas.cli.progress_line import Lines, Phase, clock, finished_line, live_line, pace, plain_line
+from nas.cli.progress_line import (
+    Lines,
+    ShownPhase,
+    clock,
+    finished_line,
+    live_line,
+    pace,
+    plain_line,
+)
 from nas.cli.summary import next_commands
 from nas.progress import ALREADY
 from tests.support.interrupted import resumable
@@ -157,7 +165,7 @@ def test_rates_and_times() -> None:
 
 
 def test_a_phase_knows_its_rate_and_when_it_ends() -> None:
-    phase = Phase("search", 100, began=0.0)
+    phase = ShownPhase("search", 100, began=0.0)
     assert (phase.per_second, phase.left(5.0)) == (None, None)
     for second in range(1, 11):
         phase.step(2, "", "", float(second))
@@ -168,7 +176,7 @@ def test_a_phase_knows_its_rate_and_when_it_ends() -> None:
 
 
 def test_a_phase_ends_when_its_time_does() -> None:
-    phase = Phase("search", 100, began=0.0, until=60.0)
+    phase = ShownPhase("search", 100, began=0.0, until=60.0)
     assert phase.left(10.0) == 50
     phase.step(20, "", "", 20.0)  # one a second: 80 more would take longer
     assert phase.left(20.0) == 40
@@ -177,7 +185,7 @@ def test_a_phase_ends_when_its_time_does() -> None:
 
 
 def test_what_an_earlier_session_did_is_no_speed() -> None:
-    phase = Phase("search", 100, began=0.0)
+    phase = ShownPhase("search", 100, began=0.0)
     phase.step(50, ALREADY, "0.5", 0.1)
     assert phase.per_second is None
     assert plain_line(phase, 0.1) == "search  50/100  best 0.5, already done"
@@ -188,7 +196,7 @@ def test_what_an_earlier_session_did_is_no_speed() -> None:
 
 
 def test_of_how_many_may_be_said_later() -> None:
-    phase = Phase("load mine", None, began=0.0)
+    phase = ShownPhase("load mine", None, began=0.0)
     assert plain_line(phase, 1.0) == "load mine"
     phase.step(1_000, "of 50,000 images", "", 1.0)
     phase.step(3_000, "of 50,000 images", "", 2.0)
@@ -197,7 +205,7 @@ def test_of_how_many_may_be_said_later() -> None:
 
 
 def test_the_rate_is_the_latest() -> None:
-    phase = Phase("search", 1_000, began=0.0)
+    phase = ShownPhase("search", 1_000, began=0.0)
     for second in range(1, 101):
         phase.step(1, "", "", float(second))
     for step in range(1, 61):
@@ -209,7 +217,7 @@ def test_the_rate_is_the_latest() -> None:
 @pytest.mark.parametrize("total", [None, 7, 150_000])
 @pytest.mark.parametrize("name", ["search", "train efficientnet-d5649327, 20 epochs", "x" * 200])
 def test_a_live_line_fits_any_width(name: str, total: int | None, ascii_only: bool) -> None:
-    phase = Phase(name, total, began=0.0)
+    phase = ShownPhase(name, total, began=0.0)
     best = "0.4821 at 391M FLOPs, loss 1.512"
     for seconds in (0.0, 3.0, 9.0):
         for width in range(12, 160):

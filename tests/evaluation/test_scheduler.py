@@ -19,7 +19,7 @@ from nas.evaluation.leases import TAKEOVERS, Claims
 from nas.evaluation.objective import Objective
 from nas.evaluation.scheduler import FAILURES_IN_A_ROW, FailureStreak, Scheduler
 from nas.evaluation.seeded_runs import SeededRuns
-from nas.evaluation.source import FixedList, Planned, Source
+from nas.evaluation.source import FixedList, Planned, TaskSource
 from nas.evaluation.study import Study
 from nas.evaluation.study_row import Param, StudyRow
 from nas.networks.architecture import efficientnet_b0
@@ -83,7 +83,7 @@ def planned(number: int) -> Planned:
     return Planned(Task(number, replace(B0, resolution=32 + number), seed=number), str(number))
 
 
-def source_of(kind: str, study: Study, slots: int = 1, total: int = TOTAL) -> Source:
+def source_of(kind: str, study: Study, slots: int = 1, total: int = TOTAL) -> TaskSource:
     if kind == "list":
         return FixedList(map(planned, range(total)), Objective())
     return Proposals(

@@ -19,7 +19,7 @@ from nas.files import to_json
 from nas.proxies.benchmark_table import Table
 from nas.proxies.protocol import ProxyCapabilities
 from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
-from nas.runs.fidelity.table_sample import LEAST, Draw, draw_networks
+from nas.runs.fidelity.table_sample import LEAST, TableSample, draw_networks
 from nas.statistics import kendall_tau, regret
 from nas.testing import ToyProxy
 
@@ -79,7 +79,7 @@ def quartiles(table: Table) -> tuple[int, int, int]:
 
 
 def test_the_draw_is_by_the_seed_and_not_by_the_rows_order(tmp_path: Path, table: Table) -> None:
-    def keys(draw: Draw) -> list[str]:
+    def keys(draw: TableSample) -> list[str]:
         return [network.architecture.key() for network in draw.groups[0].networks]
 
     drawn = keys(draw_networks(table, TINY, samples=30))

@@ -26,7 +26,7 @@ from nas.networks.architecture_file import read_record
 from nas.networks.stage_diff import parts
 from nas.proxies.imagenet_surrogate import METRIC, ImagenetProxy
 from nas.runs.reproduction.conclusions import conclusions, limits
-from nas.runs.reproduction.evidence import Draw, Match, ReproductionSettings
+from nas.runs.reproduction.evidence import Match, RandomDraw, ReproductionSettings
 from nas.runs.reproduction.reproduce import FILES
 from tests.support.interrupted import resumable
 from tests.support.paths import ROOT
@@ -174,7 +174,7 @@ def test_what_is_printed(small: Path, capsys: Captured, monkeypatch: pytest.Monk
 
 def test_draws_are_uniform_within_the_budget() -> None:
     told: list[int] = []
-    draws = Draw(4_000, 7).compute(told.append)
+    draws = RandomDraw(4_000, 7).compute(told.append)
     assert told == [1]
     assert len(draws.flops) == len(draws.accuracy) == 4_000
     assert draws.flops.max() <= 400_000_000
@@ -183,11 +183,11 @@ def test_draws_are_uniform_within_the_budget() -> None:
     place = int(draws.accuracy.argmax())
     assert predicted(best).mean == pytest.approx(draws.accuracy[place], abs=2e-5)
     assert nas.measure_cost(best).flops == draws.flops[place]
-    again = Draw(4_000, 7).compute(told.append)
+    again = RandomDraw(4_000, 7).compute(told.append)
     assert (again.accuracy == draws.accuracy).all()
-    assert (Draw(4_000, 8).compute(told.append).accuracy != draws.accuracy).any()
+    assert (RandomDraw(4_000, 8).compute(told.append).accuracy != draws.accuracy).any()
     # The first of many are the few.
-    few = Draw(1_000, 7).compute(told.append)
+    few = RandomDraw(1_000, 7).compute(told.append)
     assert (few.flops == draws.flops[:1_000]).all()
 
 

@@ -23,7 +23,7 @@ from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import PAPER, Coefficients, family, scale
 from nas.proxies.protocol import Report
 from nas.strategies.scaling_candidates import (
-    Point,
+    ScalingCandidate,
     candidates,
     imbalance,
     make_point,
@@ -48,17 +48,17 @@ def small(architecture: Architecture) -> Architecture:
 
 
 @cache
-def all_points() -> tuple[Point, ...]:
+def all_points() -> tuple[ScalingCandidate, ...]:
     return tuple(candidates(B0, view=small, image_resolution=32))
 
 
 @cache
-def spread_points() -> tuple[Point, ...]:
+def spread_points() -> tuple[ScalingCandidate, ...]:
     return tuple(spread(all_points(), 12))
 
 
 @cache
-def reference() -> Point:
+def reference() -> ScalingCandidate:
     return reference_point(B0, view=small, image_resolution=32)
 
 
@@ -66,7 +66,7 @@ class OnPoints(ToyProxy):
     """Accuracy by the point's network, with noise of its own by seed."""
 
     def __init__(
-        self, points: Sequence[Point], means: Callable[[int], float], noise: float = 0.0
+        self, points: Sequence[ScalingCandidate], means: Callable[[int], float], noise: float = 0.0
     ) -> None:
         super().__init__(self.measured, fault=self.curse, standard_error=0.01)
         self.order = [point.architecture.key() for point in points]
@@ -101,9 +101,9 @@ class OnPoints(ToyProxy):
 def search_grid(
     proxy: OnPoints,
     folder: Path | str,
-    points: Sequence[Point] | None = None,
+    points: Sequence[ScalingCandidate] | None = None,
     deadline: float | None = None,
-    ref: Point | None = None,
+    ref: ScalingCandidate | None = None,
     on_evaluation: Callable[[int, int], None] | None = None,
     tolerant: bool = False,
 ) -> Any:

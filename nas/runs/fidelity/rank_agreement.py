@@ -23,7 +23,7 @@ from nas.evaluation.study_row import StudyRow
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.proxies.protocol import FittedToTable, Proxy, capabilities_of, description
-from nas.runs.fidelity.table_sample import Draw, Group, Network
+from nas.runs.fidelity.table_sample import SampledNetwork, SampleGroup, TableSample
 from nas.seeding import derived_seed
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
@@ -70,7 +70,7 @@ class Measured:
         ranking: None where fewer than two finished.
     """
 
-    group: Group
+    group: SampleGroup
     finished: int
     failed: int
     seconds: float
@@ -122,7 +122,7 @@ class Fidelity:
 
 
 def measure_fidelity(
-    draw: Draw,
+    draw: TableSample,
     proxy: Proxy,
     *,
     space: SearchSpace | None = None,
@@ -191,7 +191,7 @@ def measure_fidelity(
     return _judge(draw, proxy, seen, done, prepared, elapsed + earlier, jobs)
 
 
-def budget_of(draw: Draw, space: SearchSpace) -> Budget:
+def budget_of(draw: TableSample, space: SearchSpace) -> Budget:
     """Return the budget that a proxy is prepared with: with bands, the highest FLOPs drawn.
 
     ``space`` has the input that the proxy's data has.
@@ -204,7 +204,7 @@ def budget_of(draw: Draw, space: SearchSpace) -> Budget:
 
 
 def _judge(
-    draw: Draw,
+    draw: TableSample,
     proxy: Proxy,
     seen: Mapping[int, Architecture],
     done: Mapping[int, StudyRow],
@@ -258,7 +258,7 @@ def _judge(
     )
 
 
-def _repeats(networks: Sequence[Network], samples: Floats) -> Agreement | None:
+def _repeats(networks: Sequence[SampledNetwork], samples: Floats) -> Agreement | None:
     if min(len(network.accuracies) for network in networks) < 2:
         return None
     first, second = (np.array([n.accuracies[turn] for n in networks]) for turn in (0, 1))
@@ -266,7 +266,7 @@ def _repeats(networks: Sequence[Network], samples: Floats) -> Agreement | None:
 
 
 def _measured(
-    group: Group, done: Mapping[int, StudyRow], seed: int, prepared: float, jobs: int
+    group: SampleGroup, done: Mapping[int, StudyRow], seed: int, prepared: float, jobs: int
 ) -> Measured:
     own = [network for network in group.networks if network.number in done]
     finished = [network for network in own if done[network.number].state == "finished"]

@@ -20,7 +20,7 @@ LEAST = 10
 
 
 @dataclass(frozen=True)
-class Network:
+class SampledNetwork:
     """A network of a benchmark table.
 
     Attributes:
@@ -42,7 +42,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Group:
+class SampleGroup:
     """Networks that are ranked among themselves: of the whole table, or of a band of FLOPs.
 
     Attributes:
@@ -52,7 +52,7 @@ class Group:
     """
 
     flops: tuple[int, int] | None
-    networks: tuple[Network, ...]
+    networks: tuple[SampledNetwork, ...]
     available: int
 
     def __str__(self) -> str:
@@ -61,18 +61,18 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Draw:
+class TableSample:
     """The networks that a proxy is to rank: the first group of all, then one a band."""
 
     table: Table
     space: SearchSpace
-    groups: tuple[Group, ...]
+    groups: tuple[SampleGroup, ...]
     seed: int
 
     @property
-    def networks(self) -> list[Network]:
+    def networks(self) -> list[SampledNetwork]:
         """Each network once, those that are first in some group first."""
-        placed: dict[int, tuple[int, Network]] = {}
+        placed: dict[int, tuple[int, SampledNetwork]] = {}
         for group in self.groups:
             for place, network in enumerate(group.networks):
                 known = placed.get(network.number, (place, network))
@@ -87,7 +87,7 @@ def draw_networks(
     samples: int = SAMPLES,
     bands: Sequence[str] = (),
     seed: int = 0,
-) -> Draw:
+) -> TableSample:
     """Draw networks of a table, in all and in each band of FLOPs.
 
     All networks are put into one random order, which the seed alone decides, and each group takes
@@ -118,16 +118,16 @@ def draw_networks(
                 f"{where}: {len(within)} different networks of the table are not enough: "
                 f"at least {LEAST}"
             )
-        groups.append(Group(flops, tuple(within[:samples]), len(within)))
-    return Draw(table, space, tuple(groups), seed)
+        groups.append(SampleGroup(flops, tuple(within[:samples]), len(within)))
+    return TableSample(table, space, tuple(groups), seed)
 
 
-def _networks(table: Table, space: SearchSpace) -> list[Network]:
+def _networks(table: Table, space: SearchSpace) -> list[SampledNetwork]:
     found: dict[Identity, tuple[Architecture, list[float]]] = {}
     for row, architecture in zip(table.rows, table.architectures(space), strict=True):
         found.setdefault(identity(architecture), (architecture, []))[1].append(row.accuracy)
     return [
-        Network(
+        SampledNetwork(
             number,
             architecture,
             measure_cost(architecture),

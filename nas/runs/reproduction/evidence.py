@@ -141,7 +141,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Draw:
+class RandomDraw:
     """Draw networks of the whole space until ``count`` are within the budget."""
 
     count: int
@@ -256,7 +256,11 @@ def gather(settings: ReproductionSettings, jobs: int, advance: Advance) -> Evide
             Match(sampler, settings.trials, seed) for seed in seeds for sampler in settings.samplers
         ]
         # The longest first, so that no process is left with one at the end.
-        tasks: list[Computation[Any]] = [*searches, Draw(settings.random, settings.seed), *matches]
+        tasks: list[Computation[Any]] = [
+            *searches,
+            RandomDraw(settings.random, settings.seed),
+            *matches,
+        ]
         results = iter(compute_in_parallel(tasks, jobs, advance))
     found = {task.objective: next(results) for task in searches}
     draws = next(results)

@@ -8,24 +8,24 @@ from typing import Any
 from nas.networks.architecture import efficientnet_b0
 from nas.records.comparison_document import ComparisonDocument
 from nas.runs.comparison import OBJECTIVE, STUDY
-from nas.runs.verify.json_diff import Difference, counted, differing
-from nas.runs.verify.result_folder import Part, Written, runs_of
+from nas.runs.verify.json_diff import JsonDifference, counted, differing
+from nas.runs.verify.result_folder import VerifyStep, Written, runs_of
 from nas.strategies.comparison import SeededComparison
 
 FILE = ComparisonDocument.FILE
 
 
-def comparison_parts(written: Written) -> list[Part]:
+def comparison_parts(written: Written) -> list[VerifyStep]:
     """Return what of ``comparison.json`` can be computed again."""
     written.notes.append("the networks are not in the folder: their costs are not recomputed")
     document = ComparisonDocument.from_dict(written.document, str(written.folder / FILE))
     return [
-        Part("differences", FILE, lambda: _differences(written.document, document)),
-        Part("study", FILE, lambda: _study(written, document)),
+        VerifyStep("differences", FILE, lambda: _differences(written.document, document)),
+        VerifyStep("study", FILE, lambda: _study(written, document)),
     ]
 
 
-def _differences(data: Mapping[str, Any], document: ComparisonDocument) -> Iterator[Difference]:
+def _differences(data: Mapping[str, Any], document: ComparisonDocument) -> Iterator[JsonDifference]:
     """What is said of the networks follows from their evaluations."""
     entries = document.entries
     keys = document.identity["networks"]
@@ -36,7 +36,7 @@ def _differences(data: Mapping[str, Any], document: ComparisonDocument) -> Itera
     yield from counted(FILE, data["entries"], "entries")
 
 
-def _study(written: Written, document: ComparisonDocument) -> Iterator[Difference]:
+def _study(written: Written, document: ComparisonDocument) -> Iterator[JsonDifference]:
     """The evaluations are those of the study, where that is there."""
     with written.study(STUDY) as study:
         if study is None:

@@ -18,7 +18,7 @@ NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
-class Difference:
+class JsonDifference:
     """Where a folder says something else than what was computed.
 
     Attributes:
@@ -43,29 +43,29 @@ class Difference:
         }
 
 
-def differing(file: str, written: Any, computed: Any, key: str = "") -> Iterator[Difference]:
+def differing(file: str, written: Any, computed: Any, key: str = "") -> Iterator[JsonDifference]:
     """Yield where two values of JSON differ: exact, but for numbers with a fraction."""
     written, computed = (list(v) if isinstance(v, tuple) else v for v in (written, computed))
     if isinstance(written, dict) and isinstance(computed, dict):
         for name in (*computed, *(name for name in written if name not in computed)):
             where = f"{key}.{name}" if key else str(name)
             if name not in written:
-                yield Difference(file, where, NOTHING, text(computed[name]))
+                yield JsonDifference(file, where, NOTHING, text(computed[name]))
             elif name not in computed:
-                yield Difference(file, where, text(written[name]), NOTHING)
+                yield JsonDifference(file, where, text(written[name]), NOTHING)
             else:
                 yield from differing(file, written[name], computed[name], where)
     elif isinstance(written, list) and isinstance(computed, list):
         if len(written) != len(computed):
             counts = (f"{len(one)} entries" for one in (written, computed))
-            yield Difference(file, key, *counts)
+            yield JsonDifference(file, key, *counts)
         for index, (one, other) in enumerate(zip(written, computed, strict=False), 1):
             yield from differing(file, one, other, f"{key}{index}")
     elif not _same(written, computed):
-        yield Difference(file, key, text(written), text(computed))
+        yield JsonDifference(file, key, text(written), text(computed))
 
 
-def counted(file: str, data: Any, key: str = "") -> Iterator[Difference]:
+def counted(file: str, data: Any, key: str = "") -> Iterator[JsonDifference]:
     """Yield where an accuracy, anywhere in a document, is not of as many trainings as seeds."""
     if isinstance(data, dict):
         seeds = data.get("seeds")

@@ -29,8 +29,8 @@ from nas.records.run_state import FAMILY
 from nas.runs.identity import corrected, final
 from nas.runs.schedule import CHECKED
 from nas.runs.verify.finalists import finals_of, test_of
-from nas.runs.verify.json_diff import Difference, counted, differing
-from nas.runs.verify.result_folder import NoRows, Part, Written, runs_of
+from nas.runs.verify.json_diff import JsonDifference, counted, differing
+from nas.runs.verify.result_folder import NoRows, VerifyStep, Written, runs_of
 from nas.runs.verify.run_state import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, Facts
 from nas.runs.verify.scaling_grid import ScaledPoints
 from nas.spaces.feasible import Feasible
@@ -41,7 +41,7 @@ from nas.strategies.proxy_check import check, sample
 _ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
 
-def run_parts(written: Written) -> list[Part]:
+def run_parts(written: Written) -> list[VerifyStep]:
     """Return what of a run can be computed again.
 
     Raises:
@@ -49,15 +49,15 @@ def run_parts(written: Written) -> list[Part]:
     """
     run = _Run(Facts(written))
     return [
-        Part("command", RUN, run.of_command),
-        Part("trials", RUN, run.of_trials),
-        Part("front", FRONT, run.of_front),
-        Part("finals", FINALS, run.of_finals),
-        Part("baseline", BASELINE, run.of_baseline),
-        Part("coefficients", COEFFICIENTS, run.of_coefficients),
-        Part("family", FAMILY, run.of_family),
-        Part("accuracies", FRONT, run.of_accuracies),
-        Part("check", RUN, run.of_check),
+        VerifyStep("command", RUN, run.of_command),
+        VerifyStep("trials", RUN, run.of_trials),
+        VerifyStep("front", FRONT, run.of_front),
+        VerifyStep("finals", FINALS, run.of_finals),
+        VerifyStep("baseline", BASELINE, run.of_baseline),
+        VerifyStep("coefficients", COEFFICIENTS, run.of_coefficients),
+        VerifyStep("family", FAMILY, run.of_family),
+        VerifyStep("accuracies", FRONT, run.of_accuracies),
+        VerifyStep("check", RUN, run.of_check),
     ]
 
 
@@ -65,7 +65,7 @@ class _Run:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
 
-    def of_command(self) -> Iterator[Difference]:
+    def of_command(self) -> Iterator[JsonDifference]:
         """What the run is known by follows from its command."""
         identity, command = self.facts.identity, self.facts.state.command
         if command is not None:
@@ -91,7 +91,7 @@ class _Run:
             planned = {"name": SUPERNET, **asdict(supernet)}
             yield from differing(RUN, identity["proxy"], planned, "identity.proxy")
 
-    def of_trials(self) -> Iterator[Difference]:
+    def of_trials(self) -> Iterator[JsonDifference]:
         """Every trial of the study costs and scores what it says; and there are as many."""
         if not self.facts.from_study:
             return
@@ -112,7 +112,7 @@ class _Run:
                 again = self.facts.predicted(trial.architecture).to_dict()
                 yield from differing(JOURNAL, trial.accuracy.to_dict(), again, f"{key}: accuracy")
 
-    def of_front(self) -> Iterator[Difference]:
+    def of_front(self) -> Iterator[JsonDifference]:
         """The front is that of the trials."""
         front = pareto_front(self.facts.known, self.facts.objective)
         records = front_records(front, self.facts.provenance, self.facts.budget.latencies)
@@ -124,7 +124,7 @@ class _Run:
         """What the baseline has on the test images, if that is known."""
         return test_of(self.facts)
 
-    def of_finals(self) -> Iterator[Difference]:
+    def of_finals(self) -> Iterator[JsonDifference]:
         """The choice among the finalists, and their differences, follow from their trainings."""
         data = self.facts.finals_written
         if data is not None:
@@ -145,7 +145,7 @@ class _Run:
             )
         return found
 
-    def of_baseline(self) -> Iterator[Difference]:
+    def of_baseline(self) -> Iterator[JsonDifference]:
         """The baseline is that trial, with what the finals and the test say of it."""
         data, best = self.facts.written.read(BASELINE), self.baseline
         theirs: Mapping[str, Any] = data["provenance"]
@@ -169,9 +169,9 @@ class _Run:
         if not self.facts.budget.allows(measure_cost(best.architecture)) or (
             latencies is not None and latencies.of(best.architecture) > 1e6 * (limit or 0)
         ):
-            yield Difference(BASELINE, "cost", "over the budget", str(self.facts.budget))
+            yield JsonDifference(BASELINE, "cost", "over the budget", str(self.facts.budget))
 
-    def of_coefficients(self) -> Iterator[Difference]:
+    def of_coefficients(self) -> Iterator[JsonDifference]:
         """The points cost what they say, and the choice among them follows from what they had."""
         if not self.facts.written.has(COEFFICIENTS):
             return
@@ -206,7 +206,7 @@ class _Run:
             except NoRows:
                 self.facts.note("study.log has no trainings of these coefficients")
 
-    def of_family(self) -> Iterator[Difference]:
+    def of_family(self) -> Iterator[JsonDifference]:
         """Each member follows from the baseline and the coefficients chosen."""
         folder = self.facts.written.folder / FAMILY
         there = {path.name for path in folder.glob("*.json")} if folder.is_dir() else set()
@@ -219,19 +219,21 @@ class _Run:
         for name, computed in expected.items():
             place = f"{FAMILY}/{name}"
             if name not in there:
-                yield Difference(place, "", "no such file", "a member of the family")
+                yield JsonDifference(place, "", "no such file", "a member of the family")
                 continue
             yield from differing(place, self.facts.written.read(place), computed)
         for name in sorted(there - expected.keys()):
-            yield Difference(f"{FAMILY}/{name}", "", "a member of the family", "none of that name")
+            yield JsonDifference(
+                f"{FAMILY}/{name}", "", "a member of the family", "none of that name"
+            )
 
-    def of_accuracies(self) -> Iterator[Difference]:
+    def of_accuracies(self) -> Iterator[JsonDifference]:
         """Every accuracy is of as many trainings as it names seeds."""
         for name in (FRONT, BASELINE, FINALS, COEFFICIENTS):
             if self.facts.written.has(name):
                 yield from counted(name, self.facts.written.read(name))
 
-    def of_check(self) -> Iterator[Difference]:
+    def of_check(self) -> Iterator[JsonDifference]:
         """How far the proxy can be trusted follows from the study."""
         summary = self.facts.state.check
         data = None if summary is None else summary.model_dump()

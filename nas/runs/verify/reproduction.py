@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from nas.proxies.protocol import description
 from nas.runs.reproduction.document import followed
 from nas.runs.reproduction.evidence import Question
-from nas.runs.verify.json_diff import Difference, differing
-from nas.runs.verify.result_folder import Part, Written
+from nas.runs.verify.json_diff import JsonDifference, differing
+from nas.runs.verify.result_folder import VerifyStep, Written
 
 
-def discovery_parts(written: Written) -> list[Part]:
+def discovery_parts(written: Written) -> list[VerifyStep]:
     """Return what of a reproduction can be computed again."""
-    return [Part("networks and conclusions", "discovery.json", lambda: _documents(written))]
+    return [VerifyStep("networks and conclusions", "discovery.json", lambda: _documents(written))]
 
 
-def _documents(written: Written) -> Iterator[Difference]:
+def _documents(written: Written) -> Iterator[JsonDifference]:
     data = written.read("discovery.json")
     identity = written.document["identity"]
     yield from differing("discovery.json", data["settings"], identity, "settings")

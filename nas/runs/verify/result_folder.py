@@ -19,7 +19,7 @@ from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.study import Study
 from nas.files import file_size, parse_json, read_text
 from nas.networks.architecture import Architecture
-from nas.runs.verify.json_diff import Difference
+from nas.runs.verify.json_diff import JsonDifference
 
 NO_STUDY = f"{JOURNAL} is missing: what depends on it is not recomputed"
 
@@ -32,7 +32,7 @@ class NoRows(Exception):
 
 
 @dataclass(frozen=True)
-class Part:
+class VerifyStep:
     """Something that can be computed again.
 
     Attributes:
@@ -43,7 +43,7 @@ class Part:
 
     name: str
     file: str
-    compute: Callable[[], Iterable[Difference]]
+    compute: Callable[[], Iterable[JsonDifference]]
 
 
 @dataclass

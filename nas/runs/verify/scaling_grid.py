@@ -16,10 +16,16 @@ from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.records.coefficients_file import CoefficientsFile
 from nas.runs.schedule import GRID_POINTS
-from nas.runs.verify.json_diff import Difference, differing
+from nas.runs.verify.json_diff import JsonDifference, differing
 from nas.runs.verify.result_folder import NoRows, runs_of
 from nas.spaces.budget import Budget
-from nas.strategies.scaling_candidates import Point, View, candidates, reference_point, spread
+from nas.strategies.scaling_candidates import (
+    ScalingCandidate,
+    View,
+    candidates,
+    reference_point,
+    spread,
+)
 from nas.strategies.scaling_grid import choose_coefficients, with_reference_point
 
 FILE = "coefficients.json"
@@ -47,14 +53,16 @@ class ScaledPoints:
         self._reference = reference_point(baseline, view=view, image_resolution=pixels)
         self._raced = with_reference_point(self._points, self._reference)
 
-    def of_document(self, data: Any) -> Iterator[Difference]:
+    def of_document(self, data: Any) -> Iterator[JsonDifference]:
         """Yield where ``coefficients.json`` does not follow from the evaluations in it."""
         file = validate(_COEFFICIENTS, data, FILE)
         runs = {point.coefficients: point.runs for point in file.points}
         networks = [_measured(point, runs.get(point.coefficients, ())) for point in self._raced]
         yield from self._differences(data, networks)
 
-    def of_study(self, data: Any, seed: int, named: Named, opened: Opened) -> Iterator[Difference]:
+    def of_study(
+        self, data: Any, seed: int, named: Named, opened: Opened
+    ) -> Iterator[JsonDifference]:
         """Yield where ``coefficients.json`` does not follow from the study.
 
         Raises:
@@ -69,12 +77,12 @@ class ScaledPoints:
             networks = runs_of(architectures, study, OBJECTIVE, seed, "grid").all_measured()
         yield from self._differences(data, list(networks))
 
-    def _differences(self, data: Any, networks: list[MeasuredNetwork]) -> Iterator[Difference]:
+    def _differences(self, data: Any, networks: list[MeasuredNetwork]) -> Iterator[JsonDifference]:
         found = choose_coefficients(self._raced, self._reference, networks)
         yield from differing(FILE, data, None if found is None else found.to_dict())
 
 
-def _measured(point: Point, runs: tuple[SeededRun, ...]) -> MeasuredNetwork:
+def _measured(point: ScalingCandidate, runs: tuple[SeededRun, ...]) -> MeasuredNetwork:
     """Return a point's network with its evaluations, the scores computed from the accuracies."""
     architecture = point.architecture
     network = MeasuredNetwork(architecture.name, measure_cost(architecture), runs)

@@ -11,21 +11,21 @@ from nas.proxies.benchmark_table import read_table
 from nas.records.table_document import TableDocument
 from nas.runs.benchmark_table.make import OBJECTIVE, ROWS, STUDY
 from nas.runs.benchmark_table.rows import draw_band, rows
-from nas.runs.verify.json_diff import Difference, differing, text
-from nas.runs.verify.result_folder import Part, Written, runs_of
+from nas.runs.verify.json_diff import JsonDifference, differing, text
+from nas.runs.verify.result_folder import VerifyStep, Written, runs_of
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_space
 
 
-def table_parts(written: Written) -> list[Part]:
+def table_parts(written: Written) -> list[VerifyStep]:
     """Return what of a benchmark table can be computed again."""
     source = str(written.folder / TableDocument.FILE)
     document = TableDocument.from_dict(written.document, source)
-    return [Part("rows", ROWS, lambda: _rows(written, document))]
+    return [VerifyStep("rows", ROWS, lambda: _rows(written, document))]
 
 
-def _rows(written: Written, document: TableDocument) -> Iterator[Difference]:
+def _rows(written: Written, document: TableDocument) -> Iterator[JsonDifference]:
     identity = document.identity
     table = read_table(written.folder / ROWS)
     try:
@@ -39,7 +39,7 @@ def _rows(written: Written, document: TableDocument) -> Iterator[Difference]:
     count, seed = identity["networks"], identity["seed"]
     listed = len({text(row.choices) for row in table.rows})
     if count > 10 * listed:  # to draw so many again would take for ever
-        yield Difference(ROWS, "networks", str(listed), str(count))
+        yield JsonDifference(ROWS, "networks", str(listed), str(count))
         return
     feasible = Feasible(space, Budget(f"{high}-flops", flops=high))
     networks = draw_band(feasible, (low, high), count, seed)
@@ -47,7 +47,7 @@ def _rows(written: Written, document: TableDocument) -> Iterator[Difference]:
     found = [(order.get(text(row.choices)), row.more.get("seed")) for row in table.rows]
     for row, (place, _) in zip(table.rows, found, strict=True):
         if place is None:
-            yield Difference(ROWS, f"line {row.line}: choices", text(row.choices), "none drawn")
+            yield JsonDifference(ROWS, f"line {row.line}: choices", text(row.choices), "none drawn")
     known = [one for one in found if None not in one]
     yield from differing(ROWS, known, sorted(set(known)), "order of networks and seeds")
     with written.study(STUDY) as study:

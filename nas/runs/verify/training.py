@@ -11,25 +11,25 @@ from nas.networks.cost import measure_cost
 from nas.networks.weights_file import read_weights
 from nas.records.training_document import TrainingDocument, TrainingScore
 from nas.runs.training.outcome import ARCHITECTURE, WEIGHTS, trained_record, training_seconds
-from nas.runs.verify.json_diff import Difference, differing
-from nas.runs.verify.result_folder import Part, Written
+from nas.runs.verify.json_diff import JsonDifference, differing
+from nas.runs.verify.result_folder import VerifyStep, Written
 from nas.training.class_metrics import class_scores
 
 FILE = TrainingDocument.FILE
 
 
-def training_parts(written: Written) -> list[Part]:
+def training_parts(written: Written) -> list[VerifyStep]:
     """Return what of a training can be computed again."""
     written.note("the images are not in the folder: the accuracy is not recomputed")
     document = TrainingDocument.from_dict(written.document, str(written.folder / FILE))
     return [
-        Part("network", ARCHITECTURE, lambda: _network(written, document)),
-        Part("weights", WEIGHTS, lambda: _weights(written, document)),
-        Part("history", FILE, lambda: _history(document)),
+        VerifyStep("network", ARCHITECTURE, lambda: _network(written, document)),
+        VerifyStep("weights", WEIGHTS, lambda: _weights(written, document)),
+        VerifyStep("history", FILE, lambda: _history(document)),
     ]
 
 
-def _network(written: Written, document: TrainingDocument) -> Iterator[Difference]:
+def _network(written: Written, document: TrainingDocument) -> Iterator[JsonDifference]:
     """The architecture file says what the history does, and the history what that costs."""
     data = written.read(ARCHITECTURE)
     architecture = record_from_dict(data, ARCHITECTURE).architecture
@@ -53,7 +53,7 @@ def _network(written: Written, document: TrainingDocument) -> Iterator[Differenc
     )
 
 
-def _weights(written: Written, document: TrainingDocument) -> Iterator[Difference]:
+def _weights(written: Written, document: TrainingDocument) -> Iterator[JsonDifference]:
     """The weights say what images they are for, as the history does."""
     known = read_weights(written.folder / WEIGHTS).trained_on
     found = {
@@ -71,7 +71,7 @@ def _weights(written: Written, document: TrainingDocument) -> Iterator[Differenc
     yield from differing(WEIGHTS, found, computed)
 
 
-def _history(document: TrainingDocument) -> Iterator[Difference]:
+def _history(document: TrainingDocument) -> Iterator[JsonDifference]:
     """Times add up, and the scores of the classes follow from the confusion matrix."""
     yield from differing(FILE, document.seconds, training_seconds(document.epochs), "seconds")
     for part, score in (("validation", document.validation), ("test", document.test)):
@@ -79,7 +79,7 @@ def _history(document: TrainingDocument) -> Iterator[Difference]:
             yield from _classes(part, score, document.data.classes)
 
 
-def _classes(part: str, score: TrainingScore, names: tuple[str, ...]) -> Iterator[Difference]:
+def _classes(part: str, score: TrainingScore, names: tuple[str, ...]) -> Iterator[JsonDifference]:
     counts = torch.tensor(score.confusion).flatten()
     pairs = torch.arange(len(names) ** 2).repeat_interleave(counts)
     computed = class_scores(pairs % len(names), pairs // len(names), names)
