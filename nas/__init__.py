@@ -26,13 +26,22 @@ from nas.strategies.search import SearchResult, search
 
 if TYPE_CHECKING:
     from nas.data import ImageData, load_images
+    from nas.export.export import Export, export_network
     from nas.networks.modules import Backbone, Network, build
     from nas.networks.weights import load_weights
     from nas.networks.weights_file import save_weights
     from nas.proxies.short_training import TrainingProxy, TrainingSettings
     from nas.proxies.supernet import SupernetProxy
+    from nas.runs.comparison import ComparisonResult, ComparisonSettings, compare
     from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
     from nas.runs.fidelity.table_sample import draw_networks
+    from nas.runs.pipeline import RunResult, run
+    from nas.runs.settings import RunSettings
+    from nas.runs.training.settings import TrainSettings
+    from nas.runs.training.train import Trained, train
+    from nas.strategies.coefficient_search import search_coefficients
+    from nas.strategies.samplers.protocol import Sampler, SamplerCapabilities
+    from nas.strategies.scaling_grid import GridResult
     from nas.training.supernet_trainer import SupernetSettings
 
 __all__ = [
@@ -41,10 +50,14 @@ __all__ = [
     "Backbone",
     "Budget",
     "Coefficients",
+    "ComparisonResult",
+    "ComparisonSettings",
     "Cost",
     "EvaluationFailed",
+    "Export",
     "Feasible",
     "Fidelity",
+    "GridResult",
     "Head",
     "ImageData",
     "InputError",
@@ -52,19 +65,27 @@ __all__ = [
     "Norm",
     "Proxy",
     "ProxyCapabilities",
+    "RunResult",
+    "RunSettings",
+    "Sampler",
+    "SamplerCapabilities",
     "SearchResult",
     "SearchSpace",
     "Stage",
     "Stem",
     "SupernetProxy",
     "SupernetSettings",
+    "TrainSettings",
+    "Trained",
     "TrainingProxy",
     "TrainingSettings",
     "Trial",
     "__version__",
     "build",
+    "compare",
     "compound",
     "draw_networks",
+    "export_network",
     "family",
     "load_architecture",
     "load_budget",
@@ -75,29 +96,47 @@ __all__ = [
     "measure_fidelity",
     "parse_budget",
     "read_table",
+    "run",
     "save_architecture",
     "save_weights",
     "scale",
     "search",
+    "search_coefficients",
+    "train",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _LATE = {
     "Backbone": "nas.networks.modules",
+    "ComparisonResult": "nas.runs.comparison",
+    "ComparisonSettings": "nas.runs.comparison",
+    "Export": "nas.export.export",
     "Fidelity": "nas.runs.fidelity.rank_agreement",
+    "GridResult": "nas.strategies.scaling_grid",
     "ImageData": "nas.data",
     "Network": "nas.networks.modules",
+    "RunResult": "nas.runs.pipeline",
+    "RunSettings": "nas.runs.settings",
+    "Sampler": "nas.strategies.samplers.protocol",
+    "SamplerCapabilities": "nas.strategies.samplers.protocol",
     "SupernetProxy": "nas.proxies.supernet",
     "SupernetSettings": "nas.training.supernet_trainer",
+    "TrainSettings": "nas.runs.training.settings",
+    "Trained": "nas.runs.training.train",
     "TrainingProxy": "nas.proxies.short_training",
     "TrainingSettings": "nas.proxies.short_training",
     "build": "nas.networks.modules",
+    "compare": "nas.runs.comparison",
     "draw_networks": "nas.runs.fidelity.table_sample",
+    "export_network": "nas.export.export",
     "load_images": "nas.data",
     "load_weights": "nas.networks.weights",
     "measure_fidelity": "nas.runs.fidelity.rank_agreement",
+    "run": "nas.runs.pipeline",
     "save_weights": "nas.networks.weights_file",
+    "search_coefficients": "nas.strategies.coefficient_search",
+    "train": "nas.runs.training.train",
 }
 
 

@@ -24,7 +24,7 @@ from nas.networks.architecture import Architecture, Norm
 from nas.networks.cost import measure_cost
 from nas.networks.weights import network_with
 from nas.networks.weights_file import read_weights
-from nas.progress import Progress
+from nas.progress import Progress, SilentProgress
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def export_network(
     seed: int = 0,
     dynamic_resolution: bool = False,
     calibration: Calibration | None = None,
-    progress: Progress,
+    progress: Progress | None = None,
 ) -> Export:
     """Write a network as another library builds it, and check that it is equivalent.
 
@@ -85,13 +85,14 @@ def export_network(
         seed: of random weights and images.
         dynamic_resolution: an ONNX graph takes images of any size.
         calibration: if given, an int8 ONNX graph is written as well.
-        progress: told of the steps.
+        progress: shows the steps; None: nothing is shown.
 
     Raises:
         InputError: the target cannot express a field, a package is missing, the weights are not of
             this network, or the folder is not free.
         NotEquivalent: what was written computes another function; it is deleted.
     """
+    progress = progress or SilentProgress()
     if calibration is not None and weights is None:
         raise InputError("int8: needs weights; the accuracy of random weights means nothing")
     activations = measure_cost(architecture).activations
