@@ -243,6 +243,34 @@ def test_the_command_line_parses_calls_and_prints() -> None:
     assert [v for name, text in modules.items() for v in cli_violations(name, text, modules)] == []
 
 
+def shared_class_names(modules: Mapping[str, str]) -> list[str]:
+    """Every name that classes of two modules have."""
+    places: dict[str, list[str]] = {}
+    for module, source in modules.items():
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    return [f"{name}: {', '.join(of)}" for name, of in sorted(places.items()) if len(of) > 1]
+
+
+def test_no_two_classes_share_a_name() -> None:
+    assert shared_class_names(read_sources()) == []
+
+
+def test_every_file_has_its_place() -> None:
+    """Whatever lies in nas/ belongs to a package, or to the ground."""
+    ground = {f"{name}.py" for name in GROUND}
+    ground |= {"__init__.py", "__main__.py", "py.typed", "architecture.schema.json", "_models"}
+    known = ground | set(PACKAGES) | {"testing", "cli"}
+    found = {path.name for path in (ROOT / "nas").iterdir() if path.name != "__pycache__"}
+    assert found <= known
+    for package in (*PACKAGES, "testing", "cli"):
+        docstring = ast.get_docstring(
+            ast.parse((ROOT / "nas" / package / "__init__.py").read_text())
+        )
+        assert docstring, f"nas/{package}/__init__.py: what lives there?"
+
+
 def test_nothing_runs_code_from_data() -> None:
     assert [v for name, text in read_sources().items() for v in call_violations(name, text)] == []
 
@@ -454,6 +482,11 @@ def test_output_is_found(source: str) -> None:
 def test_logging_is_no_output() -> None:
     source = "import logging\nlogger = logging.getLogger(__name__)\nlogger.info('a')\nx.print()"
     assert output_violations("nas.runs.pipeline", source) == []
+
+
+def test_a_class_name_of_two_modules_is_found() -> None:
+    modules = {"nas.a": "class Record: ...", "nas.b": "class Record: ...", "nas.c": "class C: ..."}
+    assert shared_class_names(modules) == ["Record: nas.a, nas.b"]
 
 
 def test_a_machine_path_is_found() -> None:

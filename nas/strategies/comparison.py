@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from nas.evaluation.objective import rank_key
 from nas.evaluation.seeded_runs import MeasuredNetwork, SeededRuns
-from nas.statistics import Comparison, Difference, compare
+from nas.statistics import Comparison, PairedDifference, compare
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SeededComparison:
                 keys[index] = (bool(network.reason), *rank)
         return min(keys, key=lambda index: keys[index], default=None)
 
-    def difference(self, one: int, other: int) -> Difference | None:
+    def difference(self, one: int, other: int) -> PairedDifference | None:
         """Return the difference of two accuracies; None where one was not measured."""
         if None in (self.accuracies.means[one], self.accuracies.means[other]):
             return None

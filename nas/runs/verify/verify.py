@@ -23,10 +23,10 @@ from nas.records.training_document import TrainingDocument
 from nas.report.tensorboard import FOLDER as EVENTS
 from nas.report.write import FILES as REPORT
 from nas.runs.verify.comparison import comparison_parts
-from nas.runs.verify.json_diff import NOTHING, Difference, differing, text
+from nas.runs.verify.json_diff import NOTHING, JsonDifference, differing, text
 from nas.runs.verify.pipeline import run_parts
 from nas.runs.verify.reproduction import discovery_parts
-from nas.runs.verify.result_folder import Part, Written
+from nas.runs.verify.result_folder import VerifyStep, Written
 from nas.runs.verify.table import table_parts
 from nas.runs.verify.training import training_parts
 
@@ -36,14 +36,14 @@ MAX_RESULT_BYTES = 256 * 1024 * 1024
 """Largest file of results that is hashed; the largest that is written is the study."""
 
 
-def _of_fidelity(written: Written) -> list[Part]:
+def _of_fidelity(written: Written) -> list[VerifyStep]:
     written.note(
         "the benchmark table is not in the folder: the proxy's agreement with it is not recomputed"
     )
     return []
 
 
-PARTS: dict[type[Document], Callable[[Written], list[Part]]] = {
+PARTS: dict[type[Document], Callable[[Written], list[VerifyStep]]] = {
     RunState: run_parts,
     ReproductionDocument: discovery_parts,
     ComparisonDocument: comparison_parts,
@@ -67,7 +67,7 @@ class Verification:
 
     kind: str
     files: int
-    differences: tuple[Difference, ...]
+    differences: tuple[JsonDifference, ...]
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,9 +95,9 @@ def verify(folder: Path, progress: Progress) -> Verification:
     kind, document, content = _opened(folder)
     listed = _listed(folder / kind.FILE, document)
     written = Written(folder, kind.FILE, document)
-    parts = [Part("hashes", kind.FILE, lambda: _hashes(written, content, listed))]
+    parts = [VerifyStep("hashes", kind.FILE, lambda: _hashes(written, content, listed))]
     parts += PARTS[kind](written)
-    differences: list[Difference] = []
+    differences: list[JsonDifference] = []
     progress.phase("verify", len(parts))
     for part in parts:
         found = _computed(part)
@@ -142,30 +142,32 @@ def _listed(path: Path, document: Mapping[str, Any]) -> dict[str, str]:
     return listed
 
 
-def _hashes(written: Written, content: bytes, listed: Mapping[str, str]) -> Iterator[Difference]:
+def _hashes(
+    written: Written, content: bytes, listed: Mapping[str, str]
+) -> Iterator[JsonDifference]:
     """Yield the files that are not what they were when they were written."""
     file, document = written.file, written.document
     computed = sealed(document)[SEAL]
     yield from differing(file, document.get(SEAL, NOTHING), computed, SEAL)
     if content != to_json(document).encode():
         # Its content may be the same, but a byte is not: a space, the form of a number.
-        yield Difference(file, "", "different formatting", "as nas-search writes it")
+        yield JsonDifference(file, "", "different formatting", "as nas-search writes it")
     for name, known in listed.items():
         if written.has(name):
             try:
                 found = sha256(written.folder / name, MAX_RESULT_BYTES)
                 yield from differing(name, known, found, SEAL)
             except InputError as error:
-                yield Difference(name, SEAL, known, str(error))
+                yield JsonDifference(name, SEAL, known, str(error))
         elif name in REPORT and file == RunState.FILE:
             written.note("files of the report are missing: nas-search report writes them")
         elif name != JOURNAL:  # which need not be taken along: a note says what that means
-            yield Difference(name, SEAL, known, "no such file")
+            yield JsonDifference(name, SEAL, known, "no such file")
 
 
-def _computed(part: Part) -> list[Difference]:
+def _computed(part: VerifyStep) -> list[JsonDifference]:
     """Return where a part differs; one that cannot be computed from what is written differs too."""
-    found: list[Difference] = []
+    found: list[JsonDifference] = []
     try:
         for difference in part.compute():
             found.append(difference)
@@ -173,7 +175,7 @@ def _computed(part: Part) -> list[Difference]:
         reason = one_line(error, 200)
         if not isinstance(error, InputError):
             reason = f"{type(error).__name__}: {reason}"
-        found.append(Difference(part.file, "", "cannot be used", reason))
+        found.append(JsonDifference(part.file, "", "cannot be used", reason))
     return found
 
 
