@@ -15,7 +15,7 @@ import sys
 from statistics import fmean
 
 from nas.proxies.benchmark_table import read_table
-from nas.proxies.surrogate_fit import held_out
+from nas.proxies.predictor_fit import held_out
 from nas.spaces.registry import load_space
 from nas.statistics import kendall_tau
 

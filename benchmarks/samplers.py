@@ -47,7 +47,7 @@ import numpy as np
 from nas.accuracy import Accuracy
 from nas.networks.architecture import efficientnet_b0
 from nas.networks.cost import measure_cost
-from nas.proxies.imagenet_surrogate import shipped_predictor
+from nas.proxies.imagenet_predictor import shipped_predictor
 from nas.seeding import derived_rng
 from nas.spaces.budget import Budget, parse_budget
 from nas.spaces.feasible import Feasible

@@ -40,8 +40,8 @@ def show_fit(
     quiet: bool,
 ) -> None:
     """Fit a predictor, write it, and print its errors on held-out rows."""
-    from nas.proxies.surrogate import read_predictor, write_predictor
-    from nas.proxies.surrogate_fit import fit_predictor
+    from nas.proxies.predictor_file import read_predictor, write_predictor
+    from nas.proxies.predictor_fit import fit_predictor
 
     table, space = read_table(path), load_space(space_name)
     with Show(quiet=quiet) as show:
@@ -55,13 +55,13 @@ def show_fit(
     start = time.perf_counter()
     written.predict(choices)
     speed = round(SPEED_SAMPLES / (time.perf_counter() - start))
-    scores, optimism = written.about.scores, written.about.optimism
+    scores, optimism = written.metadata.scores, written.metadata.optimism
     if json:
         print_json(
             {
                 "out": str(out),
                 "bytes": size,
-                "rows": written.about.rows,
+                "rows": written.metadata.rows,
                 "predictions_per_second": speed,
                 "scores": scores.model_dump(),
                 "optimism": optimism.model_dump(),
@@ -69,7 +69,7 @@ def show_fit(
         )
     elif not quiet:
         print_lines(
-            f"{out}: {written.about.rows:,} architectures, {size / 1024:.0f} KiB, "
+            f"{out}: {written.metadata.rows:,} architectures, {size / 1024:.0f} KiB, "
             f"{speed:,} predictions per second",
             f"errors on {scores.held_out:.0%} held-out rows, mean of {scores.splits} splits:",
             f"  Kendall τ        {scores.kendall_tau:.4f}",

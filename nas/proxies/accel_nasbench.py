@@ -1,4 +1,4 @@
-"""Benchmark tables made from what others have released."""
+"""Importing Accel-NASBench (arXiv 2404.08005): its released archive as a benchmark table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmark tables: architectures with accuracies that somebody measured, JSON Lines."""
+"""Benchmark tables: architectures with their measured accuracies, a JSON object per line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_LINES = 1_000_000
 MAX_LINE = 1024 * 1024
 
 Identity = tuple[object, ...]
-"""What two architectures have in common that differ in name and input only."""
+"""What architectures that differ in name, input and classes only have in common."""
 
 _Integer = Annotated[int, Field(strict=True)]
 _Number = Annotated[float, Field(strict=True)]
@@ -45,7 +45,14 @@ _LINE: TypeAdapter[_Line] = TypeAdapter(_Line)
 
 @dataclass(frozen=True)
 class Row:
-    """One architecture of a table, as its line gives it."""
+    """One line of a table.
+
+    Attributes:
+        line: its number in the file, from 1.
+        choices: of the architecture, as the file has them.
+        accuracy: in [0, 1].
+        more: the other keys of the line.
+    """
 
     line: int
     choices: dict[str, Value]
@@ -60,7 +67,7 @@ class Table:
     Attributes:
         path: the file.
         sha256: of its bytes.
-        rows: its lines, in their order; blank ones left out.
+        rows: its lines in their order, without blank ones.
     """
 
     path: Path
@@ -68,7 +75,7 @@ class Table:
     rows: tuple[Row, ...]
 
     def canonical(self, space: SearchSpace) -> list[dict[str, Value]]:
-        """Return each row's choices in the one form that its architecture has in ``space``.
+        """Return the choices of each row in the canonical form of its architecture in ``space``.
 
         Raises:
             InputError: a row is not of this space; names the file and the line.
@@ -88,7 +95,7 @@ class Table:
 
     def _decode(self, row: Row, space: SearchSpace) -> Architecture:
         try:
-            return space.decode(_in_words_of(space, row.choices))
+            return space.decode(_with_values_of(space, row.choices))
         except InputError as error:
             raise InputError(
                 f"{self.path}: line {row.line}: not of space {space.name!r}: {error}"
@@ -121,7 +128,7 @@ def read_table(path: Path | str) -> Table:
 
 
 def identity(architecture: Architecture) -> Identity:
-    """Return what tells networks apart whatever their names, images and classes are."""
+    """Return what distinguishes networks, whatever their names, input and classes."""
     return (
         architecture.activation,
         architecture.stem,
@@ -131,17 +138,17 @@ def identity(architecture: Architecture) -> Identity:
 
 
 def spread_of_repeats(measurements: Mapping[Identity, list[float]]) -> float | None:
-    """Return the standard deviation of repeated measurements, pooled; None where none repeats."""
-    squares, freedom = 0.0, 0
+    """Return the pooled standard deviation of repeated measurements; None if there are none."""
+    squares, degrees_of_freedom = 0.0, 0
     for values in measurements.values():
         mean = math.fsum(values) / len(values)
         squares += math.fsum((value - mean) ** 2 for value in values)
-        freedom += len(values) - 1
-    return math.sqrt(squares / freedom) if freedom else None
+        degrees_of_freedom += len(values) - 1
+    return math.sqrt(squares / degrees_of_freedom) if degrees_of_freedom else None
 
 
-def _in_words_of(space: SearchSpace, choices: Choices) -> dict[str, Value]:
-    """Return choices with the space's own values: JSON's writers do not tell 0 from 0.0."""
+def _with_values_of(space: SearchSpace, choices: Choices) -> dict[str, Value]:
+    """Return choices with the values of the space: writers of JSON mix up 0 and 0.0."""
     return {
         name: next((own for own in space.choices.get(name, ()) if own == value), value)
         for name, value in choices.items()

@@ -1,4 +1,4 @@
-"""How networks are trained by default, given the data, the space and the time."""
+"""Default settings of the proxies that train, by the data, the search space and the time."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from nas.spaces.search_space import SearchSpace
 from nas.training.supernet_trainer import SupernetSettings
 
 FINAL_TIMES = 1.5
-"""Training images of a finalist, over those of a candidate."""
-
+"""Training images of a finalist, relative to those of a candidate."""
 
 GRID_RESOLUTION = 64
-"""Pixels of the grid's baseline: below, a step of resolution is lost in a final map of 1 x 1."""
+"""Pixels at which the grid trains the baseline.
 
+Below that, a step of resolution makes no difference in a final feature map of 1 x 1.
+"""
 
 GRID_SHARE = 0.2
-"""Training images of an evaluation in the grid, over those of one in the search …"""
-
+"""Training images of an evaluation in the grid, relative to those of one in the search …"""
 
 GRID_LEAST = 4_000
-"""… but not fewer than these: after less training all scaled networks are at chance."""
-
+"""… but at least so many: after less training all scaled networks are at chance level."""
 
 _CHECKED = 0.25
-"""Of the images of a short training, so many validate it on the way."""
+"""Images of the intermediate validation of a short training, relative to its training images."""
 
 
 def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
-    """Return how candidates of a search are trained on data of this size, with no limit on time.
+    """Return how the candidates of a search are trained where there is no limit on time.
 
-    A third more images than there are, but not more than 20,000: then two cores do 30 candidates,
-    and the grid after them, in half an hour.
+    Each sees a third more images than the data has, but at least 4,000 and at most 20,000: then
+    two cores train 30 candidates, and the grid after them, in half an hour.
     """
     return TrainingSettings(
         resolution=min(TrainingSettings.resolution, space.resolution),
@@ -51,7 +50,7 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
 
 
 def final_settings(settings: TrainingSettings) -> TrainingSettings:
-    """Return how finalists are trained, given how candidates are: longer, and to the end."""
+    """Return how finalists are trained, given how candidates are: longer, never stopped early."""
     return replace(settings, images_seen=int(FINAL_TIMES * settings.images_seen), checks=())
 
 
@@ -60,7 +59,10 @@ def grid_settings(
 ) -> TrainingSettings:
     """Return how scaled networks are trained, given how candidates are.
 
-    ``share`` of a candidate's training images; None: where no time is given.
+    Args:
+        settings: of a candidate.
+        space: the search space.
+        share: training images relative to a candidate's; None: there is no limit on time.
     """
     if share is None:
         share = max(GRID_SHARE, min(1.0, GRID_LEAST / settings.images_seen))
@@ -73,20 +75,20 @@ def grid_settings(
 
 
 def grid_work(evaluations: int) -> float:
-    """Return what a grid costs, in candidates' trainings of as many images.
+    """Return what a grid costs, in trainings of a candidate on as many images.
 
-    An image costs a scaled network about five times what it costs a candidate: measured on two
-    cores, four and a half for twice the pixels a side and twice the network, and its validation.
-    The first round trains all, the second half of them, the third a quarter.
+    An image costs about five times as much for a scaled network as for a candidate: measured on
+    two cores, 4.5 times for twice the pixels per side and twice the network, plus its validation.
+    The first round trains all networks, the second half of them, the third a quarter.
     """
     return 5 * 1.75 * evaluations
 
 
 def settings_for_work(data: ImageData, space: SearchSpace, images: float) -> TrainingSettings:
-    """Return settings that train a candidate in the time in which so many images are trained on.
+    """Return settings whose training and validation take as long as training on so many images.
 
-    A short training is validated on no more images than it was trained on; an image costs a third
-    there.
+    A short training is validated on at most as many images as it was trained on. An image costs a
+    third as much to validate as to train on.
     """
     settings = default_settings(data, space)
     validated = (settings.validation_images + settings.check_images) / 3
@@ -102,9 +104,9 @@ def settings_for_work(data: ImageData, space: SearchSpace, images: float) -> Tra
 
 
 def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
-    """Return training images a second of a candidate, measured on this machine, with one thread.
+    """Return training images per second of a candidate, measured on this machine in one thread.
 
-    The candidate is the space's middle: a network of every choice's middle value.
+    The candidate has the middle value of every choice.
     """
     middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
     settings = default_settings(data, space)
@@ -112,7 +114,7 @@ def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
     proxy = TrainingProxy(data, settings, device)
     proxy.prepare(space, Budget("none"), Path())
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in parallel processes; more than one wait for others' work
+    torch.set_num_threads(1)  # as in each of several parallel processes
     try:
         proxy.evaluate(middle, seed=0, report=lambda step, value: False)
         start = time.perf_counter()
@@ -125,7 +127,7 @@ def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
 def training_settings(
     data: ImageData, space: SearchSpace, seconds: float | None, device: str
 ) -> TrainingSettings:
-    """Return settings for so many seconds a candidate, or None: with no limit on time."""
+    """Return how a candidate is trained in so many seconds; None: there is no limit on time."""
     if seconds is None:
         return default_settings(data, space)
     return settings_for_work(data, space, seconds * training_speed(data, space, device))
@@ -134,11 +136,12 @@ def training_settings(
 def supernet_settings(
     data: ImageData, space: SearchSpace, seconds: float | None, device: str
 ) -> SupernetSettings:
-    """Return how a supernet is trained: in about ``seconds``, or None: with no limit on time.
+    """Return how a supernet is trained in about so many seconds; None: there is no limit on time.
 
-    Without one, for 150,000 images, or 60 times those there are if these are less. So many pixels
-    that the last map has two a side, where the space has as many: on a single one, kernels do
-    nothing and late stages little. Images that are larger for it pay with the networks' width.
+    Without a limit it sees 150,000 images, or 60 times the images of the data if these are fewer.
+    The resolution leaves the last feature map two pixels per side, if that of the space suffices:
+    on a single pixel the kernel size makes no difference, and late stages little. Where this needs
+    more pixels than the default, the width is halved in return.
     """
     stride = math.prod([space.stem.stride, *(stage.stride for stage in space.stages)])
     resolution = min(space.resolution, max(SupernetSettings.resolution, 2 * stride))
@@ -157,7 +160,7 @@ def supernet_settings(
 def _supernet_speed(
     data: ImageData, space: SearchSpace, settings: SupernetSettings, device: str
 ) -> float:
-    """Return training images a second of random networks, with all the threads there are."""
+    """Return training images per second of random networks, in as many threads as torch uses."""
     start = 0.0
     for steps in (4, 16):  # the first steps are slow
         count = steps * settings.batch_size * settings.paths

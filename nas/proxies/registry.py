@@ -37,7 +37,7 @@ PROXIES = Registry(
         ),
         Registration(
             IMAGENET,
-            "nas.proxies.imagenet_surrogate:IMAGENET",
+            "nas.proxies.imagenet_predictor:IMAGENET",
             "predicts ImageNet top-1 after 16 epochs, from 5,138 real trainings; no images",
         ),
         Registration(
@@ -150,7 +150,7 @@ def known_proxy(name: str, space: SearchSpace) -> Proxy:
 
 def default_proxy(space: SearchSpace, data: str | None) -> str:
     """Return the proxy that suits: a trained one for a user's data or a space nobody measured."""
-    from nas.proxies.imagenet_surrogate import knows
+    from nas.proxies.imagenet_predictor import knows
 
     return IMAGENET if data is None and knows(space) else SUPERNET
 

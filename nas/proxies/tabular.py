@@ -1,4 +1,4 @@
-"""Proxy ``table:FILE``: looks accuracies up that somebody measured."""
+"""Proxy ``table:FILE``: looks up accuracies in a benchmark table."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from nas.spaces.search_space import SearchSpace
 
 
 class TableProxy:
-    """Looks each architecture up in a benchmark table, exactly; what the table lacks fails.
+    """Looks up each architecture in a benchmark table; one that the table lacks is a failed trial.
 
-    An architecture that stands in the table several times has the mean of its accuracies. The
-    standard error is by the spread of such repeats, that of all of them pooled; in a table without
-    any repeat nothing is known of it, and it is 0.
+    An architecture with several rows has the mean of their accuracies. The standard error comes
+    from the pooled standard deviation of such repeats. In a table without repeats it is unknown,
+    and given as 0.
 
     Args:
-        table: the table; :meth:`prepare` says of which space.
+        table: the table; :meth:`prepare` is given the search space of its rows.
     """
 
     name = "table"
@@ -51,7 +51,7 @@ class TableProxy:
         }
 
     def in_sample(self, table_sha256: str, arch: Architecture) -> bool:
-        """Say whether that table is this one."""
+        """Return whether that table is this one."""
         return table_sha256 == self._table.sha256
 
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
@@ -66,7 +66,7 @@ class TableProxy:
             self._space = space
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
-        """Return what the table has.
+        """Return the accuracy that the table has.
 
         Raises:
             LookupError: the table lacks this architecture.

@@ -8,7 +8,7 @@ import pytest
 
 import nas
 from nas.data import ImageData
-from nas.proxies.imagenet_surrogate import ImagenetProxy
+from nas.proxies.imagenet_predictor import ImagenetProxy
 from nas.proxies.protocol import Proxy
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.proxies.supernet import SupernetProxy

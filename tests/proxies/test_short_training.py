@@ -14,7 +14,7 @@ from nas.data import ImageData
 from nas.errors import Diverged
 from nas.evaluation.executor import Task, run_task
 from nas.evaluation.objective import make_objective
-from nas.proxies.imagenet_surrogate import ImagenetProxy
+from nas.proxies.imagenet_predictor import ImagenetProxy
 from nas.proxies.presets import GRID_RESOLUTION, default_settings, grid_settings, training_settings
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.registry import known_proxy, proxy_capabilities

@@ -387,8 +387,8 @@ def test_a_proxy_that_knew_the_table_says_so(table: Table) -> None:
 
 
 def test_the_shipped_predictor_knows_its_rows(tmp_path: Path) -> None:
-    from nas.proxies.imagenet_surrogate import ImagenetProxy
-    from nas.proxies.surrogate import choices_of
+    from nas.proxies.imagenet_predictor import ImagenetProxy
+    from nas.proxies.stage_options import choices_of
 
     space, proxy = nas.load_space("efficientnet"), ImagenetProxy()
     arrays = proxy.predictor.arrays
@@ -405,7 +405,7 @@ def test_the_shipped_predictor_knows_its_rows(tmp_path: Path) -> None:
     assert measure_fidelity(draw, proxy).in_sample == 0
     arch = draw.groups[0].networks[0].architecture
     assert not proxy.in_sample("0" * 64, arch)
-    assert proxy.in_sample(proxy.predictor.about.table_sha256, arch)
+    assert proxy.in_sample(proxy.predictor.metadata.table_sha256, arch)
 
 
 # ── The command ──────────────────────────────────────────────────────────────────────────────────

@@ -24,7 +24,7 @@ from nas.cli import _run as command
 from nas.errors import InputError
 from nas.networks.architecture_file import read_record
 from nas.networks.stage_diff import parts
-from nas.proxies.imagenet_surrogate import METRIC, ImagenetProxy
+from nas.proxies.imagenet_predictor import METRIC, ImagenetProxy
 from nas.runs.reproduction.conclusions import conclusions, limits
 from nas.runs.reproduction.evidence import Match, RandomDraw, ReproductionSettings
 from nas.runs.reproduction.reproduce import FILES

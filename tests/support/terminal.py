@@ -20,7 +20,7 @@ pyte = pytest.importorskip("pyte")
 SCRIPT = """
 import time
 from nas.cli import main
-from nas.proxies.imagenet_surrogate import ImagenetProxy
+from nas.proxies.imagenet_predictor import ImagenetProxy
 evaluate = ImagenetProxy.evaluate
 def slowly(*args, **more):
     time.sleep(0.04)

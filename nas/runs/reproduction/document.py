@@ -20,7 +20,7 @@ from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.cost import CONVENTION, METRICS, Cost, measure_cost
 from nas.networks.stage_diff import differences
 from nas.proxies.protocol import description
-from nas.proxies.surrogate import choices_of
+from nas.proxies.stage_options import choices_of
 from nas.runs.reproduction.conclusions import conclusions, limits
 from nas.runs.reproduction.evidence import (
     DIGITS,

@@ -19,8 +19,8 @@ from nas.evaluation.objective import Objective, make_objective
 from nas.evaluation.process_pool import Advance, Computation, compute_in_parallel
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.cost import METRICS, Cost, measure_cost, save_measured
-from nas.proxies.imagenet_surrogate import SPACE, ImagenetProxy
-from nas.proxies.surrogate import Floats
+from nas.proxies.imagenet_predictor import SPACE, ImagenetProxy
+from nas.proxies.predictor import Floats
 from nas.seeding import derived_seed
 from nas.spaces.budget import Budget
 from nas.spaces.encoding import Encoding

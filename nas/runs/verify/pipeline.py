@@ -21,7 +21,7 @@ from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import Coefficients
 from nas.networks.cost import measure_cost
-from nas.proxies.imagenet_surrogate import ImagenetProxy
+from nas.proxies.imagenet_predictor import ImagenetProxy
 from nas.proxies.registry import SUPERNET
 from nas.proxies.short_training import reduced_architecture
 from nas.records.results import baseline_record, family_of, front_records, tested

@@ -14,7 +14,7 @@ from nas.evaluation.trial import Trial, read_trials
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord, record_from_dict
 from nas.networks.cost import measure_cost
-from nas.proxies.imagenet_surrogate import ImagenetProxy
+from nas.proxies.imagenet_predictor import ImagenetProxy
 from nas.proxies.protocol import description
 from nas.proxies.registry import TRAINING, recorded_rank_by
 from nas.records.run_state import LATENCY_FILE, RunState

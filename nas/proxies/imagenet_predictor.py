@@ -1,7 +1,7 @@
-"""Proxy ``imagenet``: predicts what a network reaches on ImageNet, from real trainings.
+"""Proxy ``imagenet``: predicts ImageNet accuracy by a predictor that is part of this package.
 
-The predictor was fitted by ``nas-search fit-predictor`` on the 5,138 trainings of Accel-NASBench
-(arXiv 2404.08005, Apache-2.0); the files in ``nas/_models`` say how, and what it is worth.
+The predictor was fitted by ``nas-search fit-predictor`` to the 5,138 trainings of Accel-NASBench
+(arXiv 2404.08005, Apache-2.0); ``nas/_models/imagenet.json`` states how, and how accurate it is.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
+from nas.proxies.predictor import Predictor
+from nas.proxies.predictor_file import read_predictor
 from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.proxies.registration import ProxyFactory
-from nas.proxies.surrogate import Predictor, read_predictor
 from nas.spaces.budget import Budget
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import Choices, SearchSpace
@@ -30,13 +31,13 @@ SPACE = "efficientnet"
 
 @cache
 def shipped_predictor() -> Predictor:
-    """Return the predictor that comes with this package."""
+    """Return the predictor that is part of this package."""
     folder = Path(str(files("nas"))) / "_models"
     return read_predictor(folder, "imagenet", load_space(SPACE))
 
 
 def knows(space: SearchSpace) -> bool:
-    """Say whether a space is the one that was measured, its input of 224 px included."""
+    """Return whether a space is the one that was measured, with its input of 224 pixels."""
     own = load_space(SPACE)
     return all(
         getattr(space, key) == getattr(own, key)
@@ -48,7 +49,8 @@ class ImagenetProxy:
     """Predicts ImageNet top-1 after 16 epochs, in under a millisecond, without images.
 
     The standard error is calibrated: in 90 of 100 cases one training measures a value within 1.645
-    of it. The number of classes does not count: the prediction is always for ImageNet's.
+    standard errors of the prediction. The number of classes of a network is ignored: the prediction
+    is always for ImageNet's 1,000.
     """
 
     name = "imagenet"
@@ -58,18 +60,18 @@ class ImagenetProxy:
         self.predictor = shipped_predictor()
 
     def describe(self) -> dict[str, Any]:
-        """Return which predictor it is, and what it is worth."""
-        about = self.predictor.about
+        """Return which predictor it is, and its errors on held-out networks."""
+        metadata = self.predictor.metadata
         return {
             "metric": METRIC,
-            "model_sha256": about.arrays_sha256,
-            "rows": about.rows,
-            "kendall_tau": about.scores.kendall_tau,
-            "rmse": about.scores.rmse,
+            "model_sha256": metadata.arrays_sha256,
+            "rows": metadata.rows,
+            "kendall_tau": metadata.scores.kendall_tau,
+            "rmse": metadata.scores.rmse,
         }
 
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
-        """See that the predictor knows the space.
+        """Check that the predictor knows all networks of the space.
 
         Raises:
             InputError: it does not know some of its networks; names what differs.
@@ -95,10 +97,10 @@ class ImagenetProxy:
     def corrected(self, arch: Architecture) -> Accuracy:
         """Return the prediction for a network that was chosen as the best of many.
 
-        It is lower by what such a choice was too high, on average, when predictors fitted on
-        other rows judged it; and less certain by the spread of that.
+        It is lower by the mean selection bias of such a choice, and its standard error is larger
+        by the standard deviation of that bias, both as measured when the predictor was fitted.
         """
-        chosen, optimism = self._choices(arch), self.predictor.about.optimism
+        chosen, optimism = self._choices(arch), self.predictor.metadata.optimism
         mean, error = self.predictor.predict([chosen])
         return self._accuracy(
             max(0.0, float(mean[0]) - optimism.mean),
@@ -106,9 +108,9 @@ class ImagenetProxy:
         )
 
     def nearest(self, arch: Architecture, count: int = 5) -> list[dict[str, Any]]:
-        """Return the networks nearest to ``arch`` that were really trained, ready for JSON.
+        """Return the measured networks that are nearest to ``arch``, ready for JSON.
 
-        Each with its choices, its measured accuracy (one training) and its FLOPs.
+        Each comes with its choices, its accuracy (of one training) and its FLOPs.
         """
         return [
             {
@@ -120,15 +122,15 @@ class ImagenetProxy:
         ]
 
     def in_sample(self, table_sha256: str, arch: Architecture) -> bool:
-        """Say whether the predictor was fitted on this very network, or on that whole table."""
-        if table_sha256 == self.predictor.about.table_sha256:
+        """Return whether the predictor was fitted on this network, or on that table as a whole."""
+        if table_sha256 == self.predictor.metadata.table_sha256:
             return True
         return self.predictor.was_fitted_on(self._choices(arch))
 
     @property
     def held_out(self) -> str:
-        """What the predictor reached on networks that it was not fitted on, in words."""
-        scores = self.predictor.about.scores
+        """What the predictor reaches on networks that it was not fitted on, in words."""
+        scores = self.predictor.metadata.scores
         return (
             f"Kendall τ {scores.kendall_tau:.3f}, RMSE {100 * scores.rmse:.2f} points "
             f"({scores.held_out:.0%} of the networks held out, mean of {scores.splits} splits)"
@@ -146,7 +148,7 @@ class ImagenetProxy:
 
     def _accuracy(self, mean: float, error: float) -> Accuracy:
         return Accuracy(
-            # What lies beyond depends on the machine's arithmetic; it is 0.001 points.
+            # Further digits depend on the arithmetic of the machine; they are below 0.001 points.
             mean=round(mean, 5),
             standard_error=round(error, 5),
             metric=METRIC,

@@ -15,8 +15,9 @@ import pytest
 
 import nas
 import nas.data.dataset
-import nas.proxies.surrogate_fit
-import nas.runs.pipeline
+import nas.proxies.gaussian_process
+import nas.proxies.predictor_validation
+import nas.runs.phases
 import nas.runs.schedule
 from nas.cli import _run as command
 from nas.data import load_images
@@ -25,11 +26,12 @@ from nas.networks.architecture import Stage
 from nas.networks.compound_scaling import official
 from nas.proxies.accel_nasbench import import_accel_nasbench
 from nas.proxies.benchmark_table import Table, read_table
-from nas.proxies.imagenet_surrogate import DATA, METRIC, ImagenetProxy, knows, shipped_predictor
+from nas.proxies.imagenet_predictor import DATA, METRIC, ImagenetProxy, knows, shipped_predictor
+from nas.proxies.predictor_file import read_predictor, write_predictor
+from nas.proxies.predictor_fit import fit_predictor
 from nas.proxies.registry import default_proxy
 from nas.proxies.short_training import TrainingSettings
-from nas.proxies.surrogate import choices_of, options_of, read_predictor, write_predictor
-from nas.proxies.surrogate_fit import fit_predictor
+from nas.proxies.stage_options import choices_of, options_of
 
 MODELS = Path(nas.__file__).parent / "_models"
 SPACE = nas.load_space("efficientnet")
@@ -60,7 +62,7 @@ def test_the_files_say_what_they_are() -> None:
 
 
 def test_what_it_is_worth() -> None:
-    scores = shipped_predictor().about.scores
+    scores = shipped_predictor().metadata.scores
     assert scores.kendall_tau >= 0.925
     assert scores.rmse <= 0.0040
     assert 0.88 <= scores.coverage_90 <= 0.92
@@ -69,7 +71,7 @@ def test_what_it_is_worth() -> None:
 
 NUMPY_ONLY = """
 import random, sys, nas
-from nas.proxies.imagenet_surrogate import shipped_predictor
+from nas.proxies.imagenet_predictor import shipped_predictor
 space = nas.load_space("efficientnet")
 shipped_predictor().predict([space.sample(random.Random(0))])
 assert not {"torch", "sklearn", "optuna"} & (set(sys.modules) - before), "loaded"
@@ -106,7 +108,7 @@ def test_it_knows_what_was_measured(shared: Callable[..., Path], tmp_path: Path)
     import_accel_nasbench(archive, tmp_path / "anb.jsonl")
     table = read_table(tmp_path / "anb.jsonl")
     predictor = shipped_predictor()
-    assert predictor.about.table_sha256 == table.sha256
+    assert predictor.metadata.table_sha256 == table.sha256
     means, _ = predictor.predict([row.choices for row in table.rows])
     truth = np.array([row.accuracy for row in table.rows])
     assert float(np.sqrt(np.mean((means - truth) ** 2))) < 0.004
@@ -210,9 +212,9 @@ def test_options_are_choices() -> None:
 
 @pytest.fixture
 def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nas.proxies.surrogate_fit, "_STEPS", 30)
-    monkeypatch.setattr(nas.proxies.surrogate_fit, "_POOL", 500)
-    monkeypatch.setattr(nas.proxies.surrogate_fit, "_HALVINGS", 1)
+    monkeypatch.setattr(nas.proxies.gaussian_process, "_STEPS", 30)
+    monkeypatch.setattr(nas.proxies.predictor_validation, "_POOL", 500)
+    monkeypatch.setattr(nas.proxies.predictor_validation, "_HALVINGS", 1)
 
 
 def made_up(path: Path, count: int) -> Table:
@@ -231,16 +233,16 @@ def made_up(path: Path, count: int) -> Table:
 def test_fitting(tmp_path: Path) -> None:
     table = made_up(tmp_path / "t.jsonl", 240)
     predictor = fit_predictor(table, SPACE, metric="made up", data="none", source="this test")
-    about = predictor.about
-    assert about.rows == 240  # the repeats are no rows of their own
-    assert about.scores.kendall_tau > 0.9
-    assert about.scores.rmse < 0.006
-    assert 0.8 <= about.scores.coverage_90 <= 1
+    metadata = predictor.metadata
+    assert metadata.rows == 240  # the repeats are no rows of their own
+    assert metadata.scores.kendall_tau > 0.9
+    assert metadata.scores.rmse < 0.006
+    assert 0.8 <= metadata.scores.coverage_90 <= 1
     write_predictor(predictor, tmp_path, "mine")
     again = read_predictor(tmp_path, "mine", SPACE)
     assert again.predict(sample(9))[0] == pytest.approx(predictor.predict(sample(9))[0], abs=1e-4)
     second = fit_predictor(table, SPACE, metric="made up", data="none", source="this test")
-    assert second.about == about
+    assert second.metadata == metadata
 
 
 def test_what_cannot_be_fitted(tmp_path: Path) -> None:
@@ -336,7 +338,7 @@ def test_the_grid_trains_on_the_built_in_images(
     )
     monkeypatch.setattr(nas.runs.schedule, "default_settings", lambda *of: quick)
     monkeypatch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
-    monkeypatch.setattr(nas.runs.pipeline, "GRID_POINTS", 2)
+    monkeypatch.setattr(nas.runs.phases, "GRID_POINTS", 2)
     out = tmp_path / "run"
     words = ["--budget", "300M-flops", "--sampler", "random", "--trials", "3", "--quiet"]
     assert command([*words, "--jobs", "1", "--out", str(out)]) == 0
