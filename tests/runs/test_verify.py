@@ -15,8 +15,8 @@ from PIL import Image
 import nas
 import nas.runs.phases
 import nas.runs.schedule
-import nas.runs.verify.pipeline
-import nas.runs.verify.run_state
+import nas.runs.verify.run
+import nas.runs.verify.verified_run
 from nas.cli import _run as command
 from nas.errors import InputError
 from nas.evaluation.seeded_runs import SeededRuns
@@ -50,7 +50,7 @@ def _quick() -> Iterator[None]:
         patch.setattr(nas.runs.schedule, "default_settings", lambda *of: training)
         patch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
         patch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
-        for module in (nas.runs.phases, nas.runs.verify.pipeline):
+        for module in (nas.runs.phases, nas.runs.verify.run):
             patch.setattr(module, "CHECKED", 4)
         for module in (nas.runs.phases, nas.strategies.finalists):
             patch.setattr(module, "at_chance", lambda *of: False)

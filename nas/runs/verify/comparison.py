@@ -9,19 +9,19 @@ from nas.networks.architecture import efficientnet_b0
 from nas.records.comparison_document import ComparisonDocument
 from nas.runs.comparison import OBJECTIVE, STUDY
 from nas.runs.verify.json_diff import JsonDifference, counted, differing
-from nas.runs.verify.result_folder import VerifyStep, Written, runs_of
+from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep, runs_of
 from nas.strategies.comparison import SeededComparison
 
 FILE = ComparisonDocument.FILE
 
 
-def comparison_parts(written: Written) -> list[VerifyStep]:
+def comparison_parts(folder: VerifiedFolder) -> list[VerifyStep]:
     """Return what of ``comparison.json`` can be computed again."""
-    written.notes.append("the networks are not in the folder: their costs are not recomputed")
-    document = ComparisonDocument.from_dict(written.document, str(written.folder / FILE))
+    folder.notes.append("the networks are not in the folder: their costs are not recomputed")
+    document = ComparisonDocument.from_dict(folder.document, str(folder.path / FILE))
     return [
-        VerifyStep("differences", FILE, lambda: _differences(written.document, document)),
-        VerifyStep("study", FILE, lambda: _study(written, document)),
+        VerifyStep("differences", FILE, lambda: _differences(folder.document, document)),
+        VerifyStep("study", FILE, lambda: _study(folder, document)),
     ]
 
 
@@ -36,9 +36,9 @@ def _differences(data: Mapping[str, Any], document: ComparisonDocument) -> Itera
     yield from counted(FILE, data["entries"], "entries")
 
 
-def _study(written: Written, document: ComparisonDocument) -> Iterator[JsonDifference]:
+def _study(folder: VerifiedFolder, document: ComparisonDocument) -> Iterator[JsonDifference]:
     """The evaluations are those of the study, where that is there."""
-    with written.study(STUDY) as study:
+    with folder.study(STUDY) as study:
         if study is None:
             return
         # Which networks they are does not matter to what was measured of them.

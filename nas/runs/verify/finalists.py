@@ -15,8 +15,8 @@ from nas.networks.cost import measure_cost
 from nas.records.comparison_document import ComparedEntry
 from nas.records.finalists_file import FinalistsFile
 from nas.runs.schedule import FINAL_SEEDS
-from nas.runs.verify.result_folder import runs_of
-from nas.runs.verify.run_state import FINALS, Facts
+from nas.runs.verify.verified_folder import runs_of
+from nas.runs.verify.verified_run import FINALS, VerifiedRun
 from nas.strategies.comparison import SeededComparison, compare_networks
 from nas.strategies.finalists import (
     choose_finalist,
@@ -28,7 +28,7 @@ from nas.strategies.finalists import (
 _FINALISTS: TypeAdapter[FinalistsFile] = TypeAdapter(FinalistsFile)
 
 
-def finals_of(facts: Facts) -> dict[str, Any] | None:
+def finals_of(run: VerifiedRun) -> dict[str, Any] | None:
     """Return ``finalists.json`` without the test: by the study, or by the evaluations in the file.
 
     None: there is no such file.
@@ -36,64 +36,64 @@ def finals_of(facts: Facts) -> dict[str, Any] | None:
     Raises:
         InputError: the file is not what it should be.
     """
-    if facts.finals_written is None:
+    if run.finals_written is None:
         return None
-    file = validate(_FINALISTS, facts.finals_written, FINALS)
-    objective = make_objective(facts.identity["objective"], facts.budget, "loss")
+    file = validate(_FINALISTS, run.finals_written, FINALS)
+    objective = make_objective(run.identity["objective"], run.budget, "loss")
     trials = [entry.trial for entry in file.entries if entry.trial is not None]
-    if facts.from_study and facts.reference is not None:
-        chosen = finalists(facts.known, len(trials))
-        networks = with_reference((trial.architecture for trial in chosen), facts.reference)
-        name = facts.named("finals", *(network.key() for network in networks))
-        with facts.written.study(name) as study:
+    if run.from_study and run.reference is not None:
+        chosen = finalists(run.known, len(trials))
+        networks = with_reference((trial.architecture for trial in chosen), run.reference)
+        name = run.named("finals", *(network.key() for network in networks))
+        with run.folder.study(name) as study:
             if study is not None:
-                runs = runs_of(networks, study, objective, facts.identity["seed"], "finals")
+                runs = runs_of(networks, study, objective, run.identity["seed"], "finals")
                 found = compare_finalists(
-                    chosen, networks, facts.reference, runs, objective, FINAL_SEEDS
+                    chosen, networks, run.reference, runs, objective, FINAL_SEEDS
                 )
                 return found.to_dict()
-        facts.note("study.log has no trainings of these finalists")
+        run.note("study.log has no trainings of these finalists")
     names = [entry.name for entry in file.entries]
     return choose_finalist(
-        SeededComparison.of(_networks(facts, file.entries, objective)),
+        SeededComparison.of(_networks(run, file.entries, objective)),
         trials,
         names.index(file.reference),
         objective,
-        facts.baseline_record.architecture.num_classes,
+        run.baseline_record.architecture.num_classes,
     ).to_dict()
 
 
-def test_of(facts: Facts) -> SeededComparison | None:
+def test_of(run: VerifiedRun) -> SeededComparison | None:
     """Return the test of the baseline: by the study, or by the evaluations in ``finalists.json``.
 
     None: there was none, or it is not known.
     """
-    best, data = facts.baseline_record.architecture, facts.finals_written
-    objective = make_objective("accuracy", facts.budget, "loss")
-    if not facts.has_study or (data is not None and facts.reference is None):
+    best, data = run.baseline_record.architecture, run.finals_written
+    objective = make_objective("accuracy", run.budget, "loss")
+    if not run.has_study or (data is not None and run.reference is None):
         if data is None:
             return None
         file = validate(_FINALISTS, data, FINALS)
         if file.test is None:
             return None
-        return SeededComparison.of(_networks(facts, file.test.entries, objective))
+        return SeededComparison.of(_networks(run, file.test.entries, objective))
     networks, seeds = [best], 1
-    if data is not None and facts.reference is not None:
-        networks, seeds = with_reference([best], facts.reference), FINAL_SEEDS
-    with facts.written.study(facts.named("test", *(n.key() for n in networks))) as study:
+    if data is not None and run.reference is not None:
+        networks, seeds = with_reference([best], run.reference), FINAL_SEEDS
+    with run.folder.study(run.named("test", *(n.key() for n in networks))) as study:
         if study is None:
             return None
-        runs = runs_of(networks, study, objective, facts.identity["seed"], "test")
+        runs = runs_of(networks, study, objective, run.identity["seed"], "test")
         return compare_networks(runs, seeds)
 
 
 def _networks(
-    facts: Facts, entries: Sequence[ComparedEntry], objective: Objective
+    run: VerifiedRun, entries: Sequence[ComparedEntry], objective: Objective
 ) -> list[MeasuredNetwork]:
     """Return networks with their evaluations; scores, and costs where they are known, anew."""
-    known = {trial.architecture.name: trial.architecture for trial in facts.known}
-    if facts.reference is not None:
-        known[facts.reference.name] = facts.reference
+    known = {trial.architecture.name: trial.architecture for trial in run.known}
+    if run.reference is not None:
+        known[run.reference.name] = run.reference
     networks = [entry.measured.rescored(objective) for entry in entries]
     return [
         replace(network, cost=measure_cost(known[network.name]))

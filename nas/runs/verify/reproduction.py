@@ -8,30 +8,30 @@ from nas.proxies.protocol import description
 from nas.runs.reproduction.document import followed
 from nas.runs.reproduction.evidence import Question
 from nas.runs.verify.json_diff import JsonDifference, differing
-from nas.runs.verify.result_folder import VerifyStep, Written
+from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep
 
 
-def discovery_parts(written: Written) -> list[VerifyStep]:
+def discovery_parts(folder: VerifiedFolder) -> list[VerifyStep]:
     """Return what of a reproduction can be computed again."""
-    return [VerifyStep("networks and conclusions", "discovery.json", lambda: _documents(written))]
+    return [VerifyStep("networks and conclusions", "discovery.json", lambda: _documents(folder))]
 
 
-def _documents(written: Written) -> Iterator[JsonDifference]:
-    data = written.read("discovery.json")
-    identity = written.document["identity"]
+def _documents(folder: VerifiedFolder) -> Iterator[JsonDifference]:
+    data = folder.read("discovery.json")
+    identity = folder.document["identity"]
     yield from differing("discovery.json", data["settings"], identity, "settings")
     question = Question()
     if identity["proxy"] != description(question.proxy):
-        written.notes.append(
+        folder.notes.append(
             "the folder was made with another predictor: predictions are not recomputed"
         )
         return
-    version = f"nas-search {written.document['versions']['nas-search']}"
+    version = f"nas-search {folder.document['versions']['nas-search']}"
     for name, computed in followed(question, data).items():
         if "provenance" in computed:
             computed["provenance"]["made_by"] = version
-        yield from differing(name, written.read(name), computed)
-    written.notes.append(
+        yield from differing(name, folder.read(name), computed)
+    folder.notes.append(
         "which networks were drawn and found, and how many evaluations each sampler took, is not "
         "recomputed; nas-search reproduce b0 does that"
     )

@@ -12,28 +12,28 @@ from nas.records.table_document import TableDocument
 from nas.runs.benchmark_table.make import OBJECTIVE, ROWS, STUDY
 from nas.runs.benchmark_table.rows import draw_band, rows
 from nas.runs.verify.json_diff import JsonDifference, differing, text
-from nas.runs.verify.result_folder import VerifyStep, Written, runs_of
+from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep, runs_of
 from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_space
 
 
-def table_parts(written: Written) -> list[VerifyStep]:
+def table_parts(folder: VerifiedFolder) -> list[VerifyStep]:
     """Return what of a benchmark table can be computed again."""
-    source = str(written.folder / TableDocument.FILE)
-    document = TableDocument.from_dict(written.document, source)
-    return [VerifyStep("rows", ROWS, lambda: _rows(written, document))]
+    source = str(folder.path / TableDocument.FILE)
+    document = TableDocument.from_dict(folder.document, source)
+    return [VerifyStep("rows", ROWS, lambda: _rows(folder, document))]
 
 
-def _rows(written: Written, document: TableDocument) -> Iterator[JsonDifference]:
+def _rows(folder: VerifiedFolder, document: TableDocument) -> Iterator[JsonDifference]:
     identity = document.identity
-    table = read_table(written.folder / ROWS)
+    table = read_table(folder.path / ROWS)
     try:
         space = load_space(document.space)
     except InputError:
         space = None
     if space is None or digest(asdict(space)) != identity["space"]:
-        written.notes.append("the search space is not available: its networks are not drawn again")
+        folder.notes.append("the search space is not available: its networks are not drawn again")
         return
     low, high = identity["flops"]
     count, seed = identity["networks"], identity["seed"]
@@ -50,7 +50,7 @@ def _rows(written: Written, document: TableDocument) -> Iterator[JsonDifference]
             yield JsonDifference(ROWS, f"line {row.line}: choices", text(row.choices), "none drawn")
     known = [one for one in found if None not in one]
     yield from differing(ROWS, known, sorted(set(known)), "order of networks and seeds")
-    with written.study(STUDY) as study:
+    with folder.study(STUDY) as study:
         if study is None:
             return
         measured = runs_of(networks, study, OBJECTIVE, seed, STUDY).all_measured()

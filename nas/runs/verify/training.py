@@ -12,26 +12,26 @@ from nas.networks.weights_file import read_weights
 from nas.records.training_document import TrainingDocument, TrainingScore
 from nas.runs.training.outcome import ARCHITECTURE, WEIGHTS, trained_record, training_seconds
 from nas.runs.verify.json_diff import JsonDifference, differing
-from nas.runs.verify.result_folder import VerifyStep, Written
+from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep
 from nas.training.class_metrics import class_scores
 
 FILE = TrainingDocument.FILE
 
 
-def training_parts(written: Written) -> list[VerifyStep]:
+def training_parts(folder: VerifiedFolder) -> list[VerifyStep]:
     """Return what of a training can be computed again."""
-    written.note("the images are not in the folder: the accuracy is not recomputed")
-    document = TrainingDocument.from_dict(written.document, str(written.folder / FILE))
+    folder.note("the images are not in the folder: the accuracy is not recomputed")
+    document = TrainingDocument.from_dict(folder.document, str(folder.path / FILE))
     return [
-        VerifyStep("network", ARCHITECTURE, lambda: _network(written, document)),
-        VerifyStep("weights", WEIGHTS, lambda: _weights(written, document)),
+        VerifyStep("network", ARCHITECTURE, lambda: _network(folder, document)),
+        VerifyStep("weights", WEIGHTS, lambda: _weights(folder, document)),
         VerifyStep("history", FILE, lambda: _history(document)),
     ]
 
 
-def _network(written: Written, document: TrainingDocument) -> Iterator[JsonDifference]:
+def _network(folder: VerifiedFolder, document: TrainingDocument) -> Iterator[JsonDifference]:
     """The architecture file says what the history does, and the history what that costs."""
-    data = written.read(ARCHITECTURE)
+    data = folder.read(ARCHITECTURE)
     architecture = record_from_dict(data, ARCHITECTURE).architecture
     yield from differing(ARCHITECTURE, data, trained_record(document, architecture).to_dict())
     yield from differing(
@@ -53,9 +53,9 @@ def _network(written: Written, document: TrainingDocument) -> Iterator[JsonDiffe
     )
 
 
-def _weights(written: Written, document: TrainingDocument) -> Iterator[JsonDifference]:
+def _weights(folder: VerifiedFolder, document: TrainingDocument) -> Iterator[JsonDifference]:
     """The weights say what images they are for, as the history does."""
-    known = read_weights(written.folder / WEIGHTS).trained_on
+    known = read_weights(folder.path / WEIGHTS).trained_on
     found = {
         "mean": None if known is None else known.mean,
         "std": None if known is None else known.std,

@@ -24,11 +24,11 @@ from nas.report.tensorboard import FOLDER as EVENTS
 from nas.report.write import FILES as REPORT
 from nas.runs.verify.comparison import comparison_parts
 from nas.runs.verify.json_diff import NOTHING, JsonDifference, differing, text
-from nas.runs.verify.pipeline import run_parts
 from nas.runs.verify.reproduction import discovery_parts
-from nas.runs.verify.result_folder import VerifyStep, Written
+from nas.runs.verify.run import run_parts
 from nas.runs.verify.table import table_parts
 from nas.runs.verify.training import training_parts
+from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ MAX_RESULT_BYTES = 256 * 1024 * 1024
 """Largest file of results that is hashed; the largest that is written is the study."""
 
 
-def _of_fidelity(written: Written) -> list[VerifyStep]:
-    written.note(
+def _of_fidelity(opened: VerifiedFolder) -> list[VerifyStep]:
+    opened.note(
         "the benchmark table is not in the folder: the proxy's agreement with it is not recomputed"
     )
     return []
 
 
-PARTS: dict[type[Document], Callable[[Written], list[VerifyStep]]] = {
+PARTS: dict[type[Document], Callable[[VerifiedFolder], list[VerifyStep]]] = {
     RunState: run_parts,
     ReproductionDocument: discovery_parts,
     ComparisonDocument: comparison_parts,
@@ -94,9 +94,9 @@ def verify(folder: Path, progress: Progress) -> Verification:
     """
     kind, document, content = _opened(folder)
     listed = _listed(folder / kind.FILE, document)
-    written = Written(folder, kind.FILE, document)
-    parts = [VerifyStep("hashes", kind.FILE, lambda: _hashes(written, content, listed))]
-    parts += PARTS[kind](written)
+    opened = VerifiedFolder(folder, kind.FILE, document)
+    parts = [VerifyStep("hashes", kind.FILE, lambda: _hashes(opened, content, listed))]
+    parts += PARTS[kind](opened)
     differences: list[JsonDifference] = []
     progress.phase("verify", len(parts))
     for part in parts:
@@ -105,9 +105,9 @@ def verify(folder: Path, progress: Progress) -> Verification:
         differences += found
         progress.advance(1)
     unlisted = _unlisted(folder, {kind.FILE, *listed})
-    notes = (*written.notes, *(f"{name}: not listed in {kind.FILE}" for name in unlisted))
+    notes = (*opened.notes, *(f"{name}: not listed in {kind.FILE}" for name in unlisted))
     # What differs in one way is told once, however many parts come to it.
-    held = 1 + sum(written.has(name) for name in listed)
+    held = 1 + sum(opened.has(name) for name in listed)
     return Verification(kind.KIND, held, tuple(dict.fromkeys(differences)), notes)
 
 
@@ -143,24 +143,24 @@ def _listed(path: Path, document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _hashes(
-    written: Written, content: bytes, listed: Mapping[str, str]
+    opened: VerifiedFolder, content: bytes, listed: Mapping[str, str]
 ) -> Iterator[JsonDifference]:
     """Yield the files that are not what they were when they were written."""
-    file, document = written.file, written.document
+    file, document = opened.file, opened.document
     computed = sealed(document)[SEAL]
     yield from differing(file, document.get(SEAL, NOTHING), computed, SEAL)
     if content != to_json(document).encode():
         # Its content may be the same, but a byte is not: a space, the form of a number.
         yield JsonDifference(file, "", "different formatting", "as nas-search writes it")
     for name, known in listed.items():
-        if written.has(name):
+        if opened.has(name):
             try:
-                found = sha256(written.folder / name, MAX_RESULT_BYTES)
+                found = sha256(opened.path / name, MAX_RESULT_BYTES)
                 yield from differing(name, known, found, SEAL)
             except InputError as error:
                 yield JsonDifference(name, SEAL, known, str(error))
         elif name in REPORT and file == RunState.FILE:
-            written.note("files of the report are missing: nas-search report writes them")
+            opened.note("files of the report are missing: nas-search report writes them")
         elif name != JOURNAL:  # which need not be taken along: a note says what that means
             yield JsonDifference(name, SEAL, known, "no such file")
 

@@ -17,7 +17,7 @@ from nas.networks.cost import measure_cost
 from nas.records.coefficients_file import CoefficientsFile
 from nas.runs.schedule import GRID_POINTS
 from nas.runs.verify.json_diff import JsonDifference, differing
-from nas.runs.verify.result_folder import NoRows, runs_of
+from nas.runs.verify.verified_folder import NoRows, runs_of
 from nas.spaces.budget import Budget
 from nas.strategies.scaling_candidates import (
     ScalingCandidate,

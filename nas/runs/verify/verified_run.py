@@ -19,7 +19,7 @@ from nas.proxies.protocol import description
 from nas.proxies.registry import TRAINING, recorded_rank_by
 from nas.records.run_state import LATENCY_FILE, RunState
 from nas.runs.identity import provenance
-from nas.runs.verify.result_folder import Written
+from nas.runs.verify.verified_folder import VerifiedFolder
 from nas.spaces.budget import Budget
 from nas.spaces.latency_table import read_table
 from nas.spaces.registry import load_architecture
@@ -30,17 +30,17 @@ RUN, FRONT, BASELINE, FINALS, COEFFICIENTS = (
 )
 
 
-class Facts:
+class VerifiedRun:
     """What is known of a run: its own file, its space, its trials, where its networks come from."""
 
-    def __init__(self, written: Written) -> None:
+    def __init__(self, folder: VerifiedFolder) -> None:
         """Read ``run.json``; raise :class:`InputError` where it is no run's."""
-        self.written = written
-        self.state = RunState.from_dict(written.document, str(written.folder / RUN))
+        self.folder = folder
+        self.state = RunState.from_dict(folder.document, str(folder.path / RUN))
         self.identity = self.state.identity
         self.budget = Budget.of("the run's", dict(self.identity["budget"]))
         if self.budget.latency_ms is not None:
-            table = read_table(written.folder / LATENCY_FILE)
+            table = read_table(folder.path / LATENCY_FILE)
             self.budget = replace(self.budget, latencies=table)
 
     @cached_property
@@ -121,22 +121,22 @@ class Facts:
     @cached_property
     def baseline_record(self) -> ArchitectureRecord:
         """The baseline as it is written."""
-        return record_from_dict(self.written.read(BASELINE), BASELINE)
+        return record_from_dict(self.folder.read(BASELINE), BASELINE)
 
     @cached_property
     def finals_written(self) -> dict[str, Any] | None:
-        return cast(dict[str, Any], self.written.read(FINALS)) if self.written.has(FINALS) else None
+        return cast(dict[str, Any], self.folder.read(FINALS)) if self.folder.has(FINALS) else None
 
     @cached_property
     def known(self) -> list[Trial]:
         """All trials, by the study; without it, those that files tell of."""
         if self.space is not None:
-            with self.written.study(self.named("search")) as study:
+            with self.folder.study(self.named("search")) as study:
                 if study is not None:
                     return read_trials(study, self.space)
         points = [
             record_from_dict(point, f"{FRONT}: points{index}")
-            for index, point in enumerate(self.written.read(FRONT)["points"], 1)
+            for index, point in enumerate(self.folder.read(FRONT)["points"], 1)
         ]
         trials = {trial.number: trial for trial in map(self.trial, points)}
         baseline = self.trial(self.baseline_record)
@@ -145,8 +145,8 @@ class Facts:
     @cached_property
     def has_study(self) -> bool:
         """Whether the study of the run is there."""
-        with self.written.study(self.named("search")) as study:
-            if study is None and self.written.has(JOURNAL):
+        with self.folder.study(self.named("search")) as study:
+            if study is None and self.folder.has(JOURNAL):
                 self.note(f"{JOURNAL} has no trials of this run")
             return study is not None
 
@@ -177,4 +177,4 @@ class Facts:
         return self.state.study_name(phase, *more)
 
     def note(self, text: str) -> None:
-        self.written.note(text)
+        self.folder.note(text)

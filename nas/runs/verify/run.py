@@ -28,11 +28,11 @@ from nas.records.results import baseline_record, family_of, front_records, teste
 from nas.records.run_state import FAMILY
 from nas.runs.identity import corrected, final
 from nas.runs.schedule import CHECKED
+from nas.runs.verify.coefficients import ScaledPoints
 from nas.runs.verify.finalists import finals_of, test_of
 from nas.runs.verify.json_diff import JsonDifference, counted, differing
-from nas.runs.verify.result_folder import NoRows, VerifyStep, Written, runs_of
-from nas.runs.verify.run_state import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, Facts
-from nas.runs.verify.scaling_grid import ScaledPoints
+from nas.runs.verify.verified_folder import NoRows, VerifiedFolder, VerifyStep, runs_of
+from nas.runs.verify.verified_run import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, VerifiedRun
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget
 from nas.strategies.comparison import SeededComparison
@@ -41,33 +41,33 @@ from nas.strategies.proxy_check import check, sample
 _ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
 
-def run_parts(written: Written) -> list[VerifyStep]:
+def run_parts(folder: VerifiedFolder) -> list[VerifyStep]:
     """Return what of a run can be computed again.
 
     Raises:
         InputError: ``run.json`` is no run's.
     """
-    run = _Run(Facts(written))
+    checks = _RunChecks(VerifiedRun(folder))
     return [
-        VerifyStep("command", RUN, run.of_command),
-        VerifyStep("trials", RUN, run.of_trials),
-        VerifyStep("front", FRONT, run.of_front),
-        VerifyStep("finals", FINALS, run.of_finals),
-        VerifyStep("baseline", BASELINE, run.of_baseline),
-        VerifyStep("coefficients", COEFFICIENTS, run.of_coefficients),
-        VerifyStep("family", FAMILY, run.of_family),
-        VerifyStep("accuracies", FRONT, run.of_accuracies),
-        VerifyStep("check", RUN, run.of_check),
+        VerifyStep("command", RUN, checks.of_command),
+        VerifyStep("trials", RUN, checks.of_trials),
+        VerifyStep("front", FRONT, checks.of_front),
+        VerifyStep("finals", FINALS, checks.of_finals),
+        VerifyStep("baseline", BASELINE, checks.of_baseline),
+        VerifyStep("coefficients", COEFFICIENTS, checks.of_coefficients),
+        VerifyStep("family", FAMILY, checks.of_family),
+        VerifyStep("accuracies", FRONT, checks.of_accuracies),
+        VerifyStep("check", RUN, checks.of_check),
     ]
 
 
-class _Run:
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
+class _RunChecks:
+    def __init__(self, run: VerifiedRun) -> None:
+        self.run = run
 
     def of_command(self) -> Iterator[JsonDifference]:
         """What the run is known by follows from its command."""
-        identity, command = self.facts.identity, self.facts.state.command
+        identity, command = self.run.identity, self.run.state.command
         if command is not None:
             for key, written, given in (
                 ("grid_proxy", identity["grid_proxy"], command.grid_proxy),
@@ -77,68 +77,68 @@ class _Run:
             ):
                 yield from differing(RUN, written, given, f"identity.{key}")
         try:
-            limits = load_budget(self.facts.state.budget).limits
+            limits = load_budget(self.run.state.budget).limits
         except InputError:
-            self.facts.note("the budget is not available by its name: its limits are not checked")
+            self.run.note("the budget is not available by its name: its limits are not checked")
         else:
             yield from differing(RUN, identity["budget"], limits, "identity.budget")
-        table = self.facts.budget.latencies
+        table = self.run.budget.latencies
         if table is not None:
             found = table.fingerprint()
-            yield from differing(RUN, self.facts.identity["latency"], found, "identity.latency")
-        supernet = None if self.facts.state.plan is None else self.facts.state.plan.supernet
-        if supernet is not None and "proxy" not in self.facts.identity["plugins"]:
+            yield from differing(RUN, self.run.identity["latency"], found, "identity.latency")
+        supernet = None if self.run.state.plan is None else self.run.state.plan.supernet
+        if supernet is not None and "proxy" not in self.run.identity["plugins"]:
             planned = {"name": SUPERNET, **asdict(supernet)}
             yield from differing(RUN, identity["proxy"], planned, "identity.proxy")
 
     def of_trials(self) -> Iterator[JsonDifference]:
         """Every trial of the study costs and scores what it says; and there are as many."""
-        if not self.facts.from_study:
+        if not self.run.from_study:
             return
         counts = {
-            state: sum(trial.state == state for trial in self.facts.known)
+            state: sum(trial.state == state for trial in self.run.known)
             for state in ("finished", "stopped", "failed")
         }
-        written = self.facts.state.trials
+        written = self.run.state.trials
         yield from differing(RUN, written and written.model_dump(), counts, "trials")
-        for trial in self.facts.known:
+        for trial in self.run.known:
             key, cost = f"trial {trial.number}", measure_cost(trial.architecture)
             yield from differing(JOURNAL, trial.cost.to_dict(), cost.to_dict(), f"{key}: cost")
             if trial.accuracy is None:
                 continue
-            score = self.facts.objective.score(trial.accuracy, cost)
+            score = self.run.objective.score(trial.accuracy, cost)
             yield from differing(JOURNAL, trial.score, score, f"{key}: value")
-            if self.facts.predictor is not None:
-                again = self.facts.predicted(trial.architecture).to_dict()
+            if self.run.predictor is not None:
+                again = self.run.predicted(trial.architecture).to_dict()
                 yield from differing(JOURNAL, trial.accuracy.to_dict(), again, f"{key}: accuracy")
 
     def of_front(self) -> Iterator[JsonDifference]:
         """The front is that of the trials."""
-        front = pareto_front(self.facts.known, self.facts.objective)
-        records = front_records(front, self.facts.provenance, self.facts.budget.latencies)
+        front = pareto_front(self.run.known, self.run.objective)
+        records = front_records(front, self.run.provenance, self.run.budget.latencies)
         points = [record.to_dict() for record in records]
-        yield from differing(FRONT, self.facts.written.read(FRONT), {"points": points})
+        yield from differing(FRONT, self.run.folder.read(FRONT), {"points": points})
 
     @cached_property
     def test(self) -> SeededComparison | None:
         """What the baseline has on the test images, if that is known."""
-        return test_of(self.facts)
+        return test_of(self.run)
 
     def of_finals(self) -> Iterator[JsonDifference]:
         """The choice among the finalists, and their differences, follow from their trainings."""
-        data = self.facts.finals_written
+        data = self.run.finals_written
         if data is not None:
-            computed = finals_of(self.facts) or {}
+            computed = finals_of(self.run) or {}
             yield from differing(FINALS, data, {**computed, "test": tested(self.test)})
 
     @cached_property
     def baseline(self) -> Trial:
         """The finals' choice, or the best of the search."""
-        data = self.facts.finals_written
+        data = self.run.finals_written
         if data is None or data["chosen"] is None:
-            return ranked(self.facts.known)[0]
+            return ranked(self.run.known)[0]
         number = next(e["trial"] for e in data["entries"] if e["name"] == data["chosen"])
-        found = next((trial for trial in self.facts.known if trial.number == number), None)
+        found = next((trial for trial in self.run.known if trial.number == number), None)
         if found is None:
             raise InputError(
                 f"{BASELINE}: provenance.trial: not {number}, which the finalists' comparison chose"
@@ -147,45 +147,45 @@ class _Run:
 
     def of_baseline(self) -> Iterator[JsonDifference]:
         """The baseline is that trial, with what the finals and the test say of it."""
-        data, best = self.facts.written.read(BASELINE), self.baseline
+        data, best = self.run.folder.read(BASELINE), self.baseline
         theirs: Mapping[str, Any] = data["provenance"]
         more: dict[str, Any] = {}
-        if self.facts.predictor is not None:
-            more = corrected(self.facts.predictor, best.architecture)
-        elif self.facts.proxy["name"] == ImagenetProxy.name:
+        if self.run.predictor is not None:
+            more = corrected(self.run.predictor, best.architecture)
+        elif self.run.proxy["name"] == ImagenetProxy.name:
             more = {key: theirs[key] for key in ("corrected", "nearest")}
         test = None if self.test is None else self.test.networks[0].accuracy
-        if self.facts.finals_written is None and not self.facts.has_study and theirs["test"]:
+        if self.run.finals_written is None and not self.run.has_study and theirs["test"]:
             test = validate(_ACCURACY, theirs["test"], f"{BASELINE}: provenance.test")
-        more |= final(self.facts.finals_written)
-        latencies = self.facts.budget.latencies
-        record = baseline_record(best, self.facts.provenance, test, more, latencies)
+        more |= final(self.run.finals_written)
+        latencies = self.run.budget.latencies
+        record = baseline_record(best, self.run.provenance, test, more, latencies)
         yield from differing(BASELINE, data, record.to_dict())
         if latencies is not None:
-            timed = self.facts.state.latency
+            timed = self.run.state.latency
             own = None if timed is None else timed.sum
             yield from differing(RUN, own, latencies.of(best.architecture), "latency.sum")
-        limit = self.facts.budget.latency_ms
-        if not self.facts.budget.allows(measure_cost(best.architecture)) or (
+        limit = self.run.budget.latency_ms
+        if not self.run.budget.allows(measure_cost(best.architecture)) or (
             latencies is not None and latencies.of(best.architecture) > 1e6 * (limit or 0)
         ):
-            yield JsonDifference(BASELINE, "cost", "over the budget", str(self.facts.budget))
+            yield JsonDifference(BASELINE, "cost", "over the budget", str(self.run.budget))
 
     def of_coefficients(self) -> Iterator[JsonDifference]:
         """The points cost what they say, and the choice among them follows from what they had."""
-        if not self.facts.written.has(COEFFICIENTS):
+        if not self.run.folder.has(COEFFICIENTS):
             return
-        data = self.facts.written.read(COEFFICIENTS)
-        if "grid_proxy" in self.facts.identity["plugins"]:
-            self.facts.note(
-                f"the coefficients were chosen by proxy {self.facts.identity['grid_proxy']!r}, "
+        data = self.run.folder.read(COEFFICIENTS)
+        if "grid_proxy" in self.run.identity["plugins"]:
+            self.run.note(
+                f"the coefficients were chosen by proxy {self.run.identity['grid_proxy']!r}, "
                 "which is not built in: they are not recomputed"
             )
             return
         plan, images, best = (
-            self.facts.state.plan,
-            self.facts.state.data,
-            self.facts.baseline_record.architecture,
+            self.run.state.plan,
+            self.run.state.data,
+            self.run.baseline_record.architecture,
         )
         if plan is None or images is None:
             raise InputError("plan or data: null is not accepted where there are coefficients")
@@ -199,29 +199,29 @@ class _Run:
 
         points = ScaledPoints(best, view, pixels)
         yield from points.of_document(data)
-        if self.facts.has_study:
-            seed, opened = self.facts.identity["seed"], self.facts.written.study
+        if self.run.has_study:
+            seed, opened = self.run.identity["seed"], self.run.folder.study
             try:
-                yield from points.of_study(data, seed, self.facts.named, opened)
+                yield from points.of_study(data, seed, self.run.named, opened)
             except NoRows:
-                self.facts.note("study.log has no trainings of these coefficients")
+                self.run.note("study.log has no trainings of these coefficients")
 
     def of_family(self) -> Iterator[JsonDifference]:
         """Each member follows from the baseline and the coefficients chosen."""
-        folder = self.facts.written.folder / FAMILY
-        there = {path.name for path in folder.glob("*.json")} if folder.is_dir() else set()
+        family = self.run.folder.path / FAMILY
+        there = {path.name for path in family.glob("*.json")} if family.is_dir() else set()
         expected: dict[str, Any] = {}
-        if self.facts.written.has(COEFFICIENTS):
-            chosen = self.facts.written.read(COEFFICIENTS)["chosen"]
+        if self.run.folder.has(COEFFICIENTS):
+            chosen = self.run.folder.read(COEFFICIENTS)["chosen"]
             coefficients = Coefficients(*(chosen[key] for key in ("alpha", "beta", "gamma")))
-            members = family_of(self.facts.baseline_record, coefficients)
+            members = family_of(self.run.baseline_record, coefficients)
             expected = {f"{m.architecture.name}.json": m.to_dict() for m in members}
         for name, computed in expected.items():
             place = f"{FAMILY}/{name}"
             if name not in there:
                 yield JsonDifference(place, "", "no such file", "a member of the family")
                 continue
-            yield from differing(place, self.facts.written.read(place), computed)
+            yield from differing(place, self.run.folder.read(place), computed)
         for name in sorted(there - expected.keys()):
             yield JsonDifference(
                 f"{FAMILY}/{name}", "", "a member of the family", "none of that name"
@@ -230,25 +230,25 @@ class _Run:
     def of_accuracies(self) -> Iterator[JsonDifference]:
         """Every accuracy is of as many trainings as it names seeds."""
         for name in (FRONT, BASELINE, FINALS, COEFFICIENTS):
-            if self.facts.written.has(name):
-                yield from counted(name, self.facts.written.read(name))
+            if self.run.folder.has(name):
+                yield from counted(name, self.run.folder.read(name))
 
     def of_check(self) -> Iterator[JsonDifference]:
         """How far the proxy can be trusted follows from the study."""
-        summary = self.facts.state.check
+        summary = self.run.state.check
         data = None if summary is None else summary.model_dump()
-        if data is None or not self.facts.from_study or self.facts.space is None:
+        if data is None or not self.run.from_study or self.run.space is None:
             return
-        seed = self.facts.identity["seed"]
-        networks = sample(Feasible(self.facts.space, self.facts.budget), CHECKED, seed)
+        seed = self.run.identity["seed"]
+        networks = sample(Feasible(self.run.space, self.run.budget), CHECKED, seed)
         keys = [network.key() for network in networks]
-        objective = make_objective("accuracy", self.facts.budget, "loss")
+        objective = make_objective("accuracy", self.run.budget, "loss")
         with (
-            self.facts.written.study(self.facts.named("check-proxy", *keys)) as judged,
-            self.facts.written.study(self.facts.named("check", *keys)) as trained,
+            self.run.folder.study(self.run.named("check-proxy", *keys)) as judged,
+            self.run.folder.study(self.run.named("check", *keys)) as trained,
         ):
             if judged is None or trained is None:
-                self.facts.note("study.log has no check of these networks")
+                self.run.note("study.log has no check of these networks")
                 return
             result = check(
                 networks,

@@ -47,17 +47,17 @@ class VerifyStep:
 
 
 @dataclass
-class Written:
+class VerifiedFolder:
     """A folder, its main document, and what could not be checked of it so far."""
 
-    folder: Path
+    path: Path
     file: str
     document: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         """Say whether a file is there."""
-        return os.path.isfile(self.folder / name)
+        return os.path.isfile(self.path / name)
 
     def read(self, name: str) -> Any:
         """Return what a JSON file holds.
@@ -65,7 +65,7 @@ class Written:
         Raises:
             InputError: it cannot be read.
         """
-        return parse_json(read_text(self.folder / name), name)
+        return parse_json(read_text(self.path / name), name)
 
     def note(self, text: str) -> None:
         """Say, once, what could not be checked."""
@@ -82,10 +82,10 @@ class Written:
             self.note(NO_STUDY)
             yield None
             return
-        file_size(self.folder / JOURNAL, MAX_JOURNAL_BYTES)
+        file_size(self.path / JOURNAL, MAX_JOURNAL_BYTES)
         with TemporaryDirectory() as temporary:
             copied = Path(temporary)
-            shutil.copyfile(self.folder / JOURNAL, copied / JOURNAL)
+            shutil.copyfile(self.path / JOURNAL, copied / JOURNAL)
             study = Study(copied, name, {})
             yield study if study.rows() else None
 
