@@ -28,6 +28,7 @@ from nas.spaces.registry import load_space
 from nas.strategies.proposals import Proposals
 from nas.strategies.proposer import Proposer
 from nas.strategies.samplers import make_sampler
+from tests.support.clock import Clock, stopped_clock
 
 TINY = load_space("tiny")
 LOOSE = parse_budget("100M-flops")
@@ -232,24 +233,9 @@ def test_nothing_begins_after_the_deadline(kind: str, tmp_path: Path) -> None:
         assert not done.out_of_time  # there was nothing left to begin
 
 
-class Clock:
-    """Stands in for the module ``time``; it goes on when somebody sleeps, or says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(nas.evaluation.scheduler, "time", clock)
-    return clock
+    return stopped_clock(monkeypatch)
 
 
 def test_what_would_end_after_the_deadline_does_not_begin(tmp_path: Path, clock: Clock) -> None:

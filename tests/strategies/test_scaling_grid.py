@@ -1,7 +1,6 @@
 """The grid of coefficients, with toy proxies: nothing is trained here."""
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from nas.strategies.scaling_candidates import (
 )
 from nas.strategies.scaling_grid import grid_search
 from nas.testing import ToyProxy
+from tests.support.clock import stopped_clock
 
 RANGES = {"alpha": (1.0, 4.0), "beta": (1.0, 4.0), "gamma": (1.0, 4.0)}
 B0 = nas.load_architecture("efficientnet-b0")
@@ -310,16 +310,23 @@ def test_all_failing_is_one_line(tmp_path: Path) -> None:
         search_grid(proxy, tmp_path, tolerant=True)
 
 
-def test_out_of_time(tmp_path: Path) -> None:
+def test_out_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = stopped_clock(monkeypatch)
     points = spread_points()
     proxy = OnPoints(points, lambda i: 0.5 + 0.02 * i)
-    assert search_grid(proxy, tmp_path, deadline=time.monotonic() - 1) is None
+    assert search_grid(proxy, tmp_path, deadline=clock.now - 1) is None
     assert proxy.calls == []
 
-    slow = OnPoints(points, lambda i: 0.5 + 0.02 * i)
-    slow.pause = 0.02
-    result = search_grid(slow, tmp_path, deadline=time.monotonic() + 0.1)
-    assert 1 <= len(slow.calls) <= 7
+    class Slow(OnPoints):
+        """Each evaluation takes ten seconds."""
+
+        def evaluate(self, arch: Architecture, *, seed: int, report: Report) -> Accuracy:
+            clock.sleep(10)
+            return super().evaluate(arch, seed=seed, report=report)
+
+    slow = Slow(points, lambda i: 0.5 + 0.02 * i)
+    result = search_grid(slow, tmp_path, deadline=clock.now + 45)
+    assert len(slow.calls) == 5
     measured = [e for e in result.points if e.score is not None]
     assert result.chosen in measured
     assert result.noise is None
