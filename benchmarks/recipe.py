@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from training import Plain
 
-from nas.cli.console import Show
-from nas.cli.options import duration
+from nas.cli.option_values import duration
+from nas.cli.terminal_progress import TerminalProgress
 from nas.data import ImageData, load_images
 from nas.networks.architecture import Architecture, Stem, efficientnet_b0
 from nas.networks.modules import build
@@ -44,7 +44,7 @@ LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.05
 
 
-def ours(data: str, seconds: float, show: Show) -> tuple[int, float]:
+def ours(data: str, seconds: float, show: TerminalProgress) -> tuple[int, float]:
     """Train by the recipe; return images seen, and the test accuracy."""
     with TemporaryDirectory() as out:
         done = train(
@@ -64,7 +64,7 @@ def ours(data: str, seconds: float, show: Show) -> tuple[int, float]:
 
 
 def plain_loop(
-    data: ImageData, network: Architecture, share: Callable[[], float], show: Show
+    data: ImageData, network: Architecture, share: Callable[[], float], show: TerminalProgress
 ) -> tuple[int, float]:
     """Train as one writes it until the share of the time is 1; return images seen, and accuracy."""
     torch.manual_seed(0)
@@ -121,7 +121,7 @@ def main() -> None:
     seconds, cores = duration(options.time), os.cpu_count() or 1
     assert seconds is not None
     found = {}
-    with Show() as show:
+    with TerminalProgress() as show:
         if options.only != "plain":
             found["ours"] = ours(options.data, seconds, show)
         if options.only != "ours":

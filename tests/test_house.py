@@ -423,13 +423,17 @@ def test_what_is_allowed_passes(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "allowed"),
     [
-        ("nas.cli.job", "from nas.evaluation.study import Study", False),
-        ("nas.cli.job", "def late():\n    from nas.evaluation import local", False),
-        ("nas.cli.job", "from ..evaluation import local", False),
-        ("nas.cli.job", "from nas.records.result_folder import ResultFolder", False),
-        ("nas.cli.commands.main", "from nas.files import read_text, write_json", False),
-        ("nas.cli.job", "from nas.files import to_json\nfrom nas.runs.pipeline import run", True),
-        ("nas.cli.job", "from nas.records.run_state import RunState", True),
+        ("nas.cli.run_command", "from nas.evaluation.study import Study", False),
+        ("nas.cli.run_command", "def late():\n    from nas.evaluation import local", False),
+        ("nas.cli.run_command", "from ..evaluation import local", False),
+        ("nas.cli.run_command", "from nas.records.result_folder import ResultFolder", False),
+        ("nas.cli.commands.main_job", "from nas.files import read_text, write_json", False),
+        (
+            "nas.cli.run_command",
+            "from nas.files import to_json\nfrom nas.runs.pipeline import run",
+            True,
+        ),
+        ("nas.cli.run_command", "from nas.records.run_state import RunState", True),
         ("nas.runs.pipeline", "from nas.records.result_folder import ResultFolder", True),
     ],
 )

@@ -6,38 +6,58 @@ from collections.abc import Callable
 
 import typer
 
-from nas.cli.commands import lists, main, measured, networks, runs
+from nas.cli.commands import (
+    catalogue,
+    compare,
+    cost,
+    evaluate,
+    events,
+    export,
+    fidelity,
+    fit_predictor,
+    import_table,
+    latency,
+    main_job,
+    report,
+    reproduce,
+    resume,
+    scale,
+    status,
+    table,
+    train,
+    verify,
+)
 from nas.cli.panels import CATALOGUE, NETWORKS, PROXIES, RUNS, Command, PanelGroup
 
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     RUNS: {
-        "resume": runs.resume,
-        "status": runs.status,
-        "report": runs.report,
-        "events": runs.events,
-        "verify": runs.verify,
-        "reproduce": measured.reproduce,
+        "resume": resume.resume,
+        "status": status.status,
+        "report": report.report,
+        "events": events.events,
+        "verify": verify.verify,
+        "reproduce": reproduce.reproduce,
     },
     NETWORKS: {
-        "cost": networks.cost,
-        "scale": networks.scale,
-        "compare": networks.compare,
-        "train": networks.train,
-        "evaluate": networks.evaluate,
-        "export": networks.export,
+        "cost": cost.cost,
+        "scale": scale.scale,
+        "compare": compare.compare,
+        "train": train.train,
+        "evaluate": evaluate.evaluate,
+        "export": export.export,
     },
     PROXIES: {
-        "fidelity": measured.fidelity,
-        "table": measured.table,
-        "import": measured.import_,
-        "fit-predictor": measured.fit_predictor,
-        "latency": measured.latency,
+        "fidelity": fidelity.fidelity,
+        "table": table.table,
+        "import": import_table.import_table,
+        "fit-predictor": fit_predictor.fit_predictor,
+        "latency": latency.latency,
     },
     CATALOGUE: {
-        "spaces": lists.spaces,
-        "budgets": lists.budgets,
-        "proxies": lists.proxies,
-        "samplers": lists.samplers,
+        "spaces": catalogue.spaces,
+        "budgets": catalogue.budgets,
+        "proxies": catalogue.proxies,
+        "samplers": catalogue.samplers,
     },
 }
 
@@ -48,7 +68,7 @@ app = typer.Typer(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.callback(invoke_without_command=True)(main.main_job)
+app.callback(invoke_without_command=True)(main_job.main_job)
 for panel, commands in COMMANDS.items():
     for name, command in commands.items():
         app.command(name, cls=Command, rich_help_panel=panel)(command)

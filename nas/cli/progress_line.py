@@ -248,7 +248,7 @@ class LiveLine:
         )
 
 
-class Lines:
+class PlainLines:
     """In a pipe: a line where a phase begins and ends, and of what is new in between."""
 
     def __init__(self, console: Console) -> None:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from nas.cli.console import (
-    comparison_table,
     escape,
-    family_table,
     plain_table,
     print_facts,
     print_lines,
     print_table,
     print_written,
 )
+from nas.cli.network_tables import comparison_table, family_table
 from nas.spaces.budget import Budget, amount
 from nas.spaces.latency_table import milliseconds
 
@@ -34,7 +33,7 @@ FRONT = 6
 """So many networks of the front are shown; ``front.json`` has all."""
 
 
-def print_ending(result: RunResult, budget: Budget, data: str | None) -> None:
+def print_summary(result: RunResult, budget: Budget, data: str | None) -> None:
     """Print what a run found on one screen, the paths of what it wrote, and what comes next.
 
     Args:

@@ -94,7 +94,7 @@ class ZeroCostProxy:
             mean=value / (value + 100),
             standard_error=0.0,
             seeds=(seed,),
-            metric=f"score in [0, 1], no accuracy: {MEASURES[self._measure]}",
+            metric=f"score in [0, 1], not an accuracy: {MEASURES[self._measure]}",
             proxy=self.name,
             data=self._data_name,
             predicted=True,

@@ -15,10 +15,10 @@ from rich.console import Console
 import nas.cli.progress_line
 from nas.cli import _run as command
 from nas.cli.app import app
-from nas.cli.console import Show, plain_table, print_facts, print_table
+from nas.cli.console import plain_table, print_facts, print_table
 from nas.cli.file_descriptions import FILES, contents
 from nas.cli.progress_line import (
-    Lines,
+    PlainLines,
     ShownPhase,
     clock,
     finished_line,
@@ -27,6 +27,7 @@ from nas.cli.progress_line import (
     plain_line,
 )
 from nas.cli.summary import next_commands
+from nas.cli.terminal_progress import TerminalProgress
 from nas.progress import ALREADY
 from tests.support.interrupted import resumable
 from tests.support.terminal import COLUMNS, SCRIPT, SEARCH, in_a_pipe, on_a_terminal
@@ -237,7 +238,7 @@ def test_a_pipe_is_told_of_what_is_new_and_not_more(
     now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A search of 8,000 trials, 100 a second, that finds something better now and then."""
-    with Show() as show:
+    with TerminalProgress() as show:
         show.phase("search", 8_000)
         for trial in range(1, 8_001):
             now[0] += 0.01
@@ -258,7 +259,7 @@ def test_a_pipe_is_told_of_what_is_new_and_not_more(
 def test_slow_steps_are_told_one_by_one_when_they_are_better(
     now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Show() as show:
+    with TerminalProgress() as show:
         show.phase("search", 3)
         for trial, best in enumerate(("0.4", "0.5", "")):
             now[0] += 20
@@ -278,7 +279,7 @@ def test_slow_steps_are_told_one_by_one_when_they_are_better(
 def test_a_phase_that_ends_early_says_how_far_it_came(
     now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Show() as show:
+    with TerminalProgress() as show:
         show.phase("coefficients", None)
         show.phase("coefficients", 9)
         show.advance(4, ALREADY)
@@ -294,13 +295,13 @@ def test_a_phase_that_ends_early_says_how_far_it_came(
 
 
 def test_lines_do_not_read_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    with Show() as show:
+    with TerminalProgress() as show:
         show.phase("load [bold]x[/bold]", None)
         show.note("[red]mine[/red] :bomb:")
     assert capsys.readouterr().err == "load [bold]x[/bold]\n[red]mine[/red] :bomb:\n"
     print_facts([("[red]", ":bomb: [/bold]")])
     assert capsys.readouterr().out == "[red]     :bomb: [/bold]\n"
-    Lines(Console(stderr=True)).say("[link=x]")
+    PlainLines(Console(stderr=True)).say("[link=x]")
     assert capsys.readouterr().err == "[link=x]\n"
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 import nas.evaluation.database
 import nas.evaluation.leases
-from nas.cli.job import run_job
+from nas.cli.run_command import run_job
 from nas.errors import InputError
 from nas.evaluation.database import database_url, masked, printable, without_password
 from nas.evaluation.leases import TAKEOVERS, Claims

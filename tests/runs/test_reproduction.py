@@ -149,7 +149,7 @@ def test_the_pictures(small: Path) -> None:
 def test_what_is_printed(small: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
-    from nas.cli import reproduce
+    from nas.cli.commands import reproduce
 
     data = json.loads((small / "discovery.json").read_text(encoding="utf-8"))
     for width in (80, 100):

@@ -1,1 +1,1 @@
-"""The commands, as a shell sees them: their words, and what they stand for."""
+"""The commands, one file each: their options, what they call, and what they print."""

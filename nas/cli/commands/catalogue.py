@@ -1,17 +1,22 @@
-"""Lists of what is available: search spaces, budgets, proxies and samplers, one per line."""
+"""Commands that list what is available: search spaces, budgets, proxies and samplers."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from nas.cli.console import escape, print_json, print_table
-from nas.plugins import Registry
+from nas.cli.parameters import Json
 from nas.spaces.budget import read_budget
 from nas.spaces.registry import load_space, shipped
 
+if TYPE_CHECKING:
+    from nas.plugins import Registry
 
-def spaces(json: bool) -> None:
-    """Print the search spaces."""
+
+def spaces(json: Json = False) -> None:
+    """List the search spaces that are included."""
     loaded = [(name, load_space(name)) for name in shipped("search_spaces")]
     if json:
         print_json(
@@ -29,8 +34,8 @@ def spaces(json: bool) -> None:
     _print([(name, f"{s.size:.2g} networks", f"{s.resolution} px", s.source) for name, s in loaded])
 
 
-def budgets(json: bool) -> None:
-    """Print the budgets."""
+def budgets(json: Json = False) -> None:
+    """List the budgets that are included."""
     loaded = [read_budget(path) for path in shipped("budgets").values()]
     if json:
         print_json(
@@ -40,15 +45,15 @@ def budgets(json: bool) -> None:
     _print([(b.name, str(b), b.description) for b in loaded])
 
 
-def proxies(json: bool) -> None:
-    """Print the proxies."""
+def proxies(json: Json = False) -> None:
+    """List the proxies, which measure accuracy, built in and installed."""
     from nas.proxies.registry import PROXIES
 
     _registered(PROXIES, json)
 
 
-def samplers(json: bool) -> None:
-    """Print the samplers."""
+def samplers(json: Json = False) -> None:
+    """List the samplers, which propose networks, built in and installed."""
     from nas.strategies.samplers import SAMPLERS
 
     _registered(SAMPLERS, json)

@@ -1,22 +1,31 @@
-"""The command ``fidelity``: how well a proxy ranks, as tables and sentences."""
+"""The command ``fidelity``: how well a proxy ranks, as a table and sentences."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 
-from nas.cli.console import (
-    Show,
-    escape,
-    plain_table,
-    print_json,
-    print_lines,
-    print_table,
-    print_written,
+from nas.cli import completion
+from nas.cli.console import escape, plain_table, print_json, print_lines, print_table, print_written
+from nas.cli.option_values import duration
+from nas.cli.panels import ACCURACY, NETWORK
+from nas.cli.parameters import (
+    Data,
+    Device,
+    Jobs,
+    Json,
+    Quiet,
+    Verbose,
+    out_option,
+    seed_option,
+    space_option,
+    time_option,
 )
-from nas.cli.options import kept
+from nas.cli.terminal_progress import TerminalProgress, resumable
+from nas.runs.fidelity.table_sample import SAMPLES
 from nas.spaces.registry import load_space
 
 if TYPE_CHECKING:
@@ -24,22 +33,85 @@ if TYPE_CHECKING:
     from nas.statistics import Agreement
 
 
-def show_fidelity(
-    table: Path, space: str, out: Path | None, *, json: bool, quiet: bool, **options: Any
+def fidelity(
+    table: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Benchmark table (JSON Lines): networks whose accuracy is known.",
+            rich_help_panel=ACCURACY,
+        ),
+    ],
+    space: Annotated[str, space_option(NETWORK)] = "efficientnet",
+    samples: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of networks drawn from the table, and from each band.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = SAMPLES,
+    band: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LOW-HIGH",
+            help="Range of FLOPs to rank within, such as 300M-330M; may be given several times.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    seed: Annotated[int, seed_option(NETWORK)] = 0,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Proxy to judge; 'nas-search proxies' lists them.",
+            show_default="as in a search",
+            autocompletion=completion.proxies,
+            rich_help_panel=ACCURACY,
+        ),
+    ] = None,
+    data: Data = None,
+    time: Annotated[
+        str | None, time_option("Time limit for preparing the proxy and for all evaluations")
+    ] = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    out: Annotated[
+        str | None, out_option("DIR", "Folder to keep the result in; rerun the command to resume.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
-    """Measure how well a proxy ranks, and print it; ``options`` are those of its settings."""
+    """Measure how well a proxy ranks networks whose accuracy is known, and FLOPs alone beside it.
+
+    nas-search fidelity --table table.jsonl --proxy supernet --band 300M-330M
+    """
     from nas.runs.fidelity.measure import FidelitySettings, measure_proxy
 
-    settings = FidelitySettings(table, load_space(space), out=out, **options)
-    with Show(quiet=quiet) as show, kept(out):
-        result = measure_proxy(settings, show)
+    folder = None if out is None else Path(out)
+    settings = FidelitySettings(
+        Path(table),
+        load_space(space),
+        proxy=proxy,
+        data=data,
+        samples=samples,
+        bands=tuple(band or ()),
+        seconds=duration(time),
+        seed=seed,
+        jobs=jobs,
+        device=device or "cpu",
+        out=folder,
+    )
+    with TerminalProgress(quiet=quiet) as progress, resumable(folder):
+        result = measure_proxy(settings, progress)
     if json:
         print_json(result.to_dict())
     elif not quiet:
         print_table(_table(result))
         print_lines(*result.notes, *_repeats(result), _conclusion(result))
-        if out is not None:
-            print_written(out)
+        if folder is not None:
+            print_written(folder)
 
 
 def _table(result: Fidelity) -> Table:

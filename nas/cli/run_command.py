@@ -1,4 +1,4 @@
-"""The main job: from the command line to a run, and its result on the terminal."""
+"""From the command of a run to its settings, the run, and its result on the terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli.console import Show, print_json
-from nas.cli.latency import latency_source
-from nas.cli.options import duration, kept, positive
+from nas.cli.commands.latency import measured_here
+from nas.cli.console import print_json
+from nas.cli.option_values import duration, positive
+from nas.cli.terminal_progress import TerminalProgress, resumable
 from nas.environment import check_device
 from nas.errors import InputError
+from nas.spaces.latency_table import TableFile
 from nas.spaces.registry import load_architecture, load_budget, load_space
 
 if TYPE_CHECKING:
     from nas.records.run_state import RunCommand
     from nas.runs.pipeline import RunResult
-    from nas.runs.settings import RunSettings
+    from nas.runs.settings import LatencySource, RunSettings
+    from nas.spaces.budget import Budget
 
 RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
@@ -26,14 +29,14 @@ def run_job(command: RunCommand, out: Path | None, *, json: bool, quiet: bool) -
     from nas.runs.pipeline import run
 
     settings = _settings(command, out)
-    with Show(quiet=quiet) as show, kept(settings.folder):
-        result = run(settings, show)
+    with TerminalProgress(quiet=quiet) as progress, resumable(settings.folder):
+        result = run(settings, progress)
     if json:
         print_json(_document(result))
     elif not quiet:
-        from nas.cli.summary import print_ending
+        from nas.cli.summary import print_summary
 
-        print_ending(result, settings.budget, settings.data)
+        print_summary(result, settings.budget, settings.data)
 
 
 def _settings(command: RunCommand, out: Path | None) -> RunSettings:
@@ -75,9 +78,32 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         finalists=_finalists(command.finalists),
         reference=None if reference is None else load_architecture(reference),
         check=command.check,
-        latency=latency_source(command, budget),
+        latency=_latency_source(command, budget),
         command=command,
     )
+
+
+def _latency_source(command: RunCommand, budget: Budget) -> LatencySource | None:
+    """Return where a budget has its latencies from, by the command's options; None: no such limit.
+
+    Raises:
+        InputError: options that mean nothing together.
+    """
+    file, backend, batch = command.latency_table, command.latency_backend, command.latency_batch
+    given = [
+        f"--latency-{name}"
+        for name, value in (("table", file), ("backend", backend), ("batch", batch))
+        if value is not None
+    ]
+    if budget.latency_ms is None:
+        if given:
+            raise InputError(f"{given[0]}: not accepted without a limit on latency: 20ms-latency")
+        return None
+    if file is not None:
+        if given != ["--latency-table"]:
+            raise InputError(f"{given[1]}: not accepted with --latency-table, which has its own")
+        return TableFile(Path(file))
+    return measured_here(backend, command.device, batch)
 
 
 def _document(result: RunResult) -> dict[str, Any]:

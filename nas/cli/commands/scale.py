@@ -1,21 +1,21 @@
-"""Commands about one network: cost, scale, evaluate."""
+"""The command ``scale``: larger networks by coefficients, by the published table, or to FLOPs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from nas.cli.console import (
-    Show,
-    family_table,
-    print_facts,
-    print_json,
-    print_lines,
-    print_table,
-)
-from nas.cli.options import Training
+import typer
+
+from nas.cli import completion
+from nas.cli.commands.compare import print_comparison
+from nas.cli.console import print_json, print_table
+from nas.cli.network_tables import family_table
+from nas.cli.option_values import duration
+from nas.cli.panels import ACCURACY, NETWORK
+from nas.cli.parameters import Arch, Device, Jobs, Json, Quiet, Verbose, out_option, time_option
 from nas.errors import InputError
 from nas.files import slug
 from nas.networks.architecture import Architecture
@@ -33,47 +33,110 @@ from nas.networks.compound_scaling import (
 )
 from nas.networks.cost import CONVENTION, measure_cost
 from nas.spaces.budget import parse_budget
-from nas.spaces.registry import load_architecture, load_space
+from nas.spaces.registry import load_architecture
 
 Row = tuple[Architecture, dict[str, Any]]
 
 
-def show_cost(name: str, resolution: int | None, json: bool) -> None:
-    """Print what a network costs."""
-    architecture = load_architecture(name)
-    cost = measure_cost(architecture, resolution)
-    pixels = resolution or architecture.resolution
-    if json:
-        print_json({**cost.to_dict(), "resolution": pixels, "convention": CONVENTION})
-        return
-    print_lines(
-        f"{architecture.name} at {pixels} px",
-        *(f"  {metric:<12}{value:>16,}" for metric, value in cost.to_dict().items()),
-        f"  ({CONVENTION})",
-    )
-
-
-def show_scaled(
-    name: str,
-    *,
-    preset: str | None,
-    triple: tuple[float | None, float | None, float | None],
-    phi: float | None,
-    target_flops: str | None,
-    compare: bool,
-    training: Training | None,
-    out: Path | None,
-    json: bool,
-    quiet: bool,
+def scale(
+    arch: Arch,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="official",
+            help="Scale by the published table of EfficientNet-B0 … B7 instead of by coefficients.",
+            autocompletion=completion.one_of("official"),
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="Depth coefficient α.", show_default="1.2", rich_help_panel=NETWORK
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="Width coefficient β.", show_default="1.1", rich_help_panel=NETWORK
+        ),
+    ] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Resolution coefficient γ.",
+            show_default="1.15",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    phi: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Exponent φ of the coefficients; a single network is scaled.",
+            show_default="0 to 7, the family b0 … b7",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    target_flops: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FLOPS",
+            help="Scale to the largest network within so many FLOPs, such as 1.8G.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Scale depth, width and resolution alone, and all together, to equal FLOPs.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|NAME",
+            help="With --compare: train the scaled networks on these images, and compare them.",
+            rich_help_panel=ACCURACY,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --data: number of trainings of each network, with a seed each.",
+            show_default="3",
+            rich_help_panel=ACCURACY,
+        ),
+    ] = None,
+    time: Annotated[str | None, time_option("With --data: time limit for all trainings")] = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    out: Annotated[
+        str | None, out_option("DIR", "Folder to write the architectures or the comparison to.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
-    """Print, and write if asked to, scaled networks; ``training``: compare them by it too."""
-    if training is not None and not compare:
+    """Scale a network: by coefficients, by the published table, or to a number of FLOPs.
+
+    nas-search scale efficientnet-b0 --alpha 1.2 --beta 1.1 --gamma 1.15 --phi 3
+    """
+    options = {"--seeds": seeds, "--time": time, "--jobs": jobs, "--device": device}
+    for option, value in options.items():
+        if data is None and value is not None:
+            raise InputError(f"{option}: not accepted without --compare and --data")
+    if data is not None and not compare:
         raise InputError("--data needs --compare")
-    baseline = load_architecture(name)
-    given = [value for value in triple if value is not None]
+    baseline = load_architecture(arch)
+    folder = None if out is None else Path(out)
+    given = [value for value in (alpha, beta, gamma) if value is not None]
     if given and len(given) < 3:
         raise InputError("--alpha, --beta and --gamma: accepted: all three, or none")
-    alpha, beta, gamma = triple
     coefficients = (
         PAPER
         if alpha is None or beta is None or gamma is None
@@ -99,17 +162,20 @@ def show_scaled(
     elif compare:
         rows = _compare(baseline, coefficients, target)
         title = f"{baseline.name}: one dimension alone, and {coefficients}, at equal FLOPs"
-        if training is not None:
-            from nas.cli.comparison import print_comparison
+        if data is not None:
             from nas.runs.comparison import ComparisonSettings
 
             settings = ComparisonSettings(
                 tuple(network for network, _ in rows),
-                out=out,
+                out=folder,
                 title=title,
                 resolution=baseline.resolution,
                 scaled=True,
-                **asdict(training),
+                data=data,
+                seeds=3 if seeds is None else seeds,
+                seconds=duration(time),
+                jobs=jobs,
+                device=device or "cpu",
             )
             print_comparison(settings, json=json, quiet=quiet)
             return
@@ -124,7 +190,7 @@ def show_scaled(
             for index, network in enumerate(family(replace(baseline, name="b0"), coefficients))
         ]
     used = coefficients if preset is None else None
-    _print_scaled(baseline, used, rows, title, out, json=json, quiet=quiet)
+    _print_scaled(baseline, used, rows, title, folder, json=json, quiet=quiet)
 
 
 def _official(baseline: Architecture) -> list[Row]:
@@ -189,46 +255,5 @@ def _print_scaled(
     base = measure_cost(baseline).flops
     beside = None
     if "formula_flops" in rows[0][1]:
-        beside = (
-            "formula ×",
-            [f"{more['formula_flops'] / base:.2f}" for _, more in rows],
-        )
+        beside = ("formula ×", [f"{more['formula_flops'] / base:.2f}" for _, more in rows])
     print_table(family_table(records, title, beside, base))
-
-
-def show_accuracy(
-    name: str,
-    proxy: str,
-    space: str,
-    training: Training,
-    *,
-    json: bool,
-    quiet: bool,
-) -> None:
-    """Print the accuracy of a network by a proxy."""
-    from nas.runs.network_accuracy import AccuracySettings, measure_accuracy
-
-    architecture = load_architecture(name)
-    settings = AccuracySettings(
-        architecture,
-        load_space(space),
-        proxy,
-        data=training.data,
-        seeds=training.seeds,
-        seed=training.seed,
-        seconds=training.seconds,
-        device=training.device,
-    )
-    with Show(quiet=quiet) as show:
-        accuracy = measure_accuracy(settings, show)
-    if json:
-        print_json(accuracy.to_dict())
-    elif not quiet:
-        print_lines(f"{architecture.name}: {accuracy.mean:.4f} ± {accuracy.standard_error:.4f}")
-        facts = [
-            ("loss", "" if accuracy.loss is None else f"{accuracy.loss:.4f}"),
-            ("metric", accuracy.metric),
-            ("data", accuracy.data),
-            ("seeds", str(accuracy.n)),
-        ]
-        print_facts([(name, text) for name, text in facts if text], indent=2)

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from rich.table import Table
 
 from nas.cli.console import escape, plain_table, print_facts, print_json, print_lines, print_table
-from nas.runs.status import PhaseStatus, Status, read_status
+from nas.cli.parameters import Folder, Json, Storage, Verbose, as_before
 from nas.spaces.budget import amount
 
+if TYPE_CHECKING:
+    from nas.runs.status import PhaseStatus, Status
 
-def show_status(folder: Path, storage: str | None, *, json: bool) -> None:
-    """Print how far a run is."""
-    status = read_status(folder, storage)
+
+def status(
+    folder: Folder,
+    storage: Annotated[str | None, as_before(Storage)] = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Show the progress of a run, also while it runs: trials, best network, time left, failures."""
+    from nas.runs.status import read_status
+
+    found = read_status(Path(folder), storage)
     if json:
-        print_json(status.to_dict())
+        print_json(found.to_dict())
         return
-    by = f" (process {status.pid})" if status.state == "running" else ""
-    phase = "" if status.phase is None or status.state == "finished" else f", {status.phase}"
-    print_lines(f"{status.folder}: {status.state}{by}{phase}")
-    if status.phases:
-        print_table(_table(status))
-    facts = [*_failures(status), *_best(status), *_left(status)]
-    if status.supernet is not None and status.state != "finished":
-        facts.insert(0, ("supernet", f"checkpoint at {status.supernet:.0%} of its training"))
+    by = f" (process {found.pid})" if found.state == "running" else ""
+    phase = "" if found.phase is None or found.state == "finished" else f", {found.phase}"
+    print_lines(f"{found.folder}: {found.state}{by}{phase}")
+    if found.phases:
+        print_table(_table(found))
+    facts = [*_failures(found), *_best(found), *_left(found)]
+    if found.supernet is not None and found.state != "finished":
+        facts.insert(0, ("supernet", f"checkpoint at {found.supernet:.0%} of its training"))
     if facts:
         print_facts(facts)
 

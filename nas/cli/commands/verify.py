@@ -1,15 +1,18 @@
-"""The command ``verify``: shows where a folder of results differs from its recomputation."""
+"""The command ``verify``: how a folder of results differs from what is recomputed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from nas.cli.console import Show, escape, plain_table, print_json, print_lines, print_table
+from nas.cli import completion
+from nas.cli.console import escape, plain_table, print_json, print_lines, print_table
+from nas.cli.parameters import Json, Quiet, Verbose
+from nas.cli.terminal_progress import TerminalProgress
 
 if TYPE_CHECKING:
     from nas.runs.verify.json_diff import JsonDifference
@@ -17,17 +20,31 @@ if TYPE_CHECKING:
 SHOWN = 40
 """So many differences the terminal shows."""
 
+
 LENGTH = 40
 """So many characters of a value it shows."""
 
 
-def show_verification(folder: Path, *, json: bool, quiet: bool) -> None:
-    """Print how a folder differs from what is recomputed; exit with 1 where it does."""
-    with Show(quiet=quiet) as show:
-        show.phase("verify", None)
-        from nas.runs.verify.verify import verify
+def verify(
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR",
+            help="Folder of results: of a run, comparison, training, table, fidelity or "
+            "reproduction.",
+            autocompletion=completion.folders,
+        ),
+    ],
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Verify a folder of results: check the hashes of its files and recompute its numbers."""
+    with TerminalProgress(quiet=quiet) as progress:
+        progress.phase("verify", None)
+        from nas.runs.verify.verify import verify as verify_folder
 
-        result = verify(folder, show)
+        result = verify_folder(Path(folder), progress)
     if json:
         print_json({"folder": str(folder), **result.to_dict()})
     elif not quiet:

@@ -1,15 +1,15 @@
-"""The command ``reproduce``: from its options to the evidence, and what it says on the terminal."""
+"""The command ``reproduce``: the discovery of EfficientNet-B0, as tables and sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
+from nas.cli import completion
 from nas.cli.console import (
-    Show,
     escape,
     plain_table,
     print_facts,
@@ -18,37 +18,80 @@ from nas.cli.console import (
     print_table,
     print_written,
 )
+from nas.cli.panels import SEARCH
+from nas.cli.parameters import Jobs, Json, Quiet, Verbose, out_option, seed_option
+from nas.cli.terminal_progress import TerminalProgress
 from nas.errors import InputError, Interrupted
 from nas.spaces.budget import amount
 
 TARGETS = ("b0",)
+
 NEAREST = 3
+"""Trained networks that are shown for each network."""
+
 DOMINATING = 5
+"""Networks on the front that are shown."""
 
 
-def run_reproduce(
-    target: str,
-    out: Path,
-    numbers: Mapping[str, int],
-    samplers: str | None,
-    jobs: int | None,
-    *,
-    json: bool,
-    quiet: bool,
+def reproduce(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="b0",
+            help="Discovery to reproduce: b0, that of EfficientNet-B0.",
+            autocompletion=completion.one_of("b0"),
+        ),
+    ],
+    random: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of random networks that B0 is ranked among.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = 100_000,
+    trials: Annotated[
+        int,
+        typer.Option(metavar="N", help="Number of trials of each search.", rich_help_panel=SEARCH),
+    ] = 300,
+    samplers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Samplers to compare, separated by commas.",
+            show_default="all",
+            autocompletion=completion.samplers,
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Number of searches with each sampler, with a seed each.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = 20,
+    seed: Annotated[int, seed_option(SEARCH, "Seed of the first search.")] = 0,
+    jobs: Jobs = None,
+    out: Annotated[str, out_option("DIR", "Folder to write.", True)] = "results/b0-discovery",
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
-    """Gather the evidence, write the folder, print what it says."""
+    """Reproduce the discovery of EfficientNet-B0, on predicted ImageNet accuracy."""
     from nas.runs.reproduction.evidence import ReproductionSettings
-    from nas.runs.reproduction.reproduce import reproduce
+    from nas.runs.reproduction.reproduce import reproduce as reproduce_discovery
 
     if target not in TARGETS:
         raise InputError(f"reproduce {target!r} is not accepted: {', '.join(TARGETS)}")
-    options: dict[str, Any] = dict(numbers)
+    options: dict[str, Any] = {"random": random, "trials": trials, "seeds": seeds, "seed": seed}
     if samplers is not None:
         options["samplers"] = tuple(samplers.split(","))
     settings = ReproductionSettings(**options)
     try:
-        with Show(quiet=quiet) as show:
-            data = reproduce(settings, out, jobs=jobs, progress=show)
+        with TerminalProgress(quiet=quiet) as progress:
+            data = reproduce_discovery(settings, Path(out), jobs=jobs, progress=progress)
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted; nothing was saved: rerun the command to start again"
@@ -68,14 +111,11 @@ def run_reproduce(
             else:
                 print_table(table)
             print_lines("")
-        for title, sentences in (
-            ("Conclusions", data["conclusions"]),
-            ("Limits", data["limits"]),
-        ):
+        for title, sentences in (("Conclusions", data["conclusions"]), ("Limits", data["limits"])):
             print_lines(title)
             print_facts([("•", sentence) for sentence in sentences], least=1)
             print_lines("")
-        print_written(out)
+        print_written(Path(out))
 
 
 def _table(title: str, *headings: str, caption: str | None = None) -> Table:

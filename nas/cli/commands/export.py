@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
-from nas.cli.console import Show, print_json, print_lines
+import typer
+
+from nas.cli import completion
+from nas.cli.console import print_json, print_lines
+from nas.cli.panels import ACCURACY, NETWORK, OUTPUT
+from nas.cli.parameters import Arch, Json, Quiet, Verbose, out_option, seed_option
+from nas.cli.terminal_progress import TerminalProgress
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.spaces.registry import load_architecture
@@ -19,23 +25,64 @@ _NAMED = 8
 """So many layers left in float are named; ``export.json`` names them all."""
 
 
-def show_export(
-    name: str,
-    target: str,
-    out: Path,
-    *,
-    weights: Path | None,
-    data: str | None,
-    int8: bool,
-    dynamic_resolution: bool,
-    seed: int,
-    json: bool,
-    quiet: bool,
+def export(
+    arch: Arch,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="Export format: timm, torchvision, onnx, torch or json.",
+            autocompletion=completion.one_of(*completion.TARGETS),
+            rich_help_panel=OUTPUT,
+        ),
+    ],
+    out: Annotated[str, out_option("DIR", "Folder to write the files to.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights to export: of nas-search, timm or torchvision.",
+            show_default="random",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    seed: Annotated[int, seed_option(NETWORK, "Seed of random weights and test images.")] = 0,
+    dynamic_resolution: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic-resolution",
+            help="With --to onnx: accept images of any size.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="With --to onnx: write an 8-bit quantised model too, and measure its accuracy.",
+            rich_help_panel=ACCURACY,
+        ),
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|NAME",
+            help="With --int8: images for calibration and evaluation.",
+            show_default="built-in fractals",
+            rich_help_panel=ACCURACY,
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
 ) -> None:
-    """Export a network, and print how it compares with the original."""
-    architecture = load_architecture(name)
+    """Export a network to another library or format, and check that it is equivalent.
+
+    nas-search export architecture.json --weights weights.safetensors --to onnx --out exported
+    """
+    architecture = load_architecture(arch)
     for option, given in (("--int8", int8), ("--dynamic-resolution", dynamic_resolution)):
-        if given and target != "onnx":
+        if given and to != "onnx":
             raise InputError(f"{option} needs --to onnx")
     if int8 and weights is None:
         raise InputError("--int8 needs --weights: the accuracy of random weights means nothing")
@@ -45,28 +92,30 @@ def show_export(
     from nas.export.targets import Target
 
     for known in get_args(Target):
-        if target == known:
+        if to == known:
             break
     else:
-        raise InputError(f"target {target!r} is not accepted: {', '.join(get_args(Target))}")
-    with Show(quiet=quiet) as show:
+        raise InputError(f"target {to!r} is not accepted: {', '.join(get_args(Target))}")
+    with TerminalProgress(quiet=quiet) as progress:
         made = export_network(
             architecture,
             known,
-            out,
-            weights=weights,
+            Path(out),
+            weights=None if weights is None else Path(weights),
             seed=seed,
             dynamic_resolution=dynamic_resolution,
-            calibration=_calibration(architecture, data, show) if int8 else None,
-            progress=show,
+            calibration=_calibration(architecture, data, progress) if int8 else None,
+            progress=progress,
         )
     if json:
-        print_json({"out": str(out), **made.document})
+        print_json({"out": out, **made.document})
     elif not quiet:
-        _print(architecture, target, made)
+        _print(architecture, to, made)
 
 
-def _calibration(architecture: Architecture, data: str | None, show: Show) -> Calibration:
+def _calibration(
+    architecture: Architecture, data: str | None, progress: TerminalProgress
+) -> Calibration:
     from nas.data import BUILT_IN
     from nas.export.export import Calibration
 
@@ -74,9 +123,11 @@ def _calibration(architecture: Architecture, data: str | None, show: Show) -> Ca
         from nas.data.dataset import load_data
 
         if data is None:
-            show.note("no --data: calibration uses the built-in fractals")
+            progress.note("no --data: calibration uses the built-in fractals")
         # As a training at the network's resolution sees them.
-        return load_data(data, architecture.in_channels, show, show.note, architecture.resolution)
+        return load_data(
+            data, architecture.in_channels, progress, progress.note, architecture.resolution
+        )
 
     return Calibration(data or BUILT_IN, load)
 

@@ -1,4 +1,4 @@
-"""The main job: from a budget to a family."""
+"""The main job: from a budget to a family; and its versions."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def main_job(
         return
     if budget is None:
         raise InputError("--budget is needed, for example: nas-search --budget 400M-flops")
-    from nas.cli.job import run_job
+    from nas.cli.run_command import run_job
     from nas.records.run_state import RunCommand
 
     command = RunCommand(

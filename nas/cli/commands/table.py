@@ -1,0 +1,113 @@
+"""The command ``table``: random networks, each trained from scratch, as a benchmark table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli.console import print_json, print_lines, print_written
+from nas.cli.option_values import duration
+from nas.cli.panels import ACCURACY, NETWORK
+from nas.cli.parameters import (
+    Data,
+    Device,
+    Jobs,
+    Json,
+    Quiet,
+    Seeds,
+    Verbose,
+    out_option,
+    seed_option,
+    space_option,
+    time_option,
+)
+from nas.cli.terminal_progress import TerminalProgress, resumable
+from nas.spaces.budget import parse_range
+from nas.spaces.registry import load_space
+
+if TYPE_CHECKING:
+    from nas.runs.benchmark_table.make import MadeTable
+
+
+def table(
+    flops: Annotated[
+        str,
+        typer.Option(
+            metavar="LOW-HIGH",
+            help="Range of FLOPs that networks are drawn from, such as 300M-330M.",
+            rich_help_panel=NETWORK,
+        ),
+    ],
+    out: Annotated[str, out_option("DIR", "Folder of the table; rerun the command to resume.")],
+    space: Annotated[str, space_option(NETWORK)] = "efficientnet",
+    networks: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Number of networks to draw at random.", rich_help_panel=NETWORK
+        ),
+    ] = 24,
+    seed: Annotated[int, seed_option(NETWORK)] = 0,
+    data: Data = None,
+    seeds: Seeds = 2,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of images that each training sees, repetitions included.",
+            show_default="by the size of the data set",
+            rich_help_panel=ACCURACY,
+        ),
+    ] = None,
+    time: Annotated[
+        str | None, time_option("Time limit: no training starts that would exceed it")
+    ] = None,
+    jobs: Jobs = None,
+    device: Device = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Make a benchmark table: train random networks of a space, and record their accuracy.
+
+    nas-search table --space joint-block --flops 14.5M-16.1M --out joint
+    """
+    from nas.runs.benchmark_table.make import TableSettings, make_table
+
+    settings = TableSettings(
+        load_space(space),
+        parse_range(flops),
+        Path(out),
+        data=data,
+        networks=networks,
+        seeds=seeds,
+        images=images,
+        seconds=duration(time),
+        seed=seed,
+        jobs=jobs,
+        device=device or "cpu",
+    )
+    with TerminalProgress(quiet=quiet) as progress, resumable(settings.out):
+        made = make_table(settings, progress)
+    if json:
+        print_json(
+            {
+                "out": str(made.file),
+                "networks": networks,
+                "rows": len(made.rows),
+                "failed": made.failed,
+            }
+        )
+    elif not quiet:
+        _print(made, networks)
+
+
+def _print(table: MadeTable, networks: int) -> None:
+    accuracies = [row["accuracy"] for row in table.rows]
+    print_lines(
+        f"{len(table.rows)} rows of {networks} networks, validation accuracy "
+        f"{min(accuracies):.3f} to {max(accuracies):.3f}"
+        + (f"; {table.failed} trainings failed" if table.failed else "")
+    )
+    print_written(table.file.parent)
