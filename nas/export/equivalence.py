@@ -92,7 +92,7 @@ def check_equivalence(
 
     Args:
         architecture: of the original.
-        network: the original in float32, with the weights that the export has.
+        network: the original, in float32 and eval mode, with the weights that the export has.
         run: the export: maps images (batch, channels, h, w) to logits (batch, classes).
         counted: parameters and FLOPs counted in the export.
         precision: of the images that ``run`` takes, and of its arithmetic.
@@ -112,8 +112,7 @@ def check_equivalence(
             )
     shapes = [(IMAGES, architecture.in_channels, architecture.resolution, architecture.resolution)]
     shapes += [(1, architecture.in_channels, pixels, pixels + 8) for pixels in resolutions]
-    exact = deepcopy(network).eval().double()
-    network.eval()
+    exact = deepcopy(network).double()
     differences, roundings, largest = [], [torch.zeros(())], 0.0
     for shape in shapes:
         images = random_images(shape, seed)
@@ -123,7 +122,10 @@ def check_equivalence(
             if precision == "float32":
                 roundings.append((network(images) - ours).abs().max())
         if ours.shape != theirs.shape:
-            raise NotEquivalent(f"{architecture.name}: the export answers {tuple(theirs.shape)}")
+            raise NotEquivalent(
+                f"{architecture.name}: logits of the export have shape {tuple(theirs.shape)}, "
+                f"not {tuple(ours.shape)}"
+            )
         differences.append((theirs - ours).abs().max())
         largest = max(largest, ours.abs().max().item())
     # NaN if any is, unlike Python's max; and no NaN is accepted.

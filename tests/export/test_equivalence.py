@@ -142,7 +142,7 @@ def test_logits_that_are_not_finite_are_never_accepted() -> None:
 def test_logits_of_another_shape_are_found() -> None:
     network = random_network(small(), 0)
     exact = doubled(network)
-    with found("answers"):
+    with found("have shape"):
         compare(network, lambda images: exact(images)[:, :-1])
 
 
