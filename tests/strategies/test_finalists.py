@@ -105,7 +105,7 @@ def test_no_finalist_measured_chooses_nothing(tmp_path: Path) -> None:
 
 
 def test_failures_in_a_row_end_the_finals(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationFailed, match=r"6 evaluations in a row failed.*KeyError"):
+    with pytest.raises(EvaluationFailed, match="KeyError"):
         play(toy({}), tmp_path)
 
 
