@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from nas.networks.architecture import efficientnet_b0
 from nas.records.comparison_document import ComparisonDocument
 from nas.runs.comparison import OBJECTIVE, STUDY
 from nas.runs.verify.json_diff import JsonDifference, counted, differing
-from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep, runs_of
+from nas.runs.verify.verified_folder import (
+    VerifiedFolder,
+    VerifyStep,
+    not_stored,
+    runs_of,
+    stores_evaluations,
+)
 from nas.strategies.comparison import SeededComparison
 
 FILE = ComparisonDocument.FILE
@@ -20,20 +25,23 @@ def comparison_parts(folder: VerifiedFolder) -> list[VerifyStep]:
     folder.notes.append("the networks are not in the folder: their costs are not recomputed")
     document = ComparisonDocument.from_dict(folder.document, str(folder.path / FILE))
     return [
-        VerifyStep("differences", FILE, lambda: _differences(folder.document, document)),
+        VerifyStep("differences", FILE, lambda: _differences(folder, document)),
         VerifyStep("study", FILE, lambda: _study(folder, document)),
     ]
 
 
-def _differences(data: Mapping[str, Any], document: ComparisonDocument) -> Iterator[JsonDifference]:
+def _differences(folder: VerifiedFolder, document: ComparisonDocument) -> Iterator[JsonDifference]:
     """What is said of the networks follows from their evaluations."""
-    entries = document.entries
+    data, entries = folder.document, document.entries
     keys = document.identity["networks"]
     yield from differing(FILE, len(entries), len(keys), "entries")
+    yield from counted(FILE, data["entries"], "entries")
+    if not stores_evaluations(data["entries"]):
+        folder.note(not_stored(FILE))
+        return
     comparison = SeededComparison.of([entry.measured.rescored(OBJECTIVE) for entry in entries])
     for key, computed in comparison.to_dict(against=len(entries) - 1).items():
         yield from differing(FILE, data[key], computed, key)
-    yield from counted(FILE, data["entries"], "entries")
 
 
 def _study(folder: VerifiedFolder, document: ComparisonDocument) -> Iterator[JsonDifference]:

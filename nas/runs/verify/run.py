@@ -31,7 +31,14 @@ from nas.runs.schedule import CHECKED
 from nas.runs.verify.coefficients import ScaledPoints
 from nas.runs.verify.finalists import finals_of, test_of
 from nas.runs.verify.json_diff import JsonDifference, counted, differing
-from nas.runs.verify.verified_folder import NoRows, VerifiedFolder, VerifyStep, runs_of
+from nas.runs.verify.verified_folder import (
+    NoRows,
+    VerifiedFolder,
+    VerifyStep,
+    not_stored,
+    runs_of,
+    stores_evaluations,
+)
 from nas.runs.verify.verified_run import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, VerifiedRun
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget
@@ -127,9 +134,13 @@ class _RunChecks:
     def of_finals(self) -> Iterator[JsonDifference]:
         """The choice among the finalists, and their differences, follow from their trainings."""
         data = self.run.finals_written
-        if data is not None:
+        if data is None:
+            return
+        if self.run.from_study or stores_evaluations(data["entries"]):
             computed = finals_of(self.run) or {}
             yield from differing(FINALS, data, {**computed, "test": tested(self.test)})
+        else:
+            self.run.note(not_stored(FINALS))
 
     @cached_property
     def baseline(self) -> Trial:
@@ -155,7 +166,9 @@ class _RunChecks:
         elif self.run.proxy["name"] == ImagenetProxy.name:
             more = {key: theirs[key] for key in ("corrected", "nearest")}
         test = None if self.test is None else self.test.networks[0].accuracy
-        if self.run.finals_written is None and not self.run.has_study and theirs["test"]:
+        written = (self.run.finals_written or {}).get("test") or {}
+        unknown = not stores_evaluations(written.get("entries", ()))
+        if unknown and not self.run.has_study and theirs["test"]:
             test = validate(_ACCURACY, theirs["test"], f"{BASELINE}: provenance.test")
         more |= final(self.run.finals_written)
         latencies = self.run.budget.latencies
@@ -198,7 +211,10 @@ class _RunChecks:
             )
 
         points = ScaledPoints(best, view, pixels)
-        yield from points.of_document(data)
+        if stores_evaluations(data["points"]):
+            yield from points.of_document(data)
+        else:
+            self.run.note(not_stored(COEFFICIENTS))
         if self.run.has_study:
             seed, opened = self.run.identity["seed"], self.run.folder.study
             try:
