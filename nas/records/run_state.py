@@ -25,6 +25,7 @@ LATENCY_FILE = "latency.json"
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Count = Annotated[int, Field(ge=0, lt=10**15)]
 _Seconds = Annotated[float, Field(ge=0, lt=1e12)]
+_Metric = Annotated[str, Field(pattern="^(flops|params|activations|latency_ms)$")]
 _Limit = (
     Annotated[int, Field(strict=True, ge=1)]
     | Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -83,7 +84,7 @@ class RunIdentity(TypedDict):
     """
 
     space: str
-    budget: Mapping[str, _Limit]
+    budget: Mapping[_Metric, _Limit]
     data: str | None
     proxy: dict[str, Any] | str
     grid_proxy: str

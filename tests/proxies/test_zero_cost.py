@@ -59,7 +59,7 @@ def test_scores_are_the_same_for_the_same_seed_and_claim_no_accuracy(
     found = proxy(measure, images)
     accuracy = found.evaluate(SMALL, seed=3, report=lambda step, value: False)
     assert accuracy.mean == value(proxy(measure, images), SMALL, 3)
-    assert "no accuracy" in accuracy.metric
+    assert "not an accuracy" in accuracy.metric
     assert accuracy.predicted
     assert accuracy.proxy == f"zero-cost:{measure}"
     assert isinstance(found, Proxy)
@@ -116,7 +116,7 @@ def test_a_search_by_a_measure(
     assert command([*arguments, "--trials", "3", "--out", str(out), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["trials"] == {"finished": 3, "failed": 0}
-    assert "no accuracy" in result["baseline"]["accuracy"]["metric"]
+    assert "not an accuracy" in result["baseline"]["accuracy"]["metric"]
 
 
 def test_an_unknown_measure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ import nas.runs.phases
 import nas.runs.pipeline
 import nas.runs.schedule
 import nas.runs.session
+import nas.strategies.finalists
 from nas.accuracy import Accuracy, at_chance
 from nas.cli import _run as command
 from nas.errors import EvaluationFailed
@@ -791,9 +792,8 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(nas.runs.phases, "CHECKED", 4)
-    monkeypatch.setattr(
-        nas.runs.phases, "at_chance", lambda *of: False
-    )  # after 64 images it would be
+    for module in (nas.runs.phases, nas.strategies.finalists):
+        monkeypatch.setattr(module, "at_chance", lambda *of: False)  # after 64 images it would be
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale"]
     assert command(words(pictures, out, *more)) == 0
@@ -826,7 +826,8 @@ def test_finalists_are_trained_with_a_reference_and_the_proxy_is_checked(
 def test_finalists_at_chance_choose_nothing(
     pictures: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(nas.runs.phases, "at_chance", lambda *of: True)
+    for module in (nas.runs.phases, nas.strategies.finalists):
+        monkeypatch.setattr(module, "at_chance", lambda *of: True)
     out = tmp_path / "r"
     more = ["--finalists", "2", "--reference", reference(tmp_path), "--no-scale", "--no-check"]
     assert command(words(pictures, out, *more)) == 0
