@@ -161,6 +161,7 @@ class Recorded:
     def __init__(self, lag: int | None) -> None:
         self.lag = lag
         self.events: list[str] = []
+        self.excluded: list[str] = []
 
     def plan(self, number: int) -> Planned | None:
         self.events.append(f"plan {number}")
@@ -173,7 +174,7 @@ class Recorded:
         return accuracy.mean
 
     def exclude(self, key: str) -> None:
-        pass
+        self.excluded.append(key)
 
     def add(self, row: StudyRow) -> None:
         self.events.append(f"add {row.number}")
@@ -451,3 +452,88 @@ def test_the_deadline_ends_the_wait_for_other_drivers(kind: str, url: str, clock
     assert scheduler.out_of_time
     assert engine.begun == []
     assert clock.now > 5.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_claim_that_expires_later_is_taken_over_then(kind: str, url: str) -> None:
+    dead = Toy(kill=1)
+    with open_study(kind, url, "dead") as theirs:
+        with pytest.raises(Killed):
+            Scheduler(source_of(kind, theirs), theirs, dead).run()
+
+        class Later(Toy):
+            """Its fourth task ends when the dead driver's claim has expired."""
+
+            def next(self) -> Outcome:
+                if len(self.begun) == 4:
+                    assert theirs._claims is not None
+                    die(theirs._claims)
+                return super().next()
+
+        engine = Later()
+        rows = run(kind, url, engine, owner="other")
+    assert sorted(rows) == list(range(TOTAL))
+    assert engine.begun == [1, 2, 3, 4, 0, *range(5, TOTAL)]
+    assert dead.keys[0] == engine.keys[4]
+
+
+def test_what_another_driver_writes_late_is_learned_when_it_is_there(url: str) -> None:
+    with (
+        Study(url, "late", {}, owner="other") as theirs,
+        Study(url, "late", {}, owner="one") as ours,
+    ):
+        assert theirs.claim(7, "theirs", {}) == "ours"
+
+        class Late(Toy):
+            """The other driver writes its row while the second task runs."""
+
+            def next(self) -> Outcome:
+                if self.begun == [3, 5]:
+                    theirs.add(StudyRow(7, {}, "finished", 0.5, (), {}))
+                return super().next()
+
+        source = Recorded(1)
+        Scheduler(source, ours, Late()).run()
+    assert source.events == [
+        *("plan 3", "add 3", "learn 3"),
+        *("plan 5", "add 5", "add 7", "learn 7", "learn 5"),
+    ]
+    assert list(dict.fromkeys(source.excluded)) == ["theirs", "3", "5"]
+
+
+def test_what_another_driver_has_just_begun_is_not_begun(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.evaluation.scheduler, "POLL", 0.0)
+    with (
+        Study(url, "race", {}, owner="other") as theirs,
+        Study(url, "race", {}, owner="one") as ours,
+    ):
+
+        class Slow(Recorded):
+            """While it plans, the other driver claims: a number, and then a network."""
+
+            def plan(self, number: int) -> Planned | None:
+                one = super().plan(number)
+                assert one is not None
+                if self.events.count("plan 7") == 1 and number == 7:
+                    theirs.claim(7, "theirs", {})
+                if number == 3 and self.events.count("plan 3") == 1:
+                    theirs.claim(9, "3", {})
+                    return one
+                return replace(one, key=f"another {number}") if number == 3 else one
+
+            def add(self, row: StudyRow) -> None:
+                super().add(row)
+                if row.number == 5:  # the last that is not with the other driver
+                    theirs.add(StudyRow(7, {}, "finished", 0.5, (), {}))
+
+        source, engine = Slow(None), Toy()
+        Scheduler(source, ours, engine).run()
+        rows = ours.rows()
+    assert engine.begun == [3, 5]
+    assert sorted(rows) == [3, 5, 7]
+    # A number that is taken says nothing of the network that was proposed for it.
+    assert "7" not in source.excluded
+    assert source.events.count("plan 3") == 2
+    assert {"theirs", "3", "another 3"} <= set(source.excluded)
