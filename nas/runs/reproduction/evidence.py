@@ -161,14 +161,17 @@ class RandomDraw:
             drawn += _BLOCK if within < self.count else int(allowed[-1]) + 1
             choices = [encoding.choices(row) for row in rows[allowed]]
             accuracy = np.round(question.proxy.predictor.predict(choices)[0], DIGITS)
-            kept.append((choices, costs[allowed, METRICS.index("flops")], accuracy))
+            kept.append((choices, costs[allowed], accuracy))
         advance(1)
         every = [choices for block, _, _ in kept for choices in block]
-        flops = np.concatenate([block for _, block, _ in kept]).astype(np.int64)
+        cost = np.concatenate([block for _, block, _ in kept]).astype(np.int64)
+        flops, params = (cost[:, METRICS.index(metric)] for metric in ("flops", "params"))
         accuracy = np.concatenate([block for _, _, block in kept])
+        scores = {"accuracy": accuracy, "reward": rewards(question.reward, accuracy, flops)}
         best = {
-            "accuracy": every[int(accuracy.argmax())],
-            "reward": every[int(rewards(question.reward, accuracy, flops).argmax())],
+            # In the order of nas.evaluation.objective.rank_key.
+            objective: every[int(np.lexsort((params, flops, -np.round(score, 12)))[0])]
+            for objective, score in scores.items()
         }
         return Draws(drawn, flops, accuracy, best)
 
