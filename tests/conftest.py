@@ -28,9 +28,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is remembered between runs (measured costs, prepared data) is kept apart from the user's.
-_cache = tempfile.TemporaryDirectory(prefix="nas-search-tests-", ignore_cleanup_errors=True)
-os.environ["XDG_CACHE_HOME"] = _cache.name
-atexit.register(_cache.cleanup)  # last of all: nas.networks.cost saves what it measured at the end
+# Processes that test in parallel share it with the one that started them.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _cache = tempfile.TemporaryDirectory(prefix="nas-search-tests-", ignore_cleanup_errors=True)
+    os.environ["XDG_CACHE_HOME"] = _cache.name
+    atexit.register(_cache.cleanup)  # last of all: nas.networks.cost saves what it measured then
 
 try:
     from hypothesis import settings

@@ -77,7 +77,10 @@ def test_workers_are_reused_and_what_fails_fails_alone(two: RayCluster) -> None:
     assert again.retries == 0
 
 
-@pytest.mark.parametrize("by", [1, 5], ids=["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize(
+    "by",
+    [pytest.param(1, id="SIGKILL"), pytest.param(5, id="SIGTERM", marks=pytest.mark.soak)],
+)
 def test_a_worker_that_dies_is_replaced_and_its_evaluation_tried_again_so_often(
     by: int, two: RayCluster, tmp_path: Path
 ) -> None:

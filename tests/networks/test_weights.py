@@ -43,7 +43,9 @@ def torchvision_b(index: int, **arguments: Any) -> torch.nn.Module:
 # ── Published networks ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("index", range(8))
+@pytest.mark.parametrize(
+    "index", [*range(6), *(pytest.param(i, marks=pytest.mark.soak) for i in (6, 7))]
+)
 @pytest.mark.parametrize("make", [timm_b, torchvision_b])
 def test_a_published_checkpoint_gives_the_same(
     make: Callable[..., torch.nn.Module], index: int, tmp_path: Path

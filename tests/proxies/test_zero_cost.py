@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -108,9 +107,8 @@ def test_naswot_without_images_is_refused() -> None:
 
 @pytest.mark.parametrize("measure", ["synflow", "naswot"])
 def test_a_search_by_a_measure(
-    measure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+    measure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "run"
     arguments = ["--budget", "200M-flops", "--proxy", f"zero-cost:{measure}", "--no-scale"]
     assert command([*arguments, "--trials", "3", "--out", str(out), "--json"]) == 0

@@ -10,14 +10,10 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from nas.accuracy import Accuracy
 from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.objective import make_objective, pareto_front, ranked
 from nas.evaluation.trial import Trial
-from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import Coefficients
 from nas.networks.cost import measure_cost
@@ -35,17 +31,13 @@ from nas.runs.verify.verified_folder import (
     NoRows,
     VerifiedFolder,
     VerifyStep,
-    not_stored,
     runs_of,
-    stores_evaluations,
 )
 from nas.runs.verify.verified_run import BASELINE, COEFFICIENTS, FINALS, FRONT, RUN, VerifiedRun
 from nas.spaces.feasible import Feasible
 from nas.spaces.registry import load_budget
 from nas.strategies.comparison import SeededComparison
 from nas.strategies.proxy_check import check, sample
-
-_ACCURACY: TypeAdapter[Accuracy] = TypeAdapter(Accuracy)
 
 
 def run_parts(folder: VerifiedFolder) -> list[VerifyStep]:
@@ -136,11 +128,8 @@ class _RunChecks:
         data = self.run.finals_written
         if data is None:
             return
-        if self.run.from_study or stores_evaluations(data["entries"]):
-            computed = finals_of(self.run) or {}
-            yield from differing(FINALS, data, {**computed, "test": tested(self.test)})
-        else:
-            self.run.note(not_stored(FINALS))
+        computed = finals_of(self.run) or {}
+        yield from differing(FINALS, data, {**computed, "test": tested(self.test)})
 
     @cached_property
     def baseline(self) -> Trial:
@@ -166,10 +155,6 @@ class _RunChecks:
         elif self.run.proxy["name"] == ImagenetProxy.name:
             more = {key: theirs[key] for key in ("corrected", "nearest")}
         test = None if self.test is None else self.test.networks[0].accuracy
-        written = (self.run.finals_written or {}).get("test") or {}
-        unknown = not stores_evaluations(written.get("entries", ()))
-        if unknown and not self.run.has_study and theirs["test"]:
-            test = validate(_ACCURACY, theirs["test"], f"{BASELINE}: provenance.test")
         more |= final(self.run.finals_written)
         latencies = self.run.budget.latencies
         record = baseline_record(best, self.run.provenance, test, more, latencies)
@@ -211,10 +196,7 @@ class _RunChecks:
             )
 
         points = ScaledPoints(best, view, pixels)
-        if stores_evaluations(data["points"]):
-            yield from points.of_document(data)
-        else:
-            self.run.note(not_stored(COEFFICIENTS))
+        yield from points.of_document(data)
         if self.run.has_study:
             seed, opened = self.run.identity["seed"], self.run.folder.study
             try:

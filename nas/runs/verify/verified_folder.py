@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,16 +114,3 @@ def runs_of(
     return SeededRuns(
         networks, study, NoEngine(), objective, seed=seed, purpose=purpose, deadline=PAST
     )
-
-
-def stores_evaluations(rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether a document has the evaluations behind its rows, one a network and seed.
-
-    Where it has none, what follows from them cannot be computed again; its seal still holds it.
-    """
-    return any(row.get("runs") for row in rows)
-
-
-def not_stored(file: str) -> str:
-    """Return the note on a document that has no evaluations."""
-    return f"{file} has no evaluations: what follows from them is not recomputed"
