@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data import ImageData
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.data.load import DEFAULT_RESOLUTION
 from nas.environment import check_device, environment
 from nas.errors import EvaluationFailed, InputError, check_range
@@ -47,6 +48,7 @@ class ComparisonSettings:
     Attributes:
         networks: two or more; the last is the reference that differences are to.
         data: images, by name or path; None: the built-in ones.
+        image_options: how images are prepared and augmented.
         seeds: trainings of each network.
         seed: of all trainings.
         seconds: time for all trainings; None: no limit.
@@ -64,6 +66,7 @@ class ComparisonSettings:
 
     networks: tuple[Architecture, ...]
     data: str | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
     seeds: int = 3
     seed: int = 0
     seconds: float | None = None
@@ -122,7 +125,13 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
         space = replace(load_space("efficientnet"), resolution=settings.base_resolution)
         most = max(DEFAULT_RESOLUTION, highest_resolution(settings))
         data, jobs = load_shared_images(
-            settings.data, space, settings.jobs, settings.device, progress, most
+            settings.data,
+            space,
+            settings.jobs,
+            settings.device,
+            progress,
+            most,
+            settings.image_options,
         )
         networks = [
             replace(network, in_channels=data.channels, num_classes=data.num_classes)
@@ -130,6 +139,7 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
         ]
         identity = {
             "data": data.fingerprint,
+            "augment": list(data.augment),
             "networks": [network.key() for network in networks],
             "scaled": settings.scaled,
             "seed": settings.seed,

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nas.accuracy import Accuracy, pooled
-from nas.data.dataset import channels_for, load_data
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions, channels_for, load_data
 from nas.environment import check_device
 from nas.errors import InputError, check_range
 from nas.networks.architecture import Architecture
@@ -29,6 +29,7 @@ class AccuracySettings:
         space: the search space that a supernet, predictor or table is of.
         proxy: name of the proxy.
         data: images, by name or path; None: the built-in ones, where the proxy needs any.
+        image_options: how images are prepared and augmented.
         seeds: how many measurements; one of a proxy that always says the same.
         seed: of the first.
         seconds: about how long all measurements take; None: as long as suits the data.
@@ -42,6 +43,7 @@ class AccuracySettings:
     space: SearchSpace
     proxy: str = "training"
     data: str | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
     seeds: int = 1
     seed: int = 0
     seconds: float | None = None
@@ -81,7 +83,9 @@ def _trained(settings: AccuracySettings, progress: Progress) -> Accuracy:
     if shares:
         space.encode(architecture)  # what is not in the space is found before minutes of training
     channels = channels_for(space, settings.data)
-    data = load_data(settings.data, channels, progress, progress.note)
+    data = load_data(
+        settings.data, channels, progress, progress.note, options=settings.image_options
+    )
     space = replace(space, resolution=architecture.resolution)
     each = None if settings.seconds is None else settings.seconds / settings.seeds
     supernet = presets.supernet_settings(data, space, each, device) if shares else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.progress import Progress
@@ -41,6 +42,8 @@ class RunSettings:
     space: SearchSpace
     budget: Budget
     data: str | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
+    """How images are prepared and augmented."""
     proxy: str | None = None
     """None: what suits the space and the data; see :attr:`proxy_name`."""
     grid_proxy: str = "training"

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.environment import check_device, environment
 from nas.errors import EvaluationFailed, check_range
 from nas.evaluation.journal import JOURNAL
@@ -44,6 +45,7 @@ class TableSettings:
         flops: the band that they are drawn from, both ends in it.
         out: folder of the table.
         data: images, by name or path; None: the built-in ones.
+        image_options: how images are prepared and augmented.
         networks: how many are drawn.
         seeds: trainings of each.
         images: shown in each training, repeats included; None: as many as suit the data.
@@ -60,6 +62,7 @@ class TableSettings:
     flops: tuple[int, int]
     out: Path
     data: str | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
     networks: int = 24
     seeds: int = 2
     images: int | None = None
@@ -113,7 +116,12 @@ def make_table(settings: TableSettings, progress: Progress | None = None) -> Mad
     drawn = draw_band(feasible, (low, high), settings.networks, settings.seed)
     with ResultFolder.open(settings.out, TableDocument) as results:
         data, jobs = load_shared_images(
-            settings.data, space, settings.jobs, settings.device, progress
+            settings.data,
+            space,
+            settings.jobs,
+            settings.device,
+            progress,
+            options=settings.image_options,
         )
         training = presets.final_settings(presets.default_settings(data, space))
         training = replace(training, images_seen=settings.images or training.images_seen)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nas.data import ImageData
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.environment import check_device, environment
 from nas.errors import InputError, check_range
 from nas.evaluation.journal import JOURNAL
@@ -46,6 +47,7 @@ class FidelitySettings:
         space: the search space that the table is of.
         proxy: name of the proxy; None: the one that a search would use.
         data: images, by name or path; None: the built-in ones, where the proxy needs any.
+        image_options: how images are prepared and augmented.
         samples: networks drawn from the table, and from each band.
         bands: of FLOPs, such as ``300M-330M``.
         seconds: for the proxy's preparation and all evaluations; None: no limit.
@@ -62,6 +64,7 @@ class FidelitySettings:
     space: SearchSpace
     proxy: str | None = None
     data: str | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
     samples: int = SAMPLES
     bands: tuple[str, ...] = ()
     seconds: float | None = None
@@ -112,7 +115,12 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
         space, jobs, data = draw.space, settings.jobs or 1, None
         if capabilities.needs_images:
             data, jobs = load_shared_images(
-                settings.data, space, settings.jobs, settings.device, progress
+                settings.data,
+                space,
+                settings.jobs,
+                settings.device,
+                progress,
+                options=settings.image_options,
             )
             space = replace(space, in_channels=data.channels, num_classes=data.num_classes)
         start = time.monotonic()
@@ -139,6 +147,7 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
             "space": digest(asdict(draw.space)),
             "table": draw.table.sha256,
             "data": None if data is None else data.fingerprint,
+            "augment": None if data is None else list(data.augment),
             # How a proxy trains stands beside this: it may have been measured by the clock.
             "proxy": name if data is not None else description(proxy),
             "seed": draw.seed,

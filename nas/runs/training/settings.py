@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.data import BUILT_IN
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.environment import check_device
 from nas.errors import InputError, check_range
 from nas.files import slug
@@ -20,6 +21,7 @@ class TrainSettings:
     Attributes:
         architecture: the network.
         data: images, by name or path; None: the built-in ones.
+        image_options: how images are prepared and augmented.
         out: folder of the training; None: ``results/ARCHITECTURE-DATA``.
         weights: initial weights to fine-tune; None: random ones.
         teacher: network for knowledge distillation; None: none.
@@ -43,6 +45,7 @@ class TrainSettings:
 
     architecture: Architecture
     data: str | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
     out: Path | None = None
     weights: Path | None = None
     teacher: Architecture | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
             progress,
             progress.note,
             settings.resolution or asked.resolution,
+            settings.image_options,
         )
         architecture = adapt_architecture(
             asked, data.channels, data.num_classes, settings.resolution, settings.stem_stride
@@ -212,11 +213,17 @@ class _TrainSession:
         batch_size = min(settings.batch_size or BATCH_SIZE, images)
 
         def recipe(epochs: float) -> Recipe:
-            return recipe_for(
+            found = recipe_for(
                 epochs,
                 fine_tuned=weights is not None,
                 batch_size=batch_size,
                 learning_rate=settings.learning_rate,
+            )
+            return replace(
+                found,
+                flip="flip" in data.augment,
+                shift=found.shift if "shift" in data.augment else 0.0,
+                augment=data.further_augmentation,
             )
 
         if settings.seconds is None:
@@ -393,6 +400,7 @@ def _identity(
         "temperature": (settings.temperature or TEMPERATURE) if teaches else None,
         "epochs": settings.epochs or (None if settings.seconds else EPOCHS),
         "time": settings.seconds,
+        "augment": list(data.augment),
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "seed": settings.seed,
