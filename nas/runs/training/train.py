@@ -152,6 +152,8 @@ class _TrainSession:
         """Train, and write what is kept."""
         settings, results = self._settings, self._results
         weights = None if settings.weights is None else read_weights(settings.weights)
+        for text in () if weights is None else weights.notes:
+            self._progress.note(f"{settings.weights}: {text}")
         if before is None:
             recipe, schedule = self._scheduled(weights)
         else:
