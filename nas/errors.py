@@ -57,9 +57,8 @@ def visible(text: str) -> str:
     )
 
 
-def as_text(value: object) -> str:
-    """Return a name as text that can be written, bytes that are not UTF-8 as escapes."""
-    return str(value).encode("utf-8", "backslashreplace").decode()
+class OutOfMemory(InputError):
+    """What was asked for needs more memory than there is."""
 
 
 def check_range(name: str, value: float | None, least: float, most: float | None = None) -> None:

@@ -24,7 +24,7 @@ from nas.data.source import (
     splits_by_name,
     stored_path,
 )
-from nas.errors import InputError, as_text
+from nas.errors import InputError, visible
 from nas.files import file_size
 
 LAYOUT = "expected are CLASS/IMAGE, or train/CLASS/IMAGE and likewise validation/ and test/"
@@ -77,8 +77,8 @@ def _source(root: Path, rows: Mapping[str, list[tuple[Path, str]]], notes: list[
 
     classes = tuple(sorted({label for _, label in rows["train"]}))
     for label in classes:
-        if as_text(label) != label:
-            raise InputError(f"{root}: the class {as_text(label)!r} is not accepted: not UTF-8")
+        if label.encode("utf-8", "replace").decode() != label:
+            raise InputError(f"{root}: the class {visible(label)!r} is not accepted: not UTF-8")
     numbers = {label: number for number, label in enumerate(classes)}
     for split, found in rows.items():
         unknown = next(((path, label) for path, label in found if label not in numbers), None)
@@ -131,7 +131,7 @@ class LeftOut:
         """Return a line for each reason."""
         return [
             f"left out {count:,} file{'s' * (count > 1)} {reason} "
-            f"(for example {as_text(self.examples[reason].relative_to(self.root))})"
+            f"(for example {visible(str(self.examples[reason].relative_to(self.root)))})"
             for reason, count in self.counts.items()
         ]
 

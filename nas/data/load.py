@@ -35,7 +35,7 @@ from nas.data.images import ImageData, Part, stratified_split
 from nas.data.source import Source, path_stored
 from nas.data.sources import find_source, quiet_readers
 from nas.environment import available_cores, memory
-from nas.errors import InputError, as_text, one_line
+from nas.errors import InputError, one_line, visible
 
 logger = logging.getLogger(__name__)
 
@@ -479,7 +479,7 @@ def _encoded(cell: Any, where: str) -> tuple[bytes | Path, str]:
             return cell["bytes"], f"{where} ({path})" if path else where
         if path:
             file = path_stored(path)
-            return file, as_text(file)
+            return file, visible(str(file))
     raise InputError(f"{where}: the image is missing")
 
 

@@ -48,7 +48,6 @@ class ComparisonSettings:
     Attributes:
         networks: two or more; the last is the reference that differences are to.
         data: images, by name or path; None: the built-in ones.
-        image_options: how images are prepared and augmented.
         seeds: trainings of each network.
         seed: of all trainings.
         seconds: time for all trainings; None: no limit.
@@ -59,6 +58,7 @@ class ComparisonSettings:
         resolution: of a network that is trained at the proxy's own number of pixels, others in
             proportion; None: the highest of all.
         scaled: train as the search of coefficients does, at more pixels.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -66,7 +66,6 @@ class ComparisonSettings:
 
     networks: tuple[Architecture, ...]
     data: str | None = None
-    image_options: ImageOptions = DEFAULT_OPTIONS
     seeds: int = 3
     seed: int = 0
     seconds: float | None = None
@@ -76,6 +75,7 @@ class ComparisonSettings:
     title: str = "Trained alike"
     resolution: int | None = None
     scaled: bool = False
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""

@@ -29,11 +29,11 @@ class AccuracySettings:
         space: the search space that a supernet, predictor or table is of.
         proxy: name of the proxy.
         data: images, by name or path; None: the built-in ones, where the proxy needs any.
-        image_options: how images are prepared and augmented.
         seeds: how many measurements; one of a proxy that always says the same.
         seed: of the first.
         seconds: about how long all measurements take; None: as long as suits the data.
         device: that torch runs on.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -43,11 +43,11 @@ class AccuracySettings:
     space: SearchSpace
     proxy: str = "training"
     data: str | None = None
-    image_options: ImageOptions = DEFAULT_OPTIONS
     seeds: int = 1
     seed: int = 0
     seconds: float | None = None
     device: str = "cpu"
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""

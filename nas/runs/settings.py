@@ -42,8 +42,6 @@ class RunSettings:
     space: SearchSpace
     budget: Budget
     data: str | None = None
-    image_options: ImageOptions = DEFAULT_OPTIONS
-    """How images are prepared and augmented."""
     proxy: str | None = None
     """None: what suits the space and the data; see :attr:`proxy_name`."""
     grid_proxy: str = "training"
@@ -73,6 +71,8 @@ class RunSettings:
     check: bool = True
     latency: LatencySource | None = None
     """Where a limit on latency has its latencies from."""
+    image_options: ImageOptions = DEFAULT_OPTIONS
+    """How images are prepared and augmented."""
     command: RunCommand | None = None
     """Options of the command line, to be given again on resuming; None: called from Python."""
 

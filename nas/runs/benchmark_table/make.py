@@ -45,7 +45,6 @@ class TableSettings:
         flops: the band that they are drawn from, both ends in it.
         out: folder of the table.
         data: images, by name or path; None: the built-in ones.
-        image_options: how images are prepared and augmented.
         networks: how many are drawn.
         seeds: trainings of each.
         images: shown in each training, repeats included; None: as many as suit the data.
@@ -53,6 +52,7 @@ class TableSettings:
         seed: decides which networks are drawn, and how they are trained.
         jobs: how many are trained at once; None: what suits the device.
         device: that torch trains on.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -62,7 +62,6 @@ class TableSettings:
     flops: tuple[int, int]
     out: Path
     data: str | None = None
-    image_options: ImageOptions = DEFAULT_OPTIONS
     networks: int = 24
     seeds: int = 2
     images: int | None = None
@@ -70,6 +69,7 @@ class TableSettings:
     seed: int = 0
     jobs: int | None = None
     device: str = "cpu"
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""

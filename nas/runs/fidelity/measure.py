@@ -47,7 +47,6 @@ class FidelitySettings:
         space: the search space that the table is of.
         proxy: name of the proxy; None: the one that a search would use.
         data: images, by name or path; None: the built-in ones, where the proxy needs any.
-        image_options: how images are prepared and augmented.
         samples: networks drawn from the table, and from each band.
         bands: of FLOPs, such as ``300M-330M``.
         seconds: for the proxy's preparation and all evaluations; None: no limit.
@@ -55,6 +54,7 @@ class FidelitySettings:
         jobs: how many evaluations run at once; None: what suits the proxy and the device.
         device: that torch runs on.
         out: folder that keeps the evaluations; None: nothing is kept.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -64,7 +64,6 @@ class FidelitySettings:
     space: SearchSpace
     proxy: str | None = None
     data: str | None = None
-    image_options: ImageOptions = DEFAULT_OPTIONS
     samples: int = SAMPLES
     bands: tuple[str, ...] = ()
     seconds: float | None = None
@@ -72,6 +71,7 @@ class FidelitySettings:
     jobs: int | None = None
     device: str = "cpu"
     out: Path | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""

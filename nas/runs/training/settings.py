@@ -21,7 +21,6 @@ class TrainSettings:
     Attributes:
         architecture: the network.
         data: images, by name or path; None: the built-in ones.
-        image_options: how images are prepared and augmented.
         out: folder of the training; None: ``results/ARCHITECTURE-DATA``.
         weights: initial weights to fine-tune; None: random ones.
         teacher: network for knowledge distillation; None: none.
@@ -37,6 +36,7 @@ class TrainSettings:
         device: that torch trains on.
         test: score the network on the test images too, after the training.
         tensorboard: write event files during the training.
+        image_options: how images are prepared and augmented.
         began: ``time.monotonic()`` when ``seconds`` began.
 
     Raises:
@@ -45,7 +45,6 @@ class TrainSettings:
 
     architecture: Architecture
     data: str | None = None
-    image_options: ImageOptions = DEFAULT_OPTIONS
     out: Path | None = None
     weights: Path | None = None
     teacher: Architecture | None = None
@@ -61,6 +60,7 @@ class TrainSettings:
     device: str = "cpu"
     test: bool = False
     tensorboard: bool = False
+    image_options: ImageOptions = DEFAULT_OPTIONS
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
