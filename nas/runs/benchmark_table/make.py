@@ -114,7 +114,7 @@ def make_table(settings: TableSettings, progress: Progress | None = None) -> Mad
     feasible = Feasible(space, Budget(f"{high}-flops", flops=high))
     feasible.check()
     drawn = draw_band(feasible, (low, high), settings.networks, settings.seed)
-    with ResultFolder.open(settings.out, TableDocument) as results:
+    with ResultFolder.open(settings.out, TableDocument, progress.note) as results:
         data, jobs = load_shared_images(
             settings.data,
             space,

@@ -109,7 +109,7 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
         bands=settings.bands,
         seed=settings.seed,
     )
-    with ResultFolder.open(settings.out, FidelityDocument) as results:
+    with ResultFolder.open(settings.out, FidelityDocument, progress.note) as results:
         before, name = results.before, settings.proxy_name
         capabilities = proxy_capabilities(name)
         space, jobs, data = draw.space, settings.jobs or 1, None

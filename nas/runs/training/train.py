@@ -97,7 +97,7 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
         OutOfMemory: a smaller batch size or resolution needs less memory.
     """
     progress = progress or SilentProgress()
-    with ResultFolder.open(settings.folder, TrainingDocument) as results:
+    with ResultFolder.open(settings.folder, TrainingDocument, progress.note) as results:
         asked = settings.architecture
         data = load_data(
             settings.data,
