@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib.metadata import version
@@ -24,6 +26,9 @@ _LIMITS = (
 )
 """A container's, in the second and the first version of control groups."""
 
+_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
 
 def cache_folder() -> Path:
     """Return where caches lie: ``NAS_SEARCH_CACHE``, or the user's own place for such."""
@@ -41,6 +46,50 @@ def memory() -> int | None:
         except (OSError, ValueError):  # there is no such file, or it says "max"
             continue
     return found
+
+
+def available_cores() -> int:
+    """Return how many processors this process may use at once, at least 1.
+
+    Those that it is bound to, and no more than the CPU quota of its control groups (a container's,
+    in the second and the first version) pays for, rounded up.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        found = len(os.sched_getaffinity(0))
+    else:
+        found = os.cpu_count() or 1
+    quotas = [quota for folder in _cpu_groups() if (quota := _cpu_quota(folder)) is not None]
+    return max(1, min(found, *(math.ceil(quota - 1e-6) for quota in quotas), found))
+
+
+def _cpu_groups() -> Iterator[Path]:
+    """Yield the control groups that this process is in, and those around them."""
+    try:
+        lines = _MEMBERSHIP.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in ["0::/", ":cpu:/", *lines]:  # a container often sees its own group as the root
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        bases = [_GROUPS / name for name in ("cpu", "cpu,cpuacct")] if controllers else [_GROUPS]
+        for base in bases:
+            group = base / path.strip("/")
+            yield from (group, *(p for p in group.parents if p.is_relative_to(base)))
+
+
+def _cpu_quota(group: Path) -> float | None:
+    """Return the processors that a control group pays for; None: it has no quota."""
+    try:
+        if (group / "cpu.max").is_file():
+            quota, _, period = (group / "cpu.max").read_text(encoding="ascii").partition(" ")
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text(encoding="ascii")
+            period = (group / "cpu.cfs_period_us").read_text(encoding="ascii")
+        found = int(quota) / int(period or 100_000)
+    except (OSError, ValueError, ZeroDivisionError):  # "max": no quota
+        return None
+    return found if found > 0 else None  # -1: no quota
 
 
 def check_device(device: str) -> str:

@@ -57,6 +57,10 @@ def visible(text: str) -> str:
     )
 
 
+class OutOfMemory(InputError):
+    """What was asked for needs more memory than there is."""
+
+
 def check_range(name: str, value: float | None, least: float, most: float | None = None) -> None:
     """Raise :class:`InputError` where a number that was given is outside a range.
 

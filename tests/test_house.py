@@ -39,6 +39,7 @@ OWNERS = {
     },
     "fvcore": {"nas.networks.cost"},
     "tensorboard": {"nas.report.tensorboard"},
+    "filelock": {"nas.records.lock"},
     "optuna_dashboard": set(),  # it opens what nas.evaluation.study writes
 }
 

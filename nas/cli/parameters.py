@@ -196,6 +196,41 @@ def data_option(panel: str = ACCURACY) -> Any:
     )
 
 
+def fit_option(panel: str = ACCURACY) -> Any:
+    """Return the option ``--fit``: how images become squares."""
+    return typer.Option(
+        "--fit",
+        metavar="crop|pad|squeeze",
+        help="How an image that is not square becomes one: its centre, all of it on black, or all "
+        "of it distorted.",
+        autocompletion=completion.one_of("crop", "pad", "squeeze"),
+        rich_help_panel=panel,
+    )
+
+
+def augment_option(panel: str = ACCURACY) -> Any:
+    """Return the option ``--augment``: how training images are varied."""
+    return typer.Option(
+        "--augment",
+        metavar="NAMES",
+        help="Augmentation of training images: none, or some of flip, shift, crop, color and "
+        "randaugment, separated by commas. Leave out flip where mirroring changes the class.",
+        show_default="flip,shift; shift for the built-in fractals",
+        rich_help_panel=panel,
+    )
+
+
+def max_image_pixels_option(panel: str = ACCURACY) -> Any:
+    """Return the option ``--max-image-pixels``: which images are too large to be read."""
+    return typer.Option(
+        "--max-image-pixels",
+        metavar="N",
+        help="Number of pixels above which an image is refused.",
+        show_default="89,478,485",
+        rich_help_panel=panel,
+    )
+
+
 def seed_option(panel: str, help: str = "Seed of all random choices.") -> Any:
     """Return the option ``--seed``."""
     return typer.Option("--seed", metavar="N", help=help, rich_help_panel=panel)
@@ -245,4 +280,7 @@ def out_option(metavar: str, help: str, show_default: str | bool = False) -> Any
 
 
 Data = Annotated[str | None, data_option()]
+FitOption = Annotated[str, fit_option()]
+Augment = Annotated[str | None, augment_option()]
+MaxImagePixels = Annotated[int | None, max_image_pixels_option()]
 Time = Annotated[str | None, time_option("Time limit for the whole run")]

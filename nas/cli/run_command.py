@@ -40,6 +40,7 @@ def run_job(command: RunCommand, out: Path | None, *, json: bool, quiet: bool) -
 
 
 def _settings(command: RunCommand, out: Path | None) -> RunSettings:
+    from nas.data.dataset import ImageOptions
     from nas.runs.settings import RunSettings
 
     if command.engine not in ("local", "ray"):
@@ -58,6 +59,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         space=space,
         budget=budget,
         data=command.data,
+        image_options=ImageOptions(command.fit, command.augment, command.max_image_pixels),
         proxy=command.proxy,
         grid_proxy=command.grid_proxy,
         objective=command.objective,

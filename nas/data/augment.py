@@ -6,23 +6,35 @@ generator on the CPU gives the same augmentation whatever the device of the imag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from nas.data.random_operations import randaugment, random_color, random_crop
+
 
 def augment(
-    images: Tensor, generator: torch.Generator, *, pad: int, flip: bool = True, cutout: int = 0
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    pad: int,
+    flip: bool = True,
+    more: Sequence[str] = (),
+    cutout: int = 0,
 ) -> Tensor:
-    """Return images randomly cropped after reflection padding, flipped, and with a square erased.
+    """Return images randomly shifted, flipped, otherwise changed, and with a square erased.
 
-    All three are drawn for each image. An option that is switched off does not change what is
-    drawn for the others.
+    All is drawn for each image. An option that is switched off does not change what is drawn for
+    shifts, flips and squares.
 
     Args:
         images: (n, channels, h, w), of any dtype.
         generator: of the random numbers.
         pad: pixels; an image is shifted by up to as many each way, its border reflected.
         flip: mirror an image horizontally with probability ½.
+        more: some of ``crop``, ``color`` and ``randaugment``, which are done in this order; see
+            :mod:`nas.data.random_operations`.
         cutout: side, in pixels, of a square that is filled with the image's mean colour; its
             centre is anywhere in the image (DeVries & Taylor 2017, arXiv 1708.04552); 0: none.
 
@@ -60,6 +72,8 @@ def augment(
     pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
     out = pixels.index_select(0, source.reshape(-1)).view(number, height, width, channels)
     out = out.permute(0, 3, 1, 2)
+    if more:
+        out = _changed(out, generator, more)
     if cutout == 0:
         return out
     inside_rows = _inside(centre_row, cutout, height)
@@ -69,6 +83,20 @@ def augment(
     if not images.is_floating_point():
         fill = fill.round()
     return torch.where(hole, fill.to(images.dtype), out)
+
+
+_FURTHER = {"crop": random_crop, "color": random_color, "randaugment": randaugment}
+
+
+def _changed(images: Tensor, generator: torch.Generator, names: Sequence[str]) -> Tensor:
+    """Return images after the operations of these names, in their dtype and in channels_last."""
+    out = images.float()
+    for name, operation in _FURTHER.items():
+        if name in names:
+            out = operation(out, generator)
+    if not images.is_floating_point():
+        out = out.round().clamp(0, 255)
+    return out.to(images.dtype).to(memory_format=torch.channels_last)
 
 
 def _reflect(positions: Tensor, size: int) -> Tensor:

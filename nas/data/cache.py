@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,20 @@ from nas.errors import one_line
 logger = logging.getLogger(__name__)
 
 # Part of every key: raise it when decoding or splitting changes.
-FORMAT = "nas-search-images/1"
+FORMAT = "nas-search-images/2"
 
 
-def cache_key(files: Iterable[Path], **settings: Any) -> str:
-    """The name of a cache entry: by path, size and time of the source files, and the settings."""
+def cache_key(files: Mapping[Path, str], **settings: Any) -> str:
+    """The name of a cache entry, by all that decides what is in it.
+
+    Of each file the path as it was given, what its place decides (split and class), what the path
+    leads to, and size, times and number of that; and the settings.
+    """
     digest = hashlib.sha256(json.dumps([FORMAT, settings], sort_keys=True).encode())
-    for file in files:
-        status = file.stat()
-        line = json.dumps([str(file.resolve()), status.st_size, status.st_mtime_ns])
+    for file, place in files.items():
+        found = file.stat()
+        about = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        line = json.dumps([os.path.abspath(file), place, os.path.realpath(file), *about])
         digest.update(line.encode())
     return digest.hexdigest()[:32]
 

@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data import BUILT_IN, ImageData, load_images
-from nas.data.load import DEFAULT_RESOLUTION
+from nas.data.augmentation import augmentation_notes, parse_augmentation
+from nas.data.decode import FITS
+from nas.data.load import DEFAULT_RESOLUTION, MAX_IMAGE_PIXELS
 from nas.environment import cache_folder
+from nas.errors import InputError, check_range
 from nas.progress import Progress
 from nas.spaces.search_space import SearchSpace
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What a user may say of the images.
+
+    Attributes:
+        fit: how an image that is not square becomes one: ``crop``, ``pad`` or ``squeeze``.
+        augment: augmentations of training images, such as ``flip,color`` or ``none``; None: flips
+            and shifts, and shifts alone for the built-in images.
+        max_image_pixels: larger images are refused; None: Pillow's limit.
+
+    Raises:
+        InputError: a value is not accepted.
+    """
+
+    fit: str = "crop"
+    augment: str | None = None
+    max_image_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is not accepted."""
+        if self.fit not in FITS:
+            raise InputError(f"fit: {self.fit!r} is not accepted: {', '.join(FITS)}")
+        if self.augment is not None:
+            parse_augmentation(self.augment)
+        check_range("max-image-pixels", self.max_image_pixels, *MAX_IMAGE_PIXELS)
+
+
+DEFAULT_OPTIONS = ImageOptions()
 
 
 def load_data(
@@ -18,6 +52,7 @@ def load_data(
     progress: Progress,
     note: Callable[[str], None],
     most: int = DEFAULT_RESOLUTION,
+    options: ImageOptions = DEFAULT_OPTIONS,
 ) -> ImageData:
     """Return a user's images, or with no name the built-in ones; prepared ones are remembered.
 
@@ -28,6 +63,7 @@ def load_data(
         note: is told what was done to them.
         most: pixels that images which differ in size, or are larger, are resized to: so many as
             are looked at.
+        options: what the user says of them.
 
     Raises:
         InputError: there are none by that name, or they cannot be used.
@@ -37,10 +73,15 @@ def load_data(
         name or BUILT_IN,
         channels=channels,
         most=most,
+        fit=options.fit,
+        max_image_pixels=options.max_image_pixels,
         cache=_data_cache(),
         progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
     )
-    for text in data.notes:
+    chosen = data.augment if options.augment is None else parse_augmentation(options.augment)
+    data = replace(data, augment=chosen)
+    more = [] if name is None else augmentation_notes(chosen, data.classes)
+    for text in (*data.notes, *more):
         note(f"{data.name}: {text}")
     return data
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nas.data.augmentation import DEFAULT_AUGMENTATION
+
 # Classes count as balanced while the largest is at most this many times the smallest.
 BALANCED_WITHIN = 1.5
 
@@ -24,7 +26,8 @@ class ImageData:
 
     Images are uint8 `[N, C, H, W]` (stored channels_last), labels int64 `[N]` in
     `0 … num_classes - 1`. The test part is never used for choosing; it is None where the source
-    has none. `mean` and `std` are per channel of the training part, scaled to 0…1.
+    has none. `mean` and `std` are per channel of the training part, scaled to 0…1. `augment` names
+    the augmentations that suit the training images.
     """
 
     name: str
@@ -39,6 +42,7 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    augment: tuple[str, ...] = DEFAULT_AUGMENTATION
 
     @classmethod
     def from_parts(
@@ -94,6 +98,11 @@ class ImageData:
     def resolution(self) -> int:
         """Height and width in pixels."""
         return self.train_images.shape[2]
+
+    @property
+    def further_augmentation(self) -> tuple[str, ...]:
+        """The augmentations other than flips and shifts."""
+        return tuple(name for name in self.augment if name not in ("flip", "shift"))
 
     @property
     def num_classes(self) -> int:

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from nas.data.cache import cache_key, read_cache, write_cache
 from nas.data.decode import (
+    FITS,
     SMALLEST,
     Decoded,
+    DeepPixelsError,
+    DepthKind,
+    Fit,
     OtherSizeError,
+    PixelRange,
     Tally,
     bombs_are_errors,
     decode,
+    grey_values,
     opened_image,
+    pixel_range,
 )
 from nas.data.fractals import fractals
 from nas.data.images import ImageData, Part, stratified_split
-from nas.data.sources import Source, find_source, quiet_readers
-from nas.environment import memory
-from nas.errors import InputError, one_line
+from nas.data.source import Source, path_stored
+from nas.data.sources import find_source, quiet_readers
+from nas.environment import available_cores, memory
+from nas.errors import InputError, one_line, visible
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +44,39 @@ logger = logging.getLogger(__name__)
 DEFAULT_RESOLUTION = 128
 BUILT_IN = "fractals"
 
+BUILT_IN_AUGMENTATION = ("shift",)
+"""A mirrored fractal is one of another class."""
+
 BATCH = 512  # rows read at once
 # Below this an image is decoded faster than threads take turns (measured: 32 px, 1 kB).
 THREADS_FROM_BYTES = 4096
 
 Progress = Callable[[int, int], None]
-Label = int | str | None
+Label = int | str | float | bool | None
+
+NAMED = 10  # broken images that an error names
+
+MAX_IMAGE_PIXELS = (1 << 10, 1 << 31)
+"""Least and most of the largest image that may be read, in pixels."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images are made ready.
+
+    Attributes:
+        resolution: pixels a side; None: as they are, where all are squares of one size.
+        most: with it, images that differ in size, or are larger, are resized to so many pixels.
+        channels: 3 (RGB) or 1 (grey).
+        fit: how an image that is not square becomes one.
+        max_image_pixels: larger images are refused; None: Pillow's limit.
+    """
+
+    resolution: int | None = None
+    most: int | None = None
+    channels: int = 3
+    fit: Fit = "crop"
+    max_image_pixels: int | None = None
 
 
 def load_images(
@@ -50,6 +85,8 @@ def load_images(
     resolution: int | None = None,
     most: int | None = None,
     channels: int = 3,
+    fit: str = "crop",
+    max_image_pixels: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -57,14 +94,17 @@ def load_images(
     """Load a data set into memory as uint8 tensors.
 
     `name` is `"fractals"` (the built-in set), a folder of class folders (or of train/, validation/
-    and test/ with class folders in each), a folder with parquet files in the layout of the Hugging
-    Face hub, a parquet file, or a data set of the hub. Where the source has no validation split,
-    one is taken from the training images by `seed` (`stratified_split`); the parts of the
-    built-in set are fixed. Images of one square size stay as they are unless a `resolution`, in
-    pixels, is given; otherwise the shorter side is resized to it (to 128) and the centre cropped.
+    and test/ with class folders in each, or with a `metadata.csv` or `metadata.jsonl` of
+    `file_name` and `label`), a folder with parquet files in the layout of the Hugging Face hub, a
+    parquet file, a folder written by `save_to_disk` of the `datasets` library, or a data set of the
+    hub. Where the source has no validation split, one is taken from the training images by `seed`
+    (`stratified_split`); the parts of the built-in set are fixed. Images of one square size stay as
+    they are unless a `resolution`, in pixels, is given; otherwise they are resized to it (to 128),
+    and made square as `fit` says: `crop` takes the centre, `pad` adds black, `squeeze` distorts.
     With `most`, images that differ in size, or are larger, are resized to so many pixels.
-    `channels` is 3 (RGB) or 1 (grey). With a folder `cache`, decoded images are kept there.
-    `progress(done, total)` is called in images. No code of a data set is ever run.
+    `channels` is 3 (RGB) or 1 (grey). Images of more than `max_image_pixels` (Pillow's limit) are
+    refused. With a folder `cache`, decoded images are kept there. `progress(done, total)` is called
+    in images. No code of a data set is ever run.
 
     Raises InputError (one line) when there is no such data, or it has no usable images, labels or
     classes.
@@ -74,35 +114,41 @@ def load_images(
     least = 16 if str(name) == BUILT_IN else SMALLEST
     if resolution is not None and resolution < least:
         raise InputError(f"resolution: {resolution!r} is not accepted: at least {least} pixels")
+    known_fit = next((known for known in FITS if known == fit), None)
+    if known_fit is None:
+        raise InputError(f"fit: {fit!r} is not accepted: {', '.join(FITS)}")
+    least_pixels, most_pixels = MAX_IMAGE_PIXELS
+    if max_image_pixels is not None and not least_pixels <= max_image_pixels <= most_pixels:
+        raise InputError(
+            f"max_image_pixels: {max_image_pixels!r} is not accepted: {least_pixels:,} to "
+            f"{most_pixels:,}"
+        )
+    asked = Preparation(resolution, most, channels, known_fit, max_image_pixels)
     with quiet_readers():
-        return _load(name, resolution, most, channels, seed, cache, progress)
+        return _load(name, asked, seed, cache, progress)
 
 
 def _load(
     name: str | Path,
-    resolution: int | None,
-    most: int | None,
-    channels: int,
+    asked: Preparation,
     seed: int,
     cache: Path | None,
     progress: Progress | None,
 ) -> ImageData:
     source = None if str(name) == BUILT_IN else find_source(name)
     key = cache_key(
-        () if source is None else source.files,
-        source=str(name) if source is None else source.name,
-        resolution=resolution,
-        channels=channels,
+        {} if source is None else source.files,
+        source=str(name) if source is None else [source.name, *source.notes],
         seed=seed,
-        **({} if most is None else {"most": most}),
+        **asdict(asked),
     )
     if cache is not None and (stored := read_cache(cache, key)) is not None:
         logger.info("%s: prepared images read from the cache: %s", name, _described(stored))
-        return stored
+        return stored if source is not None else replace(stored, augment=BUILT_IN_AUGMENTATION)
     if source is None:
-        data = _built_in(resolution, channels, progress)
+        data = _built_in(asked.resolution, asked.channels, progress)
     else:
-        data = _read(source, resolution, most, channels, seed, progress)
+        data = _read(source, asked, seed, progress)
     if cache is not None and (problem := write_cache(cache, key, data)) is not None:
         data = replace(data, notes=(*data.notes, problem))
     logger.info("%s: images read: %s", name, _described(data))
@@ -119,16 +165,18 @@ def _described(data: ImageData) -> str:
 
 def _built_in(resolution: int | None, channels: int, progress: Progress | None) -> ImageData:
     data = fractals(progress=progress, **({} if resolution is None else {"resolution": resolution}))
+    data = replace(data, augment=BUILT_IN_AUGMENTATION)
     if channels == 3:
         return data
     test = data.parts[2]
-    return ImageData.from_parts(
+    grey = ImageData.from_parts(
         data.name,
         data.classes,
         (_grey(data.train_images), data.train_labels),
         (_grey(data.validation_images), data.validation_labels),
         None if test is None else (_grey(test[0]), test[1]),
     )
+    return replace(grey, augment=data.augment)
 
 
 def _grey(images: torch.Tensor) -> torch.Tensor:
@@ -138,17 +186,10 @@ def _grey(images: torch.Tensor) -> torch.Tensor:
     return luma.to(torch.uint8)[:, None]
 
 
-def _read(
-    source: Source,
-    resolution: int | None,
-    most: int | None,
-    channels: int,
-    seed: int,
-    progress: Progress | None,
-) -> ImageData:
-    with bombs_are_errors():
-        pixels, labels, tally, used = _decode_all(source, resolution, most, channels, progress)
-    notes = [*source.notes, *tally.notes(used, channels)]
+def _read(source: Source, asked: Preparation, seed: int, progress: Progress | None) -> ImageData:
+    with bombs_are_errors(asked.max_image_pixels):
+        pixels, labels, said = _decode_all(source, asked, progress)
+    notes = [*source.notes, *said]
     classes, parts = _label_parts(source, pixels, labels, notes)
     train = parts["train"]
     counts = torch.bincount(train[1], minlength=len(classes))
@@ -201,6 +242,7 @@ def _label_parts(
     if not labels["train"]:
         raise InputError(f"{source.name}: no training images")
     for split, values in labels.items():
+        labels[split] = values = [_plain_label(source, split, *item) for item in enumerate(values)]
         for row, label in enumerate(values):
             if label is None or label == -1:
                 raise InputError(
@@ -210,6 +252,11 @@ def _label_parts(
     if source.classes is not None:
         classes = source.classes
         numbers: dict[Any, int] = {i: i for i in range(len(classes))}
+        if source.names:
+            notes.append(
+                "the label numbers of the splits count the classes in different orders: they are "
+                "matched by name"
+            )
     else:
         # One column has one type: integers in their order, text in its own.
         values_found = sorted(set(labels["train"]), key=lambda v: (str(type(v)), v))
@@ -217,37 +264,61 @@ def _label_parts(
         numbers = {value: i for i, value in enumerate(values_found)}
     parts: dict[str, Part] = {}
     for split, values in labels.items():
+        own = numbers
+        names = source.names.get(split)
+        if names is not None:
+            by_name = {name: number for number, name in enumerate(classes)}
+            own = {i: by_name[name] for i, name in enumerate(names) if name in by_name}
         for row, label in enumerate(values):
-            if label not in numbers:
+            if label not in own:
+                called = ""
+                if names is not None and isinstance(label, int) and 0 <= label < len(names):
+                    called = f", {names[label]!r},"
                 raise InputError(
                     f"{_where(source.name, split, row)}: the label ({source.label_column!r}) "
-                    f"{label!r} is none of the {len(classes)} classes of the training images"
+                    f"{label!r}{called} is none of the {len(classes)} classes of the training "
+                    "images"
                 )
-        parts[split] = pixels[split], torch.tensor([numbers[v] for v in values])
+        parts[split] = pixels[split], torch.tensor([own[v] for v in values])
     return classes, parts
+
+
+def _plain_label(source: Source, split: str, row: int, label: Label) -> Label:
+    """A label as an integer, a truth value or text; None where it is missing."""
+    if not isinstance(label, float):
+        return label
+    if math.isnan(label):
+        return None
+    if not label.is_integer():
+        raise InputError(
+            f"{_where(source.name, split, row)}: the label ({source.label_column!r}) {label!r} is "
+            "not accepted: a whole number"
+        )
+    return int(label)
 
 
 # Pixels -------------------------------------------------------------------------------------------
 
 
 def _decode_all(
-    source: Source,
-    resolution: int | None,
-    most: int | None,
-    channels: int,
-    progress: Progress | None,
-) -> tuple[dict[str, torch.Tensor], dict[str, list[Label]], Tally, int]:
-    """Images uint8 `[N, C, H, W]` (channels_last) and raw labels by split; the size they have."""
+    source: Source, asked: Preparation, progress: Progress | None
+) -> tuple[dict[str, torch.Tensor], dict[str, list[Label]], list[str]]:
+    """Images uint8 `[N, C, H, W]` (channels_last) and raw labels by split; what was done to them.
+
+    Broken images are all found before they are told of.
+    """
     # Without a resolution, all images are hoped to have the size of the first; the first one that
     # does not begins it anew. Cheaper than to read all headers beforehand.
-    target, exact = resolution, False
+    target, exact = asked.resolution, False
     if target is None:
         target, exact = _first_size(source), True
-        if most is not None and target > most:
-            target, exact = most, False
+        if asked.most is not None and target > asked.most:
+            target, exact = asked.most, False
+    ranges: dict[DepthKind, PixelRange] | None = None
     while True:
-        _check_memory(source, target, channels)
-        tally = Tally()
+        _check_memory(source, target, asked.channels)
+        work = _Decoding(target, asked.channels, exact, asked.fit, ranges)
+        tally, broken = Tally(), []
         pixels: dict[str, torch.Tensor] = {}
         labels: dict[str, list[Label]] = {}
         try:
@@ -255,63 +326,125 @@ def _decode_all(
             for split in source.splits:
                 chunks: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
                 labels[split] = []
-                for images, values in _decoded_batches(source, split, target, channels, exact):
-                    chunks.append(np.stack([image.pixels for image in images]))
+                for images, values in _in_parallel(source, split, work):
+                    good = [image for image in images if isinstance(image, Decoded)]
+                    broken += [image for image in images if isinstance(image, InputError)]
+                    if broken:
+                        chunks.clear()  # no use any more
+                    else:
+                        chunks.append(np.stack([image.pixels for image in good]))
                     labels[split] += values
-                    for image in images:
-                        _count(tally, image, target)
+                    for image in good:
+                        tally.count(image, target)
                     done += len(images)
                     if progress is not None:
                         progress(done, max(done, source.rows or 0))
-                if not chunks:
+                if not labels[split]:
                     del labels[split]
-                    continue
-                pixels[split] = torch.from_numpy(np.concatenate(chunks)).permute(0, 3, 1, 2)
+                elif not broken:
+                    pixels[split] = torch.from_numpy(np.concatenate(chunks)).permute(0, 3, 1, 2)
         except OtherSizeError:
-            target, exact = most or DEFAULT_RESOLUTION, False
+            target, exact = asked.most or DEFAULT_RESOLUTION, False
             continue
+        except DeepPixelsError:
+            ranges = _pixel_ranges(source)
+            continue
+        if broken:
+            raise _all_broken(broken, done)
         if "train" not in labels:
             raise InputError(f"{source.name}: no training images")
-        return pixels, labels, tally, target
+        return pixels, labels, tally.notes(target, asked.channels, asked.fit, ranges or {})
 
 
-def _count(tally: Tally, image: Decoded, target: int) -> None:
-    if image.size != (target, target):
-        tally.resized += 1
-        tally.sizes[image.size] += 1
-    if image.kind is not None:
-        tally.kinds[image.kind] += 1
-    tally.turned += image.turned
+def _all_broken(errors: list[InputError], total: int) -> InputError:
+    if len(errors) == 1:
+        return errors[0]
+    named = "; ".join(str(error) for error in errors[:NAMED])
+    rest = f"; and {len(errors) - NAMED:,} more" if len(errors) > NAMED else ""
+    return InputError(f"{len(errors):,} of {total:,} images cannot be used: {named}{rest}")
+
+
+def _pixel_ranges(source: Source) -> dict[DepthKind, PixelRange]:
+    """The grey values that become 0 and 255, of images of more than 8 bits, over all splits.
+
+    Images that cannot be read are left to the decoding, which tells of them.
+    """
+
+    def work(encoded: bytes | Path, where: str) -> tuple[DepthKind, PixelRange] | None:
+        return grey_values(encoded, where)
+
+    seen: dict[DepthKind, list[PixelRange]] = {}
+    for split in source.splits:
+        for found, _ in _in_parallel(source, split, work):
+            for one in found:
+                if isinstance(one, tuple):
+                    seen.setdefault(one[0], []).append(one[1])
+    return {
+        kind: pixel_range(kind, min(low for low, _ in every), max(high for _, high in every))
+        for kind, every in sorted(seen.items())
+    }
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """What is done with each image."""
+
+    resolution: int
+    channels: int
+    exact: bool
+    fit: Fit
+    ranges: Mapping[DepthKind, PixelRange] | None
+
+    def __call__(self, encoded: bytes | Path, where: str) -> Decoded:
+        return decode(
+            encoded,
+            where,
+            resolution=self.resolution,
+            channels=self.channels,
+            exact=self.exact,
+            fit=self.fit,
+            ranges=self.ranges,
+        )
 
 
 def _first_size(source: Source) -> int:
-    """The side of the first training image if it is square, else the default."""
+    """The side of the first training image that can be read if it is square, else the default."""
     for cells, _, first in _batches(source, "train", 1):
-        encoded, where = _encoded(cells[0], _where(source.name, "train", first))
-        # Decoded for its errors alone: they are better told by the one function that does it.
-        decode(encoded, where, resolution=SMALLEST, channels=3, exact=False)
+        try:
+            encoded, where = _encoded(cells[0], _where(source.name, "train", first))
+            # Decoded for its errors alone: they are better told by the one function that does it.
+            decode(encoded, where, resolution=SMALLEST, channels=3, ranges=_ANY_RANGE)
+        except InputError:
+            continue
         with opened_image(encoded) as image:
             width, height = image.size
         return width if width == height else DEFAULT_RESOLUTION
-    raise InputError(f"{source.name}: no training images")
+    return DEFAULT_RESOLUTION
 
 
-def _decoded_batches(
-    source: Source, split: str, resolution: int, channels: int, exact: bool
-) -> Iterator[tuple[list[Decoded], list[Label]]]:
-    """Images and labels in the order of the rows; the first broken one raises InputError."""
+_ANY_RANGE: Mapping[DepthKind, PixelRange] = {"integer": (0.0, 1.0), "floating-point": (0.0, 1.0)}
 
-    def work(item: tuple[int, Any]) -> Decoded:
+T = TypeVar("T")
+
+
+def _in_parallel(
+    source: Source, split: str, work: Callable[[bytes | Path, str], T]
+) -> Iterator[tuple[list[T | InputError], list[Label]]]:
+    """What `work` makes of each image, or its error, and labels, in the order of the rows."""
+
+    def one(item: tuple[int, Any]) -> T | InputError:
         row, cell = item
-        encoded, where = _encoded(cell, _where(source.name, split, row))
-        return decode(encoded, where, resolution=resolution, channels=channels, exact=exact)
+        try:
+            return work(*_encoded(cell, _where(source.name, split, row)))
+        except InputError as error:
+            return error
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for cells, labels, first in _batches(source, split, BATCH):
             items = list(enumerate(cells, first))
             sizes = [len(cell["bytes"]) for cell in cells if _has_bytes(cell)]
             small = len(sizes) == len(cells) and sum(sizes) < THREADS_FROM_BYTES * len(cells)
-            yield list(map(work, items) if small else pool.map(work, items)), labels
+            yield list(map(one, items) if small else pool.map(one, items)), labels
 
 
 def _batches(source: Source, split: str, size: int) -> Iterator[tuple[list[Any], list[Label], int]]:
@@ -345,18 +478,13 @@ def _encoded(cell: Any, where: str) -> tuple[bytes | Path, str]:
         if cell.get("bytes") is not None:
             return cell["bytes"], f"{where} ({path})" if path else where
         if path:
-            return Path(path), str(path)
+            file = path_stored(path)
+            return file, visible(str(file))
     raise InputError(f"{where}: the image is missing")
 
 
 def _where(name: str, split: str, row: int) -> str:
     return f"{name}, split {split!r}, row {row} (from 0)"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _check_memory(source: Source, resolution: int, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""Where images come from: a folder of class folders, parquet files, the Hugging Face hub.
+"""Where images come from: folders, parquet files, saved data sets, the Hugging Face hub.
 
 Whatever the source, what comes out are splits of the `datasets` library with an image column and a
 label column. `datasets` is imported late: it takes a second.
@@ -10,54 +10,29 @@ import importlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nas.data.decode import MAX_BYTES
+from nas.data.folders import image_folder, images_under
+from nas.data.source import (
+    ACCEPTED,
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    SPLITS,
+    Source,
+    splits_by_name,
+)
 from nas.errors import InputError, one_line
 from nas.files import file_size, why
 
-if TYPE_CHECKING:
-    import datasets
-
-ACCEPTED = (
-    "accepted: fractals, a folder of class folders, a folder with parquet files, a parquet file, "
-    "or a data set of the Hugging Face hub"
-)
-
-# Names of splits, as folders and in data sets.
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
-}
-IMAGE_ENDINGS = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-LABEL_COLUMNS = ("label", "labels", "fine_label", "target", "class")
-IMAGE_COLUMNS = ("image", "img", "images")
-
 HUB_TIMEOUT_S = 5.0
+
+Names = tuple[str, ...] | None
 
 MAX_PARQUET_BYTES = 1024**4
 PACKED = 64  # times that a parquet file may unpack to; encoded images cannot be packed much
-
-
-@dataclass(frozen=True)
-class Source:
-    """Splits by their names (`train`, `validation`, `test`), and where each row is."""
-
-    name: str
-    splits: Mapping[str, datasets.Dataset | datasets.IterableDataset]
-    image_column: str
-    label_column: str
-    classes: tuple[str, ...] | None  # None: to be found in the labels
-    rows: int | None  # of all splits, where known beforehand
-    files: tuple[Path, ...]  # what it was read from, to tell whether it has changed
-    notes: tuple[str, ...]
 
 
 def find_source(name: str | Path) -> Source:
@@ -79,8 +54,10 @@ def _local(path: Path, name: str | Path) -> Source | None:
             raise InputError(f"{name}: not a folder or a .parquet file; {ACCEPTED}")
         return _parquet(path, [path])
     if os.path.isdir(path):
+        if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+            return _saved(path)
         parquet = sorted(p for p in path.rglob("*.parquet") if not _hidden(p, path))
-        return _parquet(path, parquet) if parquet else _image_folder(path)
+        return _parquet(path, parquet) if parquet else image_folder(path)
     text = str(name)
     looks_like_path = (
         isinstance(name, Path)
@@ -95,113 +72,7 @@ def _local(path: Path, name: str | Path) -> Source | None:
 
 
 def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
-
-
-# Folders ------------------------------------------------------------------------------------------
-
-
-def _image_folder(root: Path) -> Source:
-    """Class folders, or train/ and perhaps validation/ and test/ with class folders in each.
-
-    Not by `load_dataset("imagefolder")`: that takes any folder with "test" or "dev" in its name for
-    a split, leaves out files silently, and does not notice empty classes.
-    """
-    import datasets
-
-    notes: list[str] = []
-    folders = _subfolders(root)
-    if not folders and not any(root.iterdir()):
-        raise InputError(f"{root}: an empty folder; {ACCEPTED}")
-    parts = _split_folders(folders) or {"train": root}
-    beside = [f for f in folders if parts["train"] != root and f not in parts.values()]
-    if beside:
-        notes.append(f"left out, not a split: {', '.join(f.name for f in beside)}")
-
-    classes: tuple[str, ...] = ()
-    files: list[Path] = []
-    splits: dict[str, datasets.Dataset] = {}
-    others = 0
-    for split in ("train", "validation", "test"):
-        if split not in parts:
-            continue
-        names = [folder.name for folder in _subfolders(parts[split])]
-        if split == "train":
-            if not names:
-                raise InputError(f"{parts[split]}: no class folders in it; {ACCEPTED}")
-            classes = tuple(names)
-        unknown = sorted(set(names) - set(classes))
-        if unknown:
-            raise InputError(
-                f"{parts[split] / unknown[0]}: a class that the training images do not have"
-            )
-        paths: list[str] = []
-        labels: list[int] = []
-        for folder_name in names:
-            folder = parts[split] / folder_name
-            images, rest = _image_files(folder)
-            others += rest
-            if not images and split == "train":
-                endings = " ".join(sorted(IMAGE_ENDINGS))
-                raise InputError(f"{folder}: no images of this class (accepted: {endings})")
-            paths += [str(image) for image in images]
-            labels += [classes.index(folder_name)] * len(images)
-            files += images
-        splits[split] = datasets.Dataset.from_dict(
-            {"image": paths, "label": labels},
-            features=datasets.Features(
-                {
-                    "image": datasets.Image(decode=False),
-                    "label": datasets.ClassLabel(names=list(classes)),
-                }
-            ),
-        )
-    if others:
-        notes.append(f"left out {others:,} file{'s' * (others > 1)} that are not images")
-    return Source(
-        name=root.resolve().name,
-        splits=splits,
-        image_column="image",
-        label_column="label",
-        classes=classes,
-        rows=len(files),
-        files=tuple(files),
-        notes=tuple(notes),
-    )
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
-
-
-def _split_folders(folders: list[Path]) -> dict[str, Path]:
-    """The folders that are splits; none when `train` is a class (it has images, not folders)."""
-    found: dict[str, Path] = {}
-    for split, names in SPLITS.items():
-        for folder in folders:
-            if folder.name.lower() in names and split not in found:
-                found[split] = folder
-    train = found.get("train")
-    if train is None or not _subfolders(train):
-        return {}
-    return found
-
-
-def _image_files(folder: Path) -> tuple[list[Path], int]:
-    """All images in a class folder, at any depth, and the number of other files."""
-    images: list[Path] = []
-    others = 0
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in names:
-            if name.startswith("."):
-                continue
-            if Path(name).suffix.lower() in IMAGE_ENDINGS:
-                images.append(Path(parent, name))
-                file_size(images[-1], MAX_BYTES)
-            else:
-                others += 1
-    return sorted(images), others
+    return any(part.startswith((".", "__")) for part in path.relative_to(root).parts)
 
 
 # Parquet and the hub ------------------------------------------------------------------------------
@@ -226,17 +97,82 @@ def _parquet(path: Path, files: list[Path]) -> Source:
             raise InputError(f"{file}: unpacks to more than {PACKED} times its size, refused")
         rows += about.num_rows
     try:
-        # Streaming reads the files where they are; otherwise a copy would go to a cache first.
         if path.is_file():
-            found = datasets.load_dataset(
-                "parquet", data_files={"train": str(path)}, streaming=True
-            )
+            builder = datasets.load_dataset_builder("parquet", data_files={"train": str(path)})
         else:
-            found = datasets.load_dataset(str(path), streaming=True)
+            builder = datasets.load_dataset_builder(str(path))
+        # Streaming reads the files where they are; otherwise a copy would go to a cache first.
+        found = builder.as_streaming_dataset()
     except Exception as error:  # the library raises many kinds
         raise InputError(f"{path}: cannot be read as a data set: {_line(error)}") from None
+    by_split = {
+        str(split): [Path(str(file)) for file in of]
+        for split, of in builder.config.data_files.items()
+    }
+    notes = []
+    if path.is_dir():
+        used = {os.path.realpath(file) for of in by_split.values() for file in of}
+        unused = [file for file in files if os.path.realpath(file) not in used]
+        if unused:
+            notes.append(_left_out(unused, path, "parquet file", "whose name is of no split"))
+        beside = images_under(path)
+        if beside:
+            notes.append(_left_out(beside, path, "image", "beside the parquet files"))
     name = path.resolve().stem if path.is_file() else path.resolve().name
-    return _from_splits(name, str(path), found, rows, tuple(files))
+
+    def names(split: str, column: str) -> Names:
+        return _names_in(by_split[split], column)
+
+    return _from_splits(name, str(path), found, rows, tuple(files), names, notes)
+
+
+def _left_out(paths: list[Path], root: Path, what: str, why_not: str) -> str:
+    return (
+        f"left out {len(paths):,} {what}{'s' * (len(paths) > 1)} {why_not} "
+        f"(for example {paths[0].relative_to(root)})"
+    )
+
+
+def _names_in(files: list[Path], column: str) -> Names:
+    """Return the names of the classes that files of one split give their label numbers.
+
+    Each file has names of its own, of which the library takes those of the first file for all.
+    """
+    import datasets
+    import pyarrow.parquet
+
+    first: tuple[Path, tuple[str, ...]] | None = None
+    for file in files:
+        features = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(file))
+        names = _class_names(features.get(column))
+        if names is None:
+            continue
+        if first is not None and first[1] != names:
+            raise InputError(
+                f"{file}: column {column!r} has the classes {', '.join(names)}, in {first[0]} it "
+                f"has {', '.join(first[1])}: files of one split must number them alike"
+            )
+        first = file, names
+    return None if first is None else first[1]
+
+
+def _class_names(kind: Any) -> Names:
+    return tuple(kind.names) if type(kind).__name__ == "ClassLabel" else None
+
+
+def _saved(path: Path) -> Source:
+    """A data set, or several splits of one, that ``save_to_disk`` of the library has written."""
+    import datasets
+
+    try:
+        found: Any = datasets.load_from_disk(str(path))
+    except Exception as error:  # the library raises many kinds
+        raise InputError(f"{path}: cannot be read as a saved data set: {_line(error)}") from None
+    if isinstance(found, datasets.Dataset):
+        found = {"train": found}
+    rows = sum(split.num_rows for split in found.values())
+    files = tuple(sorted(p for p in path.rglob("*.arrow") if not _hidden(p, path)))
+    return _from_splits(path.resolve().name, str(path), found, rows, files)
 
 
 def _hub(name: str) -> Source:
@@ -330,18 +266,33 @@ def _from_splits(
     found: Mapping[Any, Any],
     rows: int | None,
     files: tuple[Path, ...],
+    names_of: Callable[[str, str], Names] | None = None,
+    notes: Iterable[str] = (),
 ) -> Source:
-    """Name the splits, find the columns."""
-    notes: list[str] = []
-    splits: dict[str, Any] = {}
-    for split, names in SPLITS.items():
-        for candidate in found:
-            if str(candidate).lower() in names and split not in splits:
-                splits[split] = found[candidate]
-    if "train" not in splits and len(found) == 1:
+    """Name the splits, find the columns.
+
+    Args:
+        name: of the data set.
+        where: as the user named it.
+        found: the splits by their own names.
+        rows: of all splits.
+        files: from which they are read.
+        names_of: returns the classes of a split (by its own name) and column; None: what the
+            split's features say.
+        notes: what was left out.
+    """
+    notes = list(notes)
+    named = splits_by_name(map(str, found))
+    own: dict[str, Any] = {}  # a split's own name
+    for candidate in found:
+        split = named.get(str(candidate))
+        if split in SPLITS:
+            own.setdefault(split, candidate)
+    if "train" not in own and len(found) == 1:
         (only,) = found
-        splits = {"train": found[only]}
+        own = {"train": only}
         notes.append(f"the only split, {only!r}, is used for training and validation")
+    splits = {split: found[own[split]] for split in SPLITS if split in own}
     if "train" not in splits:
         listed = ", ".join(map(repr, found)) or "none"
         raise InputError(f"{where}: no split named 'train' (its splits: {listed})")
@@ -357,8 +308,19 @@ def _from_splits(
         for column in (image, label):
             if column not in columns:
                 raise InputError(f"{where}: split {split!r} has no column {column!r}")
-    kind = features[label]
-    classes = tuple(kind.names) if type(kind).__name__ == "ClassLabel" else None
+    names: dict[str, Names] = {}
+    for split, rows_of_split in splits.items():
+        if names_of is None:
+            names[split] = _class_names(_features(rows_of_split, where)[label])
+        else:
+            names[split] = names_of(str(own[split]), label)
+    classes = names["train"]
+    for split, theirs in names.items():
+        if (classes is None) != (theirs is None):
+            notes.append(
+                f"the labels of the {split} split and of the training split have names in one of "
+                "them only: they are taken to be numbered alike"
+            )
     return Source(
         name=name,
         splits={s: rows_of.select_columns([image, label]) for s, rows_of in splits.items()},
@@ -366,8 +328,9 @@ def _from_splits(
         label_column=label,
         classes=classes,
         rows=rows,
-        files=files,
+        files=dict.fromkeys(files, ""),
         notes=tuple(notes),
+        names={split: n for split, n in names.items() if n is not None and n != classes},
     )
 
 
@@ -406,7 +369,7 @@ def _image_column(features: Mapping[str, Any], where: str) -> str:
 def _label_column(features: Mapping[str, Any], where: str) -> str:
     def usable(kind: Any) -> bool:
         dtype = str(getattr(kind, "dtype", ""))
-        return dtype.startswith(("int", "uint")) or dtype in ("string", "large_string")
+        return dtype.startswith(("int", "uint", "float", "bool", "string", "large_string"))
 
     for name in LABEL_COLUMNS:
         if name in features and usable(features[name]):

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from nas.environment import available_cores
 from nas.errors import InputError
 from nas.evaluation.executor import Engine, Outcome, Task, failed_outcome, run_task
 from nas.evaluation.worker import describe_exit, initialize_worker, send_to_worker, start_worker
@@ -33,11 +34,6 @@ def local_engine(proxy: Proxy, jobs: int) -> Engine:
 def default_jobs(device: str) -> int:
     """Return how many evaluations to run at once: one per core on the CPU, else one."""
     return max(1, min(8, available_cores())) if device == "cpu" else 1
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fits_shared_memory(size: int) -> bool:

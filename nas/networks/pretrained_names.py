@@ -8,15 +8,16 @@ from typing import Literal, TypeVar
 from nas.errors import InputError
 from nas.networks.architecture import Architecture, Layer, stage_layers
 
-Layout = Literal["nas-search", "timm", "torchvision"]
+Layout = Literal["nas-search", "timm", "torchvision", "efficientnet_pytorch"]
 """The library whose names the tensors of a state dict have."""
 
 T = TypeVar("T")
 
-_FIRST: Mapping[str, Layout] = {
+FIRST_TENSORS: Mapping[str, Layout] = {
     "stem.0.weight": "nas-search",
     "conv_stem.weight": "timm",
     "features.0.0.weight": "torchvision",
+    "_conv_stem.weight": "efficientnet_pytorch",
 }
 """The name of the first convolution in each library, by which a state dict is recognised."""
 
@@ -43,17 +44,9 @@ _TIMM: Mapping[tuple[str, bool], Mapping[str, tuple[str, str]]] = {
 }
 
 
-def recognise(names: Mapping[str, object], source: str) -> Layout:
-    """Return the library whose names these are.
-
-    Raises:
-        InputError: they are of no known library.
-    """
-    for name, layout in _FIRST.items():
-        if name in names:
-            return layout
-    known = ", ".join(f"{layout}'s {name}" for name, layout in _FIRST.items())
-    raise InputError(f"{source}: not the weights of a known network; accepted: {known}")
+def recognise(names: Mapping[str, object]) -> Layout:
+    """Return the library whose names these are; one of :data:`FIRST_TENSORS` must be there."""
+    return next(layout for name, layout in FIRST_TENSORS.items() if name in names)
 
 
 def rename(tensors: Mapping[str, T], architecture: Architecture, layout: Layout) -> dict[str, T]:
@@ -74,6 +67,9 @@ def rename(tensors: Mapping[str, T], architecture: Architecture, layout: Layout)
 
 def _modules(architecture: Architecture, layout: Layout) -> Iterator[tuple[str, str]]:
     """Yield our name and the library's of every convolution, batch norm and linear layer."""
+    if layout == "efficientnet_pytorch":
+        yield from _efficientnet_pytorch(architecture)
+        return
     timm = layout == "timm"
     yield "stem.0", "conv_stem" if timm else "features.0.0"
     yield "stem.1", "bn1" if timm else "features.0.1"
@@ -120,3 +116,30 @@ def _torchvision(layer: Layer) -> Iterator[tuple[str, str]]:
         names = ("fc1", "fc2") if part == "squeeze" else ("0", "1")
         for ours, theirs in zip(_ours(part), names, strict=True):
             yield f"branch.{index}.{ours}", f"block.{index}.{theirs}"
+
+
+# Convolution and batch norm of each part, or both convolutions of squeeze-excite.
+_EFFICIENTNET_PYTORCH: Mapping[str, tuple[str, str]] = {
+    "expand": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "squeeze": ("_se_reduce", "_se_expand"),
+    "project": ("_project_conv", "_bn2"),
+}
+
+
+def _efficientnet_pytorch(architecture: Architecture) -> Iterator[tuple[str, str]]:
+    """Yield our names and those of the package ``efficientnet_pytorch``."""
+    yield from (("stem.0", "_conv_stem"), ("stem.1", "_bn0"))
+    block, width = 0, architecture.stem.width
+    for number, stage in enumerate(architecture.stages, 1):
+        for layer in stage_layers(stage, width):
+            if layer.op != "mbconv":
+                raise InputError(
+                    f"stage{number}.op: {layer.op} has no name in efficientnet_pytorch"
+                )
+            for index, part in enumerate(_parts(layer)):
+                for ours, theirs in zip(_ours(part), _EFFICIENTNET_PYTORCH[part], strict=True):
+                    yield f"blocks.{block}.branch.{index}.{ours}", f"_blocks.{block}.{theirs}"
+            block += 1
+        width = stage.width
+    yield from (("head.0.0", "_conv_head"), ("head.0.1", "_bn1"), ("head.4", "_fc"))

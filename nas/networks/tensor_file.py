@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nas.errors import InputError, one_line
 from nas.files import file_size, opened, write_bytes
+from nas.networks.checkpoint import StateDict, find_state_dict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,12 +20,16 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 * 1024 * 1024 * 1024
 """The largest file that is read: a thousand million numbers in single precision."""
 
+PYTORCH = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+"""Endings of files that PyTorch writes; ``.pth.tar`` is one of them."""
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """Return the tensors and the metadata of a ``.safetensors``, ``.pt`` or ``.pth`` file.
 
-    The tensors are on the CPU, of any shape and type, and may be mapped from the file. A state dict
-    of PyTorch is read with ``weights_only`` and has no metadata.
+def read_tensors(path: Path) -> tuple[StateDict, Mapping[str, str]]:
+    """Return the tensors and the metadata of a file of safetensors or of PyTorch.
+
+    The tensors are on the CPU, of any shape and type, and may be mapped from the file. A file of
+    PyTorch is read with ``weights_only`` and has no metadata; it may be a checkpoint that has the
+    state dict as one of its entries.
 
     Raises:
         InputError: the file does not exist, is not of one of these formats, or is damaged.
@@ -31,11 +38,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     metadata: Mapping[str, str] = {}
     if path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
-    elif path.suffix in (".pt", ".pth"):
-        tensors = _read_state_dict(path)
-    else:
-        raise InputError(f"{path}: weights are accepted as .safetensors, .pt or .pth")
-    return tensors, metadata
+        return StateDict(tensors), metadata
+    if path.suffix not in PYTORCH:
+        raise InputError(f"{path}: weights are accepted as .safetensors, {', '.join(PYTORCH)}")
+    return find_state_dict(_read_pytorch(path), str(path)), metadata
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -70,23 +76,22 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]
         raise InputError(f"{path}: not safetensors that can be read: {one_line(error)}") from None
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def _read_pytorch(path: Path) -> object:
     import torch
 
     _refuse_compressed(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # the bytes may be anything, and so may be what its parser raises
-        raise InputError(f"{path}: not a state dict that PyTorch reads as weights only") from None
-    if not isinstance(found, Mapping) or not all(
-        isinstance(name, str)
-        and isinstance(value, torch.Tensor)
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-        for name, value in found.items()
-    ):
-        raise InputError(f"{path}: not a state dict: accepted: dense tensors by name, nothing else")
-    return dict(found)
+        # Training scripts store their arguments beside the weights; a Namespace runs no code.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the bytes may be anything, and so may be what its parser raises
+        refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = "not a file that PyTorch reads as weights only"
+        if refused:
+            what += (
+                f": it contains {refused[1]}, which could run code; save model.state_dict() alone"
+            )
+        raise InputError(f"{path}: {what}") from None
 
 
 def _refuse_compressed(path: Path) -> None:

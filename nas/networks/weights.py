@@ -57,7 +57,11 @@ def load_weights(
     transfer: bool = False,
     features_only: bool = False,
 ) -> Network | Backbone:
-    """Return the network with the weights of a file: ours, timm's or torchvision's EfficientNet.
+    """Return the network with the weights of a file: ours, or another library's EfficientNet.
+
+    The names of the tensors are those of timm, torchvision or ``efficientnet_pytorch``, perhaps
+    with a prefix that wrappers add (``module.``); a checkpoint may have the state dict as one of
+    its entries, of which a moving average is taken first.
 
     The architecture must supply what the file does not contain: batch norm's ``eps`` of
     ``efficientnet_b5`` … ``b7`` is 1e-5 in timm and 1e-3 in torchvision. Networks that pad as
@@ -65,11 +69,11 @@ def load_weights(
     nothing in the file tells them apart.
 
     Args:
-        path: of a ``.safetensors``, ``.pt`` or ``.pth`` file.
+        path: of a safetensors file, or of a state dict or a checkpoint of PyTorch.
         architecture: the network; None: the one that the file names.
-        transfer: for training on other images: a classifier of another number of classes is newly
-            initialised, the first convolution is adapted to the architecture's channels, and its
-            stride may differ.
+        transfer: for training on other images: a classifier that the file lacks, or that is of
+            another number of classes, is newly initialised, the first convolution is adapted to the
+            architecture's channels, and its stride may differ.
         features_only: return the feature pyramid instead (:class:`nas.networks.modules.Backbone`).
 
     Raises:
@@ -112,7 +116,7 @@ def network_with(
         tensors |= _transferred(tensors, build(architecture).state_dict())
     counters = {name for name in shapes if name.endswith(_COUNTER)}
     tensors |= {name: torch.tensor(0) for name in counters if name not in tensors}
-    _check(weights.source, tensors, shapes, {name: there for there, name in ours.items()})
+    _check(weights, tensors, shapes, {name: there for there, name in ours.items()})
     for name in tensors.keys() - counters:
         tensors[name] = tensors[name].float()
         if not torch.isfinite(tensors[name]).all():
@@ -141,7 +145,8 @@ def _transferred(
     changed: dict[str, Tensor] = {}
     classifier = tensors.get(CLASSIFIER[0])
     classes = len(fresh[CLASSIFIER[0]])
-    if classifier is not None and classifier.ndim == 2 and len(classifier) != classes:
+    headless = not any(name in tensors for name in CLASSIFIER)
+    if headless or (classifier is not None and classifier.ndim == 2 and len(classifier) != classes):
         changed |= {name: fresh[name] for name in CLASSIFIER}
     first, channels = tensors.get(_FIRST), fresh[_FIRST].shape[1]
     if first is not None and first.ndim == 4 and first.shape[1] not in (0, channels):
@@ -160,7 +165,7 @@ def _of_channels(weight: Tensor, channels: int) -> Tensor:
 
 
 def _check(
-    source: str,
+    weights: Weights,
     tensors: Mapping[str, Tensor],
     shapes: Mapping[str, tuple[int, ...]],
     theirs: Mapping[str, str],
@@ -179,7 +184,8 @@ def _check(
     ]
     if wrong:
         more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
-        raise InputError(f"{source}: {', '.join(wrong[:_LISTED])}{more}")
+        tried = "; ".join((f"read by the names of {weights.layout}", *weights.steps))
+        raise InputError(f"{weights.source}: {', '.join(wrong[:_LISTED])}{more} ({tried})")
 
 
 def _check_architecture(

@@ -15,7 +15,8 @@ from pydantic.dataclasses import dataclass as validated
 from nas.errors import InputError
 from nas.files import parse_json, validate
 from nas.networks.architecture import Architecture, architecture_from_dict
-from nas.networks.pretrained_names import Layout, recognise, rename
+from nas.networks.checkpoint import without_prefix
+from nas.networks.pretrained_names import FIRST_TENSORS, Layout, recognise, rename
 from nas.networks.tensor_file import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Weights:
         tensors: by name, on the CPU; their shapes and values have not been checked.
         architecture: the network that the file names; None if it names none.
         trained_on: the images that the file describes; None if it describes none.
+        steps: how the tensors were found in the file.
     """
 
     source: str
@@ -68,11 +70,23 @@ class Weights:
     tensors: Mapping[str, Tensor]
     architecture: Architecture | None
     trained_on: TrainedOn | None = None
+    steps: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the file was read."""
+        if self.layout != "efficientnet_pytorch":
+            return self.steps
+        return (
+            *self.steps,
+            "efficientnet_pytorch pads images as TensorFlow does: until it is trained further, the "
+            "network's outputs differ somewhat from its own",
+        )
 
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return the mean and standard deviation that images must be normalised by, if known.
 
-        Files of timm and torchvision describe no images; they were trained on ImageNet.
+        Files of other libraries describe no images; they were trained on ImageNet.
 
         Args:
             channels: of the images; a normalisation of another number of channels is ignored.
@@ -86,18 +100,20 @@ class Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """Return the content of a ``.safetensors`` file, or of a ``.pt`` or ``.pth`` state dict.
+    """Return the content of a safetensors file, or of a state dict or checkpoint of PyTorch.
 
     Raises:
         InputError: the file cannot be read, or its tensors have the names of no known library.
     """
-    tensors, metadata = read_tensors(path)
-    layout = recognise(tensors, str(path))
+    read, metadata = read_tensors(path)
+    found = without_prefix(read, FIRST_TENSORS, str(path))
+    tensors, layout = found.tensors, recognise(found.tensors)
     text = metadata.get("architecture")
     logger.debug("%s: %d tensors read, named as by %s", path, len(tensors), layout)
     source = f"{path}: architecture in the metadata"
     known = None if text is None else architecture_from_dict(parse_json(text, source), source)
-    return Weights(str(path), layout, tensors, known, _trained_on(path, metadata, known))
+    about = _trained_on(path, metadata, known)
+    return Weights(str(path), layout, tensors, known, about, found.steps)
 
 
 def save_weights(

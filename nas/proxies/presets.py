@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from nas.data import BUILT_IN, ImageData
+from nas.data import ImageData
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.proxies.supernet import SupernetProxy
 from nas.spaces.budget import Budget
@@ -45,7 +45,9 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
     return TrainingSettings(
         resolution=min(TrainingSettings.resolution, space.resolution),
         images_seen=max(4_000, min(20_000, len(data.train_labels) * 4 // 3)),
-        flip=data.name != BUILT_IN,
+        flip="flip" in data.augment,
+        shift="shift" in data.augment,
+        augment=data.further_augmentation,
     )
 
 
@@ -149,7 +151,9 @@ def supernet_settings(
         width=SupernetSettings.width * (1 if resolution <= SupernetSettings.resolution else 0.5),
         resolution=resolution,
         images_seen=max(10_000, min(150_000, 60 * len(data.train_labels))),
-        flip=data.name != BUILT_IN,
+        flip="flip" in data.augment,
+        shift="shift" in data.augment,
+        augment=data.further_augmentation,
     )
     if seconds is None:
         return settings

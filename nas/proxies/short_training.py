@@ -46,6 +46,8 @@ class TrainingSettings:
         warm_up: share of the steps.
         checks: shares of the steps after which an intermediate value is reported.
         flip: mirror half of the images; not for images whose mirror image is of another class.
+        shift: shift images that are shown several times.
+        augment: further augmentations: ``crop``, ``color``, ``randaugment``.
         check_images: number of validation images for an intermediate value.
         validation_images: number of validation images for the final value, at most.
     """
@@ -59,6 +61,8 @@ class TrainingSettings:
     warm_up: float = 0.2
     checks: tuple[float, ...] = (0.75,)
     flip: bool = True
+    shift: bool = True
+    augment: tuple[str, ...] = ()
     check_images: int = 1_000
     validation_images: int = 5_000
 
@@ -193,7 +197,11 @@ class TrainingProxy:
         )
         steps = max(1, settings.images_seen // batches.batch_size)
         checks = {max(1, int(share * steps)): share for share in settings.checks}
-        pad = shift_padding(settings.images_seen, len(sample), data.resolution)
+        pad = (
+            shift_padding(settings.images_seen, len(sample), data.resolution)
+            if settings.shift
+            else 0
+        )
         class_weights = data.balanced_weights()
         optimiser = Optimiser(
             dict(network.named_parameters()),
@@ -206,7 +214,13 @@ class TrainingProxy:
         losses = torch.zeros((), device=self.device)
         for step in range(steps):
             indices = sample[batches[step]].to(self.device, non_blocking=True)
-            images = augment(data.train_images[indices], generator, pad=pad, flip=settings.flip)
+            images = augment(
+                data.train_images[indices],
+                generator,
+                pad=pad,
+                flip=settings.flip,
+                more=settings.augment,
+            )
             inputs = preprocess(images, resolution, data.mean, data.std)
             with autocast(self.device):
                 labels = data.train_labels[indices]

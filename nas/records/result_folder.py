@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,9 @@ class ResultFolder(Generic[D]):
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path | None, kind: type[D]) -> Iterator[ResultFolder[D]]:
+    def open(
+        cls, path: Path | None, kind: type[D], note: Callable[[str], None] = logger.warning
+    ) -> Iterator[ResultFolder[D]]:
         """Lock a folder and read what is there; a new one is made.
 
         Temporary files of a process that was killed are removed. Where the work ends before
@@ -48,6 +50,7 @@ class ResultFolder(Generic[D]):
         Args:
             path: the folder; None: a temporary one.
             kind: the model of its document.
+            note: told where the file system has no locks.
 
         Raises:
             InputError: another process holds the folder (the message has its pid); it holds files
@@ -59,7 +62,7 @@ class ResultFolder(Generic[D]):
                 yield cls(Path(temporary), kind, None, temporary=True)
             return
         made = _make(path)
-        with locked(path):
+        with locked(path, note):
             try:
                 before = _before(path, kind)
                 if before is None:

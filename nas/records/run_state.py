@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -45,6 +45,9 @@ class RunCommand(_StatePart):
     budget: str
     space: str
     data: str | None
+    fit: str = "crop"
+    augment: str | None = None
+    max_image_pixels: int | None = None
     resolution: int | None
     proxy: str | None
     grid_proxy: str
@@ -77,6 +80,7 @@ class RunIdentity(TypedDict):
         space: hash of the search space, with the channels and classes of the images.
         budget: limits by metric.
         data: fingerprint of the images that are searched on; None: none are.
+        augment: augmentations of these images.
         proxy: name and settings of the proxy; its name alone where the plan has the settings.
         latency: fingerprint of the latency table; None: the budget has no limit on latency.
         start: keys of the architectures that are evaluated first.
@@ -86,6 +90,7 @@ class RunIdentity(TypedDict):
     space: str
     budget: Mapping[_Metric, _Limit]
     data: str | None
+    augment: NotRequired[list[str] | None]
     proxy: dict[str, Any] | str
     grid_proxy: str
     latency: str | None

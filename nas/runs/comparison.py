@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data import ImageData
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.data.load import DEFAULT_RESOLUTION
 from nas.environment import check_device, environment
 from nas.errors import EvaluationFailed, InputError, check_range
@@ -57,6 +58,7 @@ class ComparisonSettings:
         resolution: of a network that is trained at the proxy's own number of pixels, others in
             proportion; None: the highest of all.
         scaled: train as the search of coefficients does, at more pixels.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -73,6 +75,7 @@ class ComparisonSettings:
     title: str = "Trained alike"
     resolution: int | None = None
     scaled: bool = False
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -118,11 +121,17 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
     """
     start = time.monotonic()
     progress = progress or SilentProgress()
-    with ResultFolder.open(settings.out, ComparisonDocument) as results:
+    with ResultFolder.open(settings.out, ComparisonDocument, progress.note) as results:
         space = replace(load_space("efficientnet"), resolution=settings.base_resolution)
         most = max(DEFAULT_RESOLUTION, highest_resolution(settings))
         data, jobs = load_shared_images(
-            settings.data, space, settings.jobs, settings.device, progress, most
+            settings.data,
+            space,
+            settings.jobs,
+            settings.device,
+            progress,
+            most,
+            settings.image_options,
         )
         networks = [
             replace(network, in_channels=data.channels, num_classes=data.num_classes)
@@ -130,6 +139,7 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
         ]
         identity = {
             "data": data.fingerprint,
+            "augment": list(data.augment),
             "networks": [network.key() for network in networks],
             "scaled": settings.scaled,
             "seed": settings.seed,

@@ -116,7 +116,9 @@ def resolve(
     data = None
     if settings.data or looks or settings.scale:
         channels = channels_for(settings.space, settings.data)
-        data = load_data(settings.data, channels, progress, notes.add)
+        data = load_data(
+            settings.data, channels, progress, notes.add, options=settings.image_options
+        )
         if shared_memory:
             jobs = jobs_that_fit(jobs, {"the images": data.nbytes}, notes.add)
     # The built-in images are those of a proxy that trains, not what the user wants to classify.

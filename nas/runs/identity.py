@@ -35,6 +35,7 @@ def identity(
         "space": digest(asdict(space)),
         "budget": settings.budget.limits,
         "data": None if data is None else data.fingerprint,
+        "augment": None if data is None else list(data.augment),
         # What a trained one's settings are, the plan says.
         "proxy": settings.proxy_name
         if proxy is None or proxy_capabilities(settings.proxy_name).trains_candidates

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nas.accuracy import Accuracy, pooled
-from nas.data.dataset import channels_for, load_data
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions, channels_for, load_data
 from nas.environment import check_device
 from nas.errors import InputError, check_range
 from nas.networks.architecture import Architecture
@@ -33,6 +33,7 @@ class AccuracySettings:
         seed: of the first.
         seconds: about how long all measurements take; None: as long as suits the data.
         device: that torch runs on.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -46,6 +47,7 @@ class AccuracySettings:
     seed: int = 0
     seconds: float | None = None
     device: str = "cpu"
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -81,7 +83,9 @@ def _trained(settings: AccuracySettings, progress: Progress) -> Accuracy:
     if shares:
         space.encode(architecture)  # what is not in the space is found before minutes of training
     channels = channels_for(space, settings.data)
-    data = load_data(settings.data, channels, progress, progress.note)
+    data = load_data(
+        settings.data, channels, progress, progress.note, options=settings.image_options
+    )
     space = replace(space, resolution=architecture.resolution)
     each = None if settings.seconds is None else settings.seconds / settings.seeds
     supernet = presets.supernet_settings(data, space, each, device) if shares else None

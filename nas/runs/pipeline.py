@@ -80,7 +80,7 @@ def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
     _check(settings)
     notes = Notes(progress)
     with (
-        ResultFolder.open(settings.folder, RunState) as folder,
+        ResultFolder.open(settings.folder, RunState, progress.note) as folder,
         _cluster(settings, progress) as cluster,
     ):
         jobs = default_jobs(settings.device) if cluster is None else cluster.capacity

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.progress import Progress
@@ -70,6 +71,8 @@ class RunSettings:
     check: bool = True
     latency: LatencySource | None = None
     """Where a limit on latency has its latencies from."""
+    image_options: ImageOptions = DEFAULT_OPTIONS
+    """How images are prepared and augmented."""
     command: RunCommand | None = None
     """Options of the command line, to be given again on resuming; None: called from Python."""
 

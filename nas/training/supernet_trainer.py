@@ -56,6 +56,8 @@ class SupernetSettings:
         weight_decay: of the weights of convolutions and the classifier.
         warm_up: share of the steps.
         flip: mirror half of the images; not for images whose mirror image is of another class.
+        shift: shift images that are shown several times.
+        augment: further augmentations: ``crop``, ``color``, ``randaugment``.
         recalibration_images: number of training images that the batch norms of a network are
             recalibrated on.
         validation_images: number of validation images that it is scored on, at most.
@@ -70,6 +72,8 @@ class SupernetSettings:
     weight_decay: float = 0.02
     warm_up: float = 0.1
     flip: bool = True
+    shift: bool = True
+    augment: tuple[str, ...] = ()
     recalibration_images: int = 256
     validation_images: int = 1_000
 
@@ -137,7 +141,9 @@ class SupernetTrainer:
         )
         self._images_per_step = self._batches.batch_size * settings.paths
         self.steps = max(1, settings.images_seen // self._images_per_step)
-        self._pad = shift_padding(settings.images_seen, images, data.resolution)
+        self._pad = (
+            shift_padding(settings.images_seen, images, data.resolution) if settings.shift else 0
+        )
         self._class_weights = data.balanced_weights()
         self._optimiser = Optimiser(
             weights.banks,
@@ -252,7 +258,13 @@ class SupernetTrainer:
         number, path, indices = job
         data, settings = self._data, self._settings
         generator = seeded_generator(self._seed, "augment", number)
-        images = augment(data.train_images[indices], generator, pad=self._pad, flip=settings.flip)
+        images = augment(
+            data.train_images[indices],
+            generator,
+            pad=self._pad,
+            flip=settings.flip,
+            more=settings.augment,
+        )
         inputs = preprocess(images, settings.resolution, data.mean, data.std)
         leaves = self._weights.leaves(path)
         with autocast(self._device):

@@ -206,6 +206,7 @@ class Trainer:
             generator,
             pad=self._pad,
             flip=recipe.flip,
+            more=recipe.augment,
             cutout=self._cutout,
         ).float()
         targets = data.train_labels[indices]

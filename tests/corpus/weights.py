@@ -225,7 +225,7 @@ def _state_dicts() -> dict[str, Callable[[Box], bytes]]:
         "a whole module": plain(lambda: _pth(torch.nn.Linear(2, 2))),
         "a list": plain(lambda: _pth([1, 2])),
         "a number": plain(lambda: _pth(7)),
-        "a dict in a dict": plain(lambda: _pth({"state_dict": whole()})),
+        "an optimiser alone": plain(lambda: _pth({"optimizer": {"state": whole()}})),
         "keys that are numbers": plain(lambda: _pth({1: torch.zeros(1)})),
         "values that are text": plain(lambda: _pth({"stem.0.weight": "x"})),
         "keys of control characters": plain(lambda: _pth({**whole(), CONTROLS: torch.zeros(1)})),

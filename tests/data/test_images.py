@@ -121,18 +121,23 @@ def test_folder_with_splits(tmp_path: Path) -> None:
     assert data.test_labels is not None
     assert data.test_labels.tolist() == [1, 1, 1, 1]
     assert "the test split lacks 1 of 2 classes" in data.notes
-    assert "left out, not a split: extra" in data.notes
+    assert any(
+        note == "left out 1 file in 'extra', which is not a split (for example extra/bee/000.png)"
+        for note in data.notes
+    )
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    data = load_images(write_folder(tmp_path / "vehicles", {"boat": 4, "test": 4, "train": 4}))
-    assert data.classes == ("boat", "test", "train")
+    data = load_images(write_folder(tmp_path / "vehicles", {"boat": 4, "train": 4}))
+    assert data.classes == ("boat", "train")
 
 
 def test_a_test_split_of_another_class_is_an_error(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", {"ant": 6, "bee": 6})
     write_folder(tmp_path / "test", {"dog": 4})
-    with pytest.raises(InputError, match="dog: a class that the training images do not have"):
+    with pytest.raises(
+        InputError, match=r"test/dog/000\.png: a class that the training images do not have: 'dog'"
+    ):
         load_images(tmp_path)
 
 
@@ -208,7 +213,7 @@ def test_sizes_differ(tmp_path: Path) -> None:
     data = load_images(tmp_path)
     assert data.resolution == 128
     assert "resized 9 images of 2 sizes to 128 px" in data.notes
-    assert load_images(tmp_path, resolution=8).notes == ("resized 1 image of 1 size to 8 px",)
+    assert "resized 1 image of 1 size to 8 px" in load_images(tmp_path, resolution=8).notes
 
 
 def test_no_more_pixels_than_needed(tmp_path: Path) -> None:
@@ -270,7 +275,7 @@ def sixteen_bit(dtype: Any) -> bytes:
         (encoded(picture((0, 0, 0, 0), mode="CMYK"), "TIFF"), "tif", (255, 255, 255), "CMYK"),
         (encoded(picture((0, 255, 255, 0), mode="CMYK"), "TIFF"), "tif", (255, 0, 0), "CMYK"),
         (sixteen_bit(np.uint16), "tif", (128, 128, 128), "16-bit"),
-        (sixteen_bit(np.int32), "tif", (128, 128, 128), "16-bit"),
+        (sixteen_bit(np.int32), "tif", (128, 128, 128), "32-bit"),
         (encoded(picture(0x4040, mode="I;16")), "png", (64, 64, 64), "16-bit"),
         (encoded(picture(0.2, mode="F"), "TIFF"), "tif", (51, 51, 51), "floating-point"),
     ],
@@ -461,12 +466,6 @@ def test_lying_headers(
 def test_tiny_images(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, {"ant": 3, "bee": 3}, size=(3, 9))
     fails(r"ant/000\.png: the image has 3×9 pixels, at least 4×4 are needed", folder)
-
-
-def test_grey_values_out_of_range(tmp_path: Path) -> None:
-    content = encoded(Image.fromarray(np.full((8, 8), 70_000, np.int32)), "TIFF")
-    with pytest.raises(InputError, match=r"odd/0\.tif: grey values from 70000 to 70000"):
-        one_image(tmp_path, content, "tif")
 
 
 def test_no_image_column(tmp_path: Path) -> None:

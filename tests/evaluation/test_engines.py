@@ -12,9 +12,10 @@ from typing import Any, Never
 import pytest
 
 from nas.accuracy import Accuracy
+from nas.environment import available_cores
 from nas.errors import InputError, Interrupted
 from nas.evaluation.executor import Engine, Outcome, Task, run_task
-from nas.evaluation.local import InProcess, Processes, available_cores, default_jobs, local_engine
+from nas.evaluation.local import InProcess, Processes, default_jobs, local_engine
 from nas.evaluation.worker import start_worker
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.proxies.protocol import ProxyCapabilities

@@ -13,10 +13,13 @@ from nas.cli.network_tables import comparison_table
 from nas.cli.option_values import duration
 from nas.cli.panels import ACCURACY
 from nas.cli.parameters import (
+    Augment,
     Data,
     Device,
+    FitOption,
     Jobs,
     Json,
+    MaxImagePixels,
     Quiet,
     Seeds,
     Verbose,
@@ -42,6 +45,9 @@ def compare(
         ),
     ],
     data: Data = None,
+    fit: FitOption = "crop",
+    augment: Augment = None,
+    max_image_pixels: MaxImagePixels = None,
     seeds: Seeds = 3,
     seed: Annotated[int, seed_option(ACCURACY)] = 0,
     time: Annotated[str | None, time_option("Time limit for all trainings")] = None,
@@ -59,11 +65,13 @@ def compare(
 
     nas-search compare baseline.json efficientnet-b0 --data my-images/ --seeds 5
     """
+    from nas.data.dataset import ImageOptions
     from nas.runs.comparison import ComparisonSettings
 
     settings = ComparisonSettings(
         tuple(load_architecture(name) for name in arch),
         data=data,
+        image_options=ImageOptions(fit, augment, max_image_pixels),
         seeds=seeds,
         seed=seed,
         seconds=duration(time),

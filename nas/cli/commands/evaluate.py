@@ -12,9 +12,12 @@ from nas.cli.option_values import duration
 from nas.cli.panels import ACCURACY
 from nas.cli.parameters import (
     Arch,
+    Augment,
     Data,
     Device,
+    FitOption,
     Json,
+    MaxImagePixels,
     Quiet,
     Verbose,
     seed_option,
@@ -41,6 +44,9 @@ def evaluate(
         str, space_option(ACCURACY, "Search space that a supernet, predictor or table is of.")
     ] = "efficientnet",
     data: Data = None,
+    fit: FitOption = "crop",
+    augment: Augment = None,
+    max_image_pixels: MaxImagePixels = None,
     seed: Annotated[int, seed_option(ACCURACY, "Seed of the first training.")] = 0,
     seeds: Annotated[
         int,
@@ -58,6 +64,7 @@ def evaluate(
 
     nas-search evaluate efficientnet-b0 --data my-images/ --seeds 3
     """
+    from nas.data.dataset import ImageOptions
     from nas.runs.network_accuracy import AccuracySettings, measure_accuracy
 
     architecture = load_architecture(arch)
@@ -66,6 +73,7 @@ def evaluate(
         load_space(space),
         proxy,
         data=data,
+        image_options=ImageOptions(fit, augment, max_image_pixels),
         seeds=seeds,
         seed=seed,
         seconds=duration(time),

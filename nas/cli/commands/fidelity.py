@@ -13,10 +13,13 @@ from nas.cli.console import escape, plain_table, print_json, print_lines, print_
 from nas.cli.option_values import duration
 from nas.cli.panels import ACCURACY, NETWORK
 from nas.cli.parameters import (
+    Augment,
     Data,
     Device,
+    FitOption,
     Jobs,
     Json,
+    MaxImagePixels,
     Quiet,
     Verbose,
     out_option,
@@ -71,6 +74,9 @@ def fidelity(
         ),
     ] = None,
     data: Data = None,
+    fit: FitOption = "crop",
+    augment: Augment = None,
+    max_image_pixels: MaxImagePixels = None,
     time: Annotated[
         str | None, time_option("Time limit for preparing the proxy and for all evaluations")
     ] = None,
@@ -87,6 +93,7 @@ def fidelity(
 
     nas-search fidelity --table table.jsonl --proxy supernet --band 300M-330M
     """
+    from nas.data.dataset import ImageOptions
     from nas.runs.fidelity.measure import FidelitySettings, measure_proxy
 
     folder = None if out is None else Path(out)
@@ -95,6 +102,7 @@ def fidelity(
         load_space(space),
         proxy=proxy,
         data=data,
+        image_options=ImageOptions(fit, augment, max_image_pixels),
         samples=samples,
         bands=tuple(band or ()),
         seconds=duration(time),

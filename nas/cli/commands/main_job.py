@@ -10,16 +10,19 @@ import typer
 from nas.cli import completion
 from nas.cli.panels import ACCURACY, SEARCH
 from nas.cli.parameters import (
+    Augment,
     Budget_,
     CpusPerTrial,
     Data,
     Device,
+    FitOption,
     GpusPerTrial,
     Jobs,
     Json,
     LatencyBackend,
     LatencyBatch,
     LatencyTable_,
+    MaxImagePixels,
     Quiet,
     RayAddress,
     Storage,
@@ -89,6 +92,9 @@ def main_job(
         ),
     ] = False,
     data: Data = None,
+    fit: FitOption = "crop",
+    augment: Augment = None,
+    max_image_pixels: MaxImagePixels = None,
     proxy: Annotated[
         str | None,
         typer.Option(
@@ -180,6 +186,9 @@ def main_job(
         budget=budget,
         space=space,
         data=data,
+        fit=fit,
+        augment=augment,
+        max_image_pixels=max_image_pixels,
         resolution=resolution,
         proxy=proxy,
         grid_proxy=grid_proxy,

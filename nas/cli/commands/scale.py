@@ -15,7 +15,19 @@ from nas.cli.console import print_json, print_table
 from nas.cli.network_tables import family_table
 from nas.cli.option_values import duration
 from nas.cli.panels import ACCURACY, NETWORK
-from nas.cli.parameters import Arch, Device, Jobs, Json, Quiet, Verbose, out_option, time_option
+from nas.cli.parameters import (
+    Arch,
+    Augment,
+    Device,
+    Jobs,
+    Json,
+    MaxImagePixels,
+    Quiet,
+    Verbose,
+    fit_option,
+    out_option,
+    time_option,
+)
 from nas.errors import InputError
 from nas.files import slug
 from nas.networks.architecture import Architecture
@@ -103,6 +115,9 @@ def scale(
             rich_help_panel=ACCURACY,
         ),
     ] = None,
+    fit: Annotated[str | None, fit_option()] = None,
+    augment: Augment = None,
+    max_image_pixels: MaxImagePixels = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -126,7 +141,15 @@ def scale(
 
     nas-search scale efficientnet-b0 --alpha 1.2 --beta 1.1 --gamma 1.15 --phi 3
     """
-    options = {"--seeds": seeds, "--time": time, "--jobs": jobs, "--device": device}
+    options = {
+        "--fit": fit,
+        "--augment": augment,
+        "--max-image-pixels": max_image_pixels,
+        "--seeds": seeds,
+        "--time": time,
+        "--jobs": jobs,
+        "--device": device,
+    }
     for option, value in options.items():
         if data is None and value is not None:
             raise InputError(f"{option}: not accepted without --compare and --data")
@@ -163,6 +186,7 @@ def scale(
         rows = _compare(baseline, coefficients, target)
         title = f"{baseline.name}: one dimension alone, and {coefficients}, at equal FLOPs"
         if data is not None:
+            from nas.data.dataset import ImageOptions
             from nas.runs.comparison import ComparisonSettings
 
             settings = ComparisonSettings(
@@ -172,6 +196,7 @@ def scale(
                 resolution=baseline.resolution,
                 scaled=True,
                 data=data,
+                image_options=ImageOptions(fit or "crop", augment, max_image_pixels),
                 seeds=3 if seeds is None else seeds,
                 seconds=duration(time),
                 jobs=jobs,

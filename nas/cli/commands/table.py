@@ -11,10 +11,13 @@ from nas.cli.console import print_json, print_lines, print_written
 from nas.cli.option_values import duration
 from nas.cli.panels import ACCURACY, NETWORK
 from nas.cli.parameters import (
+    Augment,
     Data,
     Device,
+    FitOption,
     Jobs,
     Json,
+    MaxImagePixels,
     Quiet,
     Seeds,
     Verbose,
@@ -50,6 +53,9 @@ def table(
     ] = 24,
     seed: Annotated[int, seed_option(NETWORK)] = 0,
     data: Data = None,
+    fit: FitOption = "crop",
+    augment: Augment = None,
+    max_image_pixels: MaxImagePixels = None,
     seeds: Seeds = 2,
     images: Annotated[
         int | None,
@@ -73,6 +79,7 @@ def table(
 
     nas-search table --space joint-block --flops 14.5M-16.1M --out joint
     """
+    from nas.data.dataset import ImageOptions
     from nas.runs.benchmark_table.make import TableSettings, make_table
 
     settings = TableSettings(
@@ -80,6 +87,7 @@ def table(
         parse_range(flops),
         Path(out),
         data=data,
+        image_options=ImageOptions(fit, augment, max_image_pixels),
         networks=networks,
         seeds=seeds,
         images=images,

@@ -20,7 +20,10 @@ from nas.cli.parameters import (
     Json,
     Quiet,
     Verbose,
+    augment_option,
     data_option,
+    fit_option,
+    max_image_pixels_option,
     out_option,
     seed_option,
     time_option,
@@ -68,6 +71,9 @@ def train(
         ),
     ] = None,
     data: Annotated[str | None, data_option(TRAINING)] = None,
+    fit: Annotated[str, fit_option(TRAINING)] = "crop",
+    augment: Annotated[str | None, augment_option(TRAINING)] = None,
+    max_image_pixels: Annotated[int | None, max_image_pixels_option(TRAINING)] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -157,12 +163,14 @@ def train(
     nas-search train baseline.json --data my-images/ --time 60m
     """
     began = monotonic()
+    from nas.data.dataset import ImageOptions
     from nas.runs.training.settings import TrainSettings
     from nas.runs.training.train import train as train_network
 
     settings = TrainSettings(
         architecture=load_architecture(arch),
         data=data,
+        image_options=ImageOptions(fit, augment, max_image_pixels),
         out=None if out is None else Path(out),
         weights=None if weights is None else Path(weights),
         teacher=None if teacher is None else load_architecture(teacher),

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.environment import check_device, environment
 from nas.errors import EvaluationFailed, check_range
 from nas.evaluation.journal import JOURNAL
@@ -51,6 +52,7 @@ class TableSettings:
         seed: decides which networks are drawn, and how they are trained.
         jobs: how many are trained at once; None: what suits the device.
         device: that torch trains on.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -67,6 +69,7 @@ class TableSettings:
     seed: int = 0
     jobs: int | None = None
     device: str = "cpu"
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -111,9 +114,14 @@ def make_table(settings: TableSettings, progress: Progress | None = None) -> Mad
     feasible = Feasible(space, Budget(f"{high}-flops", flops=high))
     feasible.check()
     drawn = draw_band(feasible, (low, high), settings.networks, settings.seed)
-    with ResultFolder.open(settings.out, TableDocument) as results:
+    with ResultFolder.open(settings.out, TableDocument, progress.note) as results:
         data, jobs = load_shared_images(
-            settings.data, space, settings.jobs, settings.device, progress
+            settings.data,
+            space,
+            settings.jobs,
+            settings.device,
+            progress,
+            options=settings.image_options,
         )
         training = presets.final_settings(presets.default_settings(data, space))
         training = replace(training, images_seen=settings.images or training.images_seen)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nas.data import ImageData
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.environment import check_device, environment
 from nas.errors import InputError, check_range
 from nas.evaluation.journal import JOURNAL
@@ -53,6 +54,7 @@ class FidelitySettings:
         jobs: how many evaluations run at once; None: what suits the proxy and the device.
         device: that torch runs on.
         out: folder that keeps the evaluations; None: nothing is kept.
+        image_options: how images are prepared and augmented.
 
     Raises:
         InputError: a value is not accepted.
@@ -69,6 +71,7 @@ class FidelitySettings:
     jobs: int | None = None
     device: str = "cpu"
     out: Path | None = None
+    image_options: ImageOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -106,13 +109,18 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
         bands=settings.bands,
         seed=settings.seed,
     )
-    with ResultFolder.open(settings.out, FidelityDocument) as results:
+    with ResultFolder.open(settings.out, FidelityDocument, progress.note) as results:
         before, name = results.before, settings.proxy_name
         capabilities = proxy_capabilities(name)
         space, jobs, data = draw.space, settings.jobs or 1, None
         if capabilities.needs_images:
             data, jobs = load_shared_images(
-                settings.data, space, settings.jobs, settings.device, progress
+                settings.data,
+                space,
+                settings.jobs,
+                settings.device,
+                progress,
+                options=settings.image_options,
             )
             space = replace(space, in_channels=data.channels, num_classes=data.num_classes)
         start = time.monotonic()
@@ -139,6 +147,7 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
             "space": digest(asdict(draw.space)),
             "table": draw.table.sha256,
             "data": None if data is None else data.fingerprint,
+            "augment": None if data is None else list(data.augment),
             # How a proxy trains stands beside this: it may have been measured by the clock.
             "proxy": name if data is not None else description(proxy),
             "seed": draw.seed,

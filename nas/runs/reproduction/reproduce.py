@@ -62,7 +62,7 @@ def reproduce(
     progress.phase("reproduce b0", settings.steps)
     question = Question()
     own = identity(question, settings)
-    with ResultFolder.open(out, ReproductionDocument) as results:
+    with ResultFolder.open(out, ReproductionDocument, progress.note) as results:
         results.check_identity(own)
         try:
             evidence = gather(settings, jobs, progress.advance)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.data import BUILT_IN
+from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.environment import check_device
 from nas.errors import InputError, check_range
 from nas.files import slug
@@ -35,6 +36,7 @@ class TrainSettings:
         device: that torch trains on.
         test: score the network on the test images too, after the training.
         tensorboard: write event files during the training.
+        image_options: how images are prepared and augmented.
         began: ``time.monotonic()`` when ``seconds`` began.
 
     Raises:
@@ -58,6 +60,7 @@ class TrainSettings:
     device: str = "cpu"
     test: bool = False
     tensorboard: bool = False
+    image_options: ImageOptions = DEFAULT_OPTIONS
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:

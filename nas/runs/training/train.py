@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from nas.training.initialisation import (
     initialise,
     load_teacher,
 )
+from nas.training.out_of_memory import is_out_of_memory, out_of_memory_told
 from nas.training.recipe import BATCH_SIZE, Recipe, recipe_for
 from nas.training.schedule import TrainingSchedule, schedule_for_epochs, schedule_for_time
 from nas.training.throughput import Throughput, measure_throughput
@@ -93,9 +94,10 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
         InputError: the images, the weights or the teacher do not fit; the folder is in use, holds
             something else or cannot be written.
         Diverged: the loss is not finite any more; nothing is left of the training.
+        OutOfMemory: a smaller batch size or resolution needs less memory.
     """
     progress = progress or SilentProgress()
-    with ResultFolder.open(settings.folder, TrainingDocument) as results:
+    with ResultFolder.open(settings.folder, TrainingDocument, progress.note) as results:
         asked = settings.architecture
         data = load_data(
             settings.data,
@@ -103,6 +105,7 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
             progress,
             progress.note,
             settings.resolution or asked.resolution,
+            settings.image_options,
         )
         architecture = adapt_architecture(
             asked, data.channels, data.num_classes, settings.resolution, settings.stem_stride
@@ -114,18 +117,30 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
                 "map of 1 × 1"
             )
         identity = _identity(settings, architecture, data)
-        results.check_identity(identity)
-        session = _TrainSession(settings, architecture, data, identity, results, progress)
         before = results.before
-        if before is not None and before.status == "finished":
-            return session.finished(before)
-        try:
-            return session.train(before)
-        except Diverged:
-            for name in (CHECKPOINT, EVENTS):
-                shutil.rmtree(results.path / name, ignore_errors=True)
-            results.discard()
-            raise
+        if before is not None and (before.status == "finished" or _has_steps(results)):
+            results.check_identity(identity)
+        elif before is not None and before.identity != identity:
+            before = None  # another training, of which nothing is there yet
+        batch_size = settings.batch_size or BATCH_SIZE
+        with out_of_memory_told(settings.device, batch_size, architecture.resolution):
+            session = _TrainSession(settings, architecture, data, identity, results, progress)
+            if before is not None and before.status == "finished":
+                return session.finished(before)
+            try:
+                return session.train(before)
+            except Exception as error:
+                lost = isinstance(error, Diverged)
+                if lost or (is_out_of_memory(error) and not _has_steps(results)):
+                    for name in (CHECKPOINT, EVENTS):
+                        shutil.rmtree(results.path / name, ignore_errors=True)
+                    results.discard()
+                raise
+
+
+def _has_steps(results: ResultFolder[TrainingDocument]) -> bool:
+    """Return whether something of a training is kept that could be lost."""
+    return (results.path / CHECKPOINT).is_dir()
 
 
 class _TrainSession:
@@ -151,6 +166,8 @@ class _TrainSession:
         """Train, and write what is kept."""
         settings, results = self._settings, self._results
         weights = None if settings.weights is None else read_weights(settings.weights)
+        for text in () if weights is None else weights.notes:
+            self._progress.note(f"{settings.weights}: {text}")
         if before is None:
             recipe, schedule = self._scheduled(weights)
         else:
@@ -212,11 +229,17 @@ class _TrainSession:
         batch_size = min(settings.batch_size or BATCH_SIZE, images)
 
         def recipe(epochs: float) -> Recipe:
-            return recipe_for(
+            found = recipe_for(
                 epochs,
                 fine_tuned=weights is not None,
                 batch_size=batch_size,
                 learning_rate=settings.learning_rate,
+            )
+            return replace(
+                found,
+                flip="flip" in data.augment,
+                shift=found.shift if "shift" in data.augment else 0.0,
+                augment=data.further_augmentation,
             )
 
         if settings.seconds is None:
@@ -393,6 +416,7 @@ def _identity(
         "temperature": (settings.temperature or TEMPERATURE) if teaches else None,
         "epochs": settings.epochs or (None if settings.seconds else EPOCHS),
         "time": settings.seconds,
+        "augment": list(data.augment),
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "seed": settings.seed,
