@@ -26,6 +26,7 @@ from nas.strategies.search import SearchResult, search
 
 if TYPE_CHECKING:
     from nas.data import ImageData, load_images
+    from nas.data.dataset import ImageOptions
     from nas.export.export import Export, export_network
     from nas.networks.modules import Backbone, Network, build
     from nas.networks.weights import load_weights
@@ -60,6 +61,7 @@ __all__ = [
     "GridResult",
     "Head",
     "ImageData",
+    "ImageOptions",
     "InputError",
     "Network",
     "Norm",
@@ -115,6 +117,7 @@ _LATE = {
     "Fidelity": "nas.runs.fidelity.rank_agreement",
     "GridResult": "nas.strategies.scaling_grid",
     "ImageData": "nas.data",
+    "ImageOptions": "nas.data.dataset",
     "Network": "nas.networks.modules",
     "RunResult": "nas.runs.pipeline",
     "RunSettings": "nas.runs.settings",

@@ -7,8 +7,9 @@ import os
 import platform
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -31,8 +32,22 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def cache_folder() -> Path:
-    """Return where caches lie: ``NAS_SEARCH_CACHE``, or the user's own place for such."""
-    return Path(os.environ.get("NAS_SEARCH_CACHE") or user_cache_path("nas-search"))
+    """Return where caches lie: ``NAS_SEARCH_CACHE``, or the user's own place for such.
+
+    A user without a home has it among the temporary files.
+    """
+    given = os.environ.get("NAS_SEARCH_CACHE")
+    if given:
+        return Path(given)
+    found = user_cache_path("nas-search")
+    if found.is_absolute():
+        return found
+    own = Path(tempfile.gettempdir()) / f"nas-search-{os.getuid()}"
+    with suppress(OSError):
+        own.mkdir(mode=0o700)
+    # Others may write where temporary files are: theirs is not used.
+    mine = not own.is_symlink() and own.is_dir() and own.stat().st_uid == os.getuid()
+    return own if mine else Path(tempfile.mkdtemp(prefix="nas-search-"))
 
 
 def memory() -> int | None:

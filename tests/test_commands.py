@@ -123,6 +123,9 @@ WAYS: dict[str, Way] = {
     "nas-search export trained/architecture.json --to onnx --int8 --data my-images/ --weights "
     "trained/weights.safetensors --out my-int8": Way(after=(TRAIN,), slow=True),
     f"nas-search export efficientnet-b0 --to json --weights {PUBLISHED} --out b0-weights": Way(),
+    # docs/images.md
+    "nas-search train results/mine/baseline.json --data my-images/ --augment shift,color --fit pad "
+    "--epochs 20 --out varied": Way(ONE_EPOCH, after=(MINE,)),
     # docs/looking.md
     "nas-search report results/mine": Way(after=(MINE,)),
     "nas-search report results/mine results/cifar10-400M-flops --out compared.html": Way(

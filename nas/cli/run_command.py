@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from nas.spaces.latency_table import TableFile
 from nas.spaces.registry import load_architecture, load_budget, load_space
 
 if TYPE_CHECKING:
+    from nas.records.run_paths import RunPath
     from nas.records.run_state import RunCommand
     from nas.runs.pipeline import RunResult
     from nas.runs.settings import LatencySource, RunSettings
@@ -24,11 +26,36 @@ if TYPE_CHECKING:
 RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
 
-def run_job(command: RunCommand, out: Path | None, *, json: bool, quiet: bool) -> None:
-    """Run the pipeline that a command's options describe, and print what it found."""
+def run_job(
+    command: RunCommand,
+    out: Path | None,
+    *,
+    json: bool,
+    quiet: bool,
+    paths: Mapping[str, RunPath] | None = None,
+) -> None:
+    """Run the pipeline that a command's options describe, and print what it found.
+
+    Args:
+        command: the options.
+        out: folder of the run; None: the default one.
+        json: print one JSON document.
+        quiet: print nothing else.
+        paths: where an earlier session found what the command names.
+    """
+    from nas.records.run_paths import found_again, run_paths
     from nas.runs.pipeline import run
 
-    settings = _settings(command, out)
+    known = paths or {}
+    places = {} if out is None else found_again(known, out)
+    settings = _settings(command.at(places), out)
+    now = run_paths({places.get(word, word) for word in command.words if word}, settings.folder)
+    words = {places.get(word, word): word for word in command.words if word}
+    settings = replace(
+        settings,
+        command=command,
+        paths={**known, **{words[place]: path for place, path in now.items()}},
+    )
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.folder):
         result = run(settings, progress)
     if json:
@@ -142,12 +169,14 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
     """Run again the command that a run's folder remembers."""
     from nas.records.run_state import RunState
 
-    command = RunState.read(folder).command
+    state = RunState.read(folder)
+    command = state.command
     if command is None:
         raise InputError(f"{folder / RunState.FILE}: the run was not started from the command line")
     if changes.get("engine") == "local":
         changes = dict.fromkeys(RAY_OPTIONS) | changes
-    run_job(command.model_copy(update=changes), folder, json=json, quiet=quiet)
+    changed = command.model_copy(update=changes)
+    run_job(changed, folder, json=json, quiet=quiet, paths=state.paths)
 
 
 def _finalists(count: int | None) -> int | None:

@@ -268,7 +268,7 @@ class _Reader:
                 file_size(path, MAX_BYTES)
                 images.append(path)
             else:
-                self.left_out.add("that are not images", path)
+                self.left_out.add("without an image that can be read", path)
         return sorted(images)
 
     def _no_folders(self, folder: Path) -> InputError:
@@ -327,13 +327,13 @@ def _walk(folder: Path, left_out: LeftOut | None) -> Iterator[Path]:
                 if left_out is not None:
                     hidden = _walk(path, None) if entry.is_dir() else (path,)
                     for image in filter(_is_image, hidden):
-                        left_out.add("that are hidden", image)
+                        left_out.add("with a hidden name", image)
             elif entry.is_dir():
                 real = os.path.realpath(path)
                 if real not in chain:
                     pending.append((path, chain | {real}))
                 elif left_out is not None:
-                    left_out.add("that are links to a folder around them", path)
+                    left_out.add("behind a link to a folder around it", path)
             else:
                 yield path
 

@@ -35,6 +35,10 @@ _BATCH = 16
 _OPERATORS = ["Conv", "Gemm"]
 
 
+FEWEST = 30
+"""Held-out images below which the difference of two accuracies has no interval."""
+
+
 @dataclass(frozen=True)
 class Quantised:
     """Size and accuracy of a quantised network.
@@ -52,7 +56,7 @@ class Quantised:
         accuracy: on the held-out images; None if the data's classes are not the network's.
         float_accuracy: the float network's accuracy on the same images.
         half_width: of the 95 % interval of the paired difference between the two accuracies; None
-            if there is only one image.
+            if there are too few images for one.
     """
 
     agreement: float
@@ -173,10 +177,15 @@ def quantise(
 
 
 def _accuracies(ours: Tensor, wanted: Tensor) -> tuple[float, float, float | None]:
-    """Return both accuracies, and the half width of the 95 % interval of their difference."""
+    """Return both accuracies, and the half width of the 95 % interval of their difference.
+
+    Where no image is classified differently, it is 3 / n: the upper limit of a share of which
+    nothing was seen (Hanley & Lippman-Hand 1983).
+    """
     differences, half_width = ours.double() - wanted.double(), None
-    if len(differences) > 1:
-        half_width = 1.96 * differences.std().item() / len(differences) ** 0.5
+    if len(differences) >= FEWEST:
+        spread = 1.96 * differences.std().item() / len(differences) ** 0.5
+        half_width = spread or 3 / len(differences)
     return ours.double().mean().item(), wanted.double().mean().item(), half_width
 
 

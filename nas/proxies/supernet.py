@@ -35,7 +35,7 @@ from nas.training.weight_sharing import NetworkPath, SharedWeights
 logger = logging.getLogger(__name__)
 
 FOLDER = "supernet"
-SCHEMA = "nas-search-supernet/1"
+SCHEMA = "nas-search-supernet/2"
 SCORING_BATCH = 125
 """Number of images that are scored at once: the features of more do not fit the caches of a CPU."""
 

@@ -13,6 +13,7 @@ from nas.errors import InputError
 from nas.files import digest
 from nas.records.document import Document
 from nas.records.plan import Plan
+from nas.records.run_paths import RunPath
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace
 
@@ -71,6 +72,26 @@ class RunCommand(_StatePart):
     finalists: int | None
     reference: str | None
     check: bool
+
+    @property
+    def words(self) -> tuple[str | None, ...]:
+        """The options whose values may be paths."""
+        named = (self.budget, self.space, self.data, self.latency_table, self.reference)
+        return (*named, *self.start)
+
+    def at(self, places: Mapping[str, str]) -> RunCommand:
+        """Return the command with other words for some of these."""
+
+        def moved(word: str | None) -> str | None:
+            return word if word is None else places.get(word, word)
+
+        options = ("budget", "space", "data", "latency_table", "reference")
+        return self.model_copy(
+            update={
+                **{option: moved(getattr(self, option)) for option in options},
+                "start": [places.get(word, word) for word in self.start],
+            }
+        )
 
 
 class RunIdentity(TypedDict):
@@ -176,6 +197,7 @@ class RunState(Document):
 
     Attributes:
         command: options of the command; None where the run was begun from Python.
+        paths: files and folders that the command names, by the words that it has for them.
         space: name of the search space, or the path of its file.
         budget: name of the budget.
         storage: URL of the study's storage, without its password; None: the folder.
@@ -202,6 +224,7 @@ class RunState(Document):
     PRECEDED_BY: ClassVar[frozenset[str]] = frozenset({LATENCY_FILE})
 
     command: RunCommand | None
+    paths: dict[str, RunPath] = Field(default_factory=dict)
     space: str
     budget: str
     storage: str | None

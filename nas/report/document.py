@@ -238,6 +238,9 @@ def _settings(proxy: dict[str, Any] | str) -> str:
     return f"{proxy.get('name')}: " + ", ".join(rest)
 
 
+_DEFAULTS = {
+    key: RunCommand.model_fields[key].default for key in ("fit", "augment", "max_image_pixels")
+}
 _SWITCHES = {"scale": "--no-scale", "check": "--no-check"}
 
 
@@ -247,7 +250,7 @@ def command_line(command: RunCommand) -> str:
     for key, value in command.model_dump().items():
         if key in _SWITCHES:
             words += [] if value else [_SWITCHES[key]]
-        elif value is not None:
+        elif value is not None and value != _DEFAULTS.get(key):
             for one in value if isinstance(value, list) else [value]:
                 words += [f"--{key.replace('_', '-')}", str(one)]
     return shlex.join(words)

@@ -234,6 +234,7 @@ def _opening(
     return RunState(
         status="running",
         command=None if command is None else command.model_copy(update={"storage": storage}),
+        paths=dict(settings.paths),
         space=settings.space.name if command is None else command.space,
         budget=settings.budget.name if command is None else command.budget,
         storage=storage,

@@ -177,6 +177,10 @@ def _finish(session: RunSession, results: PhaseResults) -> None:
             trials=TrialCounts(**counts),
             check=None if check is None else ProxyCheckSummary(**check.to_dict()),
             latency=latency,
+            paths={
+                word: path.model_copy(update={"absolute": None})
+                for word, path in session.state.paths.items()
+            },
             notes=list(session.notes.texts),
         ),
         run_files(session.folder.path),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.progress import Progress
 from nas.proxies.registry import default_proxy, proxy_capabilities
+from nas.records.run_paths import RunPath
 from nas.records.run_state import RunCommand
 from nas.spaces.budget import Budget
 from nas.spaces.latency_table import LatencyTable, Setting, Timing
@@ -75,6 +77,8 @@ class RunSettings:
     """How images are prepared and augmented."""
     command: RunCommand | None = None
     """Options of the command line, to be given again on resuming; None: called from Python."""
+    paths: Mapping[str, RunPath] = field(default_factory=dict)
+    """Files and folders that the command names, by its words for them."""
 
     @property
     def proxy_name(self) -> str:

@@ -161,7 +161,9 @@ def test_a_folder_that_contains_itself_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat")
     data = load_images(tmp_path)
     assert sum(sizes(data)) == 8
-    assert any("links to a folder around them (for example cat/again)" in n for n in data.notes)
+    assert any(
+        "behind a link to a folder around it (for example cat/again)" in n for n in data.notes
+    )
 
 
 def test_everything_left_out_is_said(tmp_path: Path) -> None:
@@ -179,8 +181,8 @@ def test_everything_left_out_is_said(tmp_path: Path) -> None:
     assert set(data.notes) >= {
         "left out 3 files beside the class folders (for example loose0.png)",
         "left out 6 files in hidden folders (for example .ipynb_checkpoints/0.png)",
-        "left out 5 files that are hidden (for example cat/.thumbnails/0.png)",
-        "left out 2 files that are not images (for example dog/notes.txt)",
+        "left out 5 files with a hidden name (for example cat/.thumbnails/0.png)",
+        "left out 2 files without an image that can be read (for example dog/notes.txt)",
     }
 
 

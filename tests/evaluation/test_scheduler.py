@@ -20,7 +20,7 @@ from nas.evaluation.objective import Objective
 from nas.evaluation.scheduler import FAILURES_IN_A_ROW, FailureStreak, Scheduler
 from nas.evaluation.seeded_runs import SeededRuns
 from nas.evaluation.source import FixedList, Planned, TaskSource
-from nas.evaluation.study import Study
+from nas.evaluation.study import Changes, Study
 from nas.evaluation.study_row import Param, StudyRow
 from nas.networks.architecture import efficientnet_b0
 from nas.spaces.budget import parse_budget
@@ -537,3 +537,29 @@ def test_what_another_driver_has_just_begun_is_not_begun(
     assert "7" not in source.excluded
     assert source.events.count("plan 3") == 2
     assert {"theirs", "3", "another 3"} <= set(source.excluded)
+
+
+class TakenOver(Study):
+    """A study in which another driver has written evaluation 2 before this one could."""
+
+    def add(self, row: StudyRow) -> bool:
+        written = super().add(row)
+        if row.number != 2:
+            return written
+        self.theirs = (row,)
+        return False
+
+    def refresh(self, room: int) -> Changes:
+        changes = super().refresh(room)
+        theirs, self.theirs = getattr(self, "theirs", ()), ()
+        return replace(changes, rows=(*changes.rows, *theirs))
+
+
+def test_each_row_is_told_once_whoever_has_written_it(tmp_path: Path) -> None:
+    study = TakenOver(tmp_path, "toy", {})
+    told: list[int] = []
+    source = FixedList(
+        map(planned, range(5)), Objective(), on_row=lambda row: told.append(row.number)
+    )
+    Scheduler(source, study, Toy()).run()
+    assert sorted(told) == list(range(5))

@@ -178,8 +178,10 @@ def _accuracy(quantised: Quantised) -> list[str]:
     accuracy, before, error = quantised.accuracy, quantised.float_accuracy, quantised.half_width
     if accuracy is None or before is None:
         return []
-    interval = "" if error is None else f" ± {100 * error:.2f} points (95 % CI)"
+    interval = " points; too few images for an interval"
+    if error is not None:
+        interval = f" ± {100 * error:.2f} points (95 % CI)"
     return [
         f"  accuracy    {accuracy:.2%} on them, float {before:.2%}; difference "
-        f"{100 * (accuracy - before):+.2f}{interval or ' points'}"
+        f"{100 * (accuracy - before):+.2f}{interval}"
     ]

@@ -181,7 +181,7 @@ class _TrainSession:
             results.path / CHECKPOINT,
             {**self._identity, "steps": schedule.steps},
             TrainingState,
-            "nas-search-training-checkpoint/1",
+            "nas-search-training-checkpoint/2",
         )
 
         def on_validation(state: TrainingState) -> None:

@@ -1,0 +1,57 @@
+"""Where the files and folders are that a run's command names: found again from another place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RunPath(BaseModel):
+    """A file or folder that a command names.
+
+    Attributes:
+        absolute: its path; None in a finished run, which may be handed on to others.
+        relative: its path from the run's folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    absolute: str | None
+    relative: Annotated[str, Field(min_length=1)]
+
+    def find(self, folder: Path) -> Path | None:
+        """Return where it is now; None: nowhere.
+
+        Args:
+            folder: the run's, wherever that is now.
+        """
+        places = [] if self.absolute is None else [Path(self.absolute)]
+        places.append(Path(os.path.normpath(folder.resolve() / self.relative)))
+        return next((place for place in places if place.exists()), None)
+
+
+def run_paths(words: Iterable[str | None], folder: Path) -> dict[str, RunPath]:
+    """Return what of the words of a command is there as a file or folder, by word.
+
+    Args:
+        words: values of options; names of built-in things among them.
+        folder: the run's.
+    """
+    found = {}
+    for word in words:
+        path = None if word is None else Path(os.path.expanduser(word))
+        if word is not None and path is not None and os.path.exists(path):
+            absolute = path.resolve()
+            relative = os.path.relpath(absolute, folder.resolve())
+            found[word] = RunPath(absolute=str(absolute), relative=relative)
+    return found
+
+
+def found_again(paths: Mapping[str, RunPath], folder: Path) -> dict[str, str]:
+    """Return where the words of a command lead to now, by word; what is nowhere is left out."""
+    places = {word: path.find(folder) for word, path in paths.items()}
+    return {word: str(place) for word, place in places.items() if place is not None}
