@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.augmentation import DEFAULT_AUGMENTATION
+from nas.data.augmentation import DEFAULT_AUGMENTATION, NONE
 
 # Classes count as balanced while the largest is at most this many times the smallest.
 BALANCED_WITHIN = 1.5
@@ -100,9 +100,9 @@ class ImageData:
         return self.train_images.shape[2]
 
     @property
-    def further_augmentation(self) -> tuple[str, ...]:
-        """The augmentations other than flips and shifts."""
-        return tuple(name for name in self.augment if name not in ("flip", "shift"))
+    def further_augmentation(self) -> str:
+        """The augmentations other than flips and shifts, such as `crop,color`, or `none`."""
+        return ",".join(name for name in self.augment if name not in ("flip", "shift")) or NONE
 
     @property
     def num_classes(self) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nas.accuracy import Accuracy
 from nas.data import ImageData, augment, preprocess
+from nas.data.augmentation import parse_augmentation
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.fast_convolution import lay_out
@@ -47,7 +48,7 @@ class TrainingSettings:
         checks: shares of the steps after which an intermediate value is reported.
         flip: mirror half of the images; not for images whose mirror image is of another class.
         shift: shift images that are shown several times.
-        augment: further augmentations: ``crop``, ``color``, ``randaugment``.
+        augment: further augmentations, such as ``crop,color``; see ``--augment``.
         check_images: number of validation images for an intermediate value.
         validation_images: number of validation images for the final value, at most.
     """
@@ -62,7 +63,7 @@ class TrainingSettings:
     checks: tuple[float, ...] = (0.75,)
     flip: bool = True
     shift: bool = True
-    augment: tuple[str, ...] = ()
+    augment: str = "none"
     check_images: int = 1_000
     validation_images: int = 5_000
 
@@ -219,7 +220,7 @@ class TrainingProxy:
                 generator,
                 pad=pad,
                 flip=settings.flip,
-                more=settings.augment,
+                more=parse_augmentation(settings.augment),
             )
             inputs = preprocess(images, resolution, data.mean, data.std)
             with autocast(self.device):

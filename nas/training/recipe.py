@@ -38,7 +38,7 @@ class Recipe:
             linearly to it.
         flip: mirror half of the images; not for images whose mirror image is of another class.
         shift: images are shifted by up to this share of their side.
-        augment: further augmentations: ``crop``, ``color``, ``randaugment``.
+        augment: further augmentations, such as ``crop,color``; see ``--augment``.
         cutout: a square of this share of the side is erased; 0: none.
         cutmix: probability that a patch of an image is another image's.
         progressive_resizing: from which share of the steps images have which share of the
@@ -54,7 +54,7 @@ class Recipe:
     stochastic_depth: float = 0.0
     flip: bool = True
     shift: float = 0.125
-    augment: tuple[str, ...] = ()
+    augment: str = "none"
     cutout: float = 0.0
     cutmix: float = 0.0
     progressive_resizing: tuple[tuple[float, float], ...] = PROGRESSIVE

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.data import ImageData, augment, preprocess
+from nas.data.augmentation import parse_augmentation
 from nas.errors import Diverged
 from nas.seeding import derived_rng
 from nas.training.batches import BatchOrder, shift_padding
@@ -57,7 +58,7 @@ class SupernetSettings:
         warm_up: share of the steps.
         flip: mirror half of the images; not for images whose mirror image is of another class.
         shift: shift images that are shown several times.
-        augment: further augmentations: ``crop``, ``color``, ``randaugment``.
+        augment: further augmentations, such as ``crop,color``; see ``--augment``.
         recalibration_images: number of training images that the batch norms of a network are
             recalibrated on.
         validation_images: number of validation images that it is scored on, at most.
@@ -73,7 +74,7 @@ class SupernetSettings:
     warm_up: float = 0.1
     flip: bool = True
     shift: bool = True
-    augment: tuple[str, ...] = ()
+    augment: str = "none"
     recalibration_images: int = 256
     validation_images: int = 1_000
 
@@ -263,7 +264,7 @@ class SupernetTrainer:
             generator,
             pad=self._pad,
             flip=settings.flip,
-            more=settings.augment,
+            more=parse_augmentation(settings.augment),
         )
         inputs = preprocess(images, settings.resolution, data.mean, data.std)
         leaves = self._weights.leaves(path)

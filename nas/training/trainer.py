@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.data import ImageData, augment, cutmix, preprocess
+from nas.data.augmentation import parse_augmentation
 from nas.networks.modules import Network
 from nas.seeding import derived_seed
 from nas.training.batches import BatchOrder
@@ -206,7 +207,7 @@ class Trainer:
             generator,
             pad=self._pad,
             flip=recipe.flip,
-            more=recipe.augment,
+            more=parse_augmentation(recipe.augment),
             cutout=self._cutout,
         ).float()
         targets = data.train_labels[indices]

@@ -96,6 +96,7 @@ def test_run_json(finished: Path) -> None:
     assert set(run["seconds"]) >= {"search", "grid", "test"}
     assert run["versions"]["optuna"] == optuna.__version__
     assert set(run["identity"]) == {
+        "augment",
         "space",
         "budget",
         "data",
