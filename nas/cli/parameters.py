@@ -220,10 +220,10 @@ def augment_option(panel: str = ACCURACY) -> Any:
     )
 
 
-def max_image_pixels_option(panel: str = ACCURACY) -> Any:
-    """Return the option ``--max-image-pixels``: which images are too large to be read."""
+def max_pixels_option(panel: str = ACCURACY) -> Any:
+    """Return the option ``--max-pixels``: which images are too large to be read."""
     return typer.Option(
-        "--max-image-pixels",
+        "--max-pixels",
         metavar="N",
         help="Number of pixels above which an image is refused.",
         show_default="89,478,485",
@@ -282,5 +282,5 @@ def out_option(metavar: str, help: str, show_default: str | bool = False) -> Any
 Data = Annotated[str | None, data_option()]
 FitOption = Annotated[str, fit_option()]
 Augment = Annotated[str | None, augment_option()]
-MaxImagePixels = Annotated[int | None, max_image_pixels_option()]
+MaxPixels = Annotated[int | None, max_pixels_option()]
 Time = Annotated[str | None, time_option("Time limit for the whole run")]

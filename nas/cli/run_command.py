@@ -86,7 +86,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         space=space,
         budget=budget,
         data=command.data,
-        image_options=ImageOptions(command.fit, command.augment, command.max_image_pixels),
+        image_options=ImageOptions(command.fit, command.augment, command.max_pixels),
         proxy=command.proxy,
         grid_proxy=command.grid_proxy,
         objective=command.objective,

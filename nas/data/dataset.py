@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.data import BUILT_IN, ImageData, load_images
 from nas.data.augmentation import augmentation_notes, parse_augmentation
 from nas.data.decode import FITS
-from nas.data.load import DEFAULT_RESOLUTION, MAX_IMAGE_PIXELS
+from nas.data.load import DEFAULT_RESOLUTION, MAX_PIXELS
 from nas.environment import cache_folder
 from nas.errors import InputError, check_range
 from nas.progress import Progress
@@ -24,7 +24,7 @@ class ImageOptions:
         fit: how an image that is not square becomes one: ``crop``, ``pad`` or ``squeeze``.
         augment: augmentations of training images, such as ``flip,color`` or ``none``; None: flips
             and shifts, and shifts alone for the built-in images.
-        max_image_pixels: larger images are refused; None: Pillow's limit.
+        max_pixels: larger images are refused; None: Pillow's limit.
 
     Raises:
         InputError: a value is not accepted.
@@ -32,7 +32,7 @@ class ImageOptions:
 
     fit: str = "crop"
     augment: str | None = None
-    max_image_pixels: int | None = None
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -40,7 +40,7 @@ class ImageOptions:
             raise InputError(f"fit: {self.fit!r} is not accepted: {', '.join(FITS)}")
         if self.augment is not None:
             parse_augmentation(self.augment)
-        check_range("max-image-pixels", self.max_image_pixels, *MAX_IMAGE_PIXELS)
+        check_range("max-pixels", self.max_pixels, *MAX_PIXELS)
 
 
 DEFAULT_OPTIONS = ImageOptions()
@@ -74,7 +74,7 @@ def load_data(
         channels=channels,
         most=most,
         fit=options.fit,
-        max_image_pixels=options.max_image_pixels,
+        max_pixels=options.max_pixels,
         cache=_data_cache(),
         progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
     )

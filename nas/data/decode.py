@@ -273,7 +273,7 @@ def _told(where: str) -> Iterator[None]:
         limit = Image.MAX_IMAGE_PIXELS or 0
         raise InputError(
             f"{where}: the image claims more than {limit:,} pixels, refused "
-            "(--max-image-pixels allows more)"
+            "(--max-pixels allows more)"
         ) from None
     except UnidentifiedImageError:
         raise InputError(f"{where}: not an image that can be read (JPEG, PNG, …)") from None

@@ -56,7 +56,7 @@ Label = int | str | float | bool | None
 
 NAMED = 10  # broken images that an error names
 
-MAX_IMAGE_PIXELS = (1 << 10, 1 << 31)
+MAX_PIXELS = (1 << 10, 1 << 31)
 """Least and most of the largest image that may be read, in pixels."""
 
 
@@ -69,14 +69,14 @@ class Preparation:
         most: with it, images that differ in size, or are larger, are resized to so many pixels.
         channels: 3 (RGB) or 1 (grey).
         fit: how an image that is not square becomes one.
-        max_image_pixels: larger images are refused; None: Pillow's limit.
+        max_pixels: larger images are refused; None: Pillow's limit.
     """
 
     resolution: int | None = None
     most: int | None = None
     channels: int = 3
     fit: Fit = "crop"
-    max_image_pixels: int | None = None
+    max_pixels: int | None = None
 
 
 def load_images(
@@ -86,7 +86,7 @@ def load_images(
     most: int | None = None,
     channels: int = 3,
     fit: str = "crop",
-    max_image_pixels: int | None = None,
+    max_pixels: int | None = None,
     seed: int = 0,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -102,7 +102,7 @@ def load_images(
     they are unless a `resolution`, in pixels, is given; otherwise they are resized to it (to 128),
     and made square as `fit` says: `crop` takes the centre, `pad` adds black, `squeeze` distorts.
     With `most`, images that differ in size, or are larger, are resized to so many pixels.
-    `channels` is 3 (RGB) or 1 (grey). Images of more than `max_image_pixels` (Pillow's limit) are
+    `channels` is 3 (RGB) or 1 (grey). Images of more than `max_pixels` (Pillow's limit) are
     refused. With a folder `cache`, decoded images are kept there. `progress(done, total)` is called
     in images. No code of a data set is ever run.
 
@@ -117,13 +117,12 @@ def load_images(
     known_fit = next((known for known in FITS if known == fit), None)
     if known_fit is None:
         raise InputError(f"fit: {fit!r} is not accepted: {', '.join(FITS)}")
-    least_pixels, most_pixels = MAX_IMAGE_PIXELS
-    if max_image_pixels is not None and not least_pixels <= max_image_pixels <= most_pixels:
+    least_pixels, most_pixels = MAX_PIXELS
+    if max_pixels is not None and not least_pixels <= max_pixels <= most_pixels:
         raise InputError(
-            f"max_image_pixels: {max_image_pixels!r} is not accepted: {least_pixels:,} to "
-            f"{most_pixels:,}"
+            f"max_pixels: {max_pixels!r} is not accepted: {least_pixels:,} to {most_pixels:,}"
         )
-    asked = Preparation(resolution, most, channels, known_fit, max_image_pixels)
+    asked = Preparation(resolution, most, channels, known_fit, max_pixels)
     with quiet_readers():
         return _load(name, asked, seed, cache, progress)
 
@@ -187,7 +186,7 @@ def _grey(images: torch.Tensor) -> torch.Tensor:
 
 
 def _read(source: Source, asked: Preparation, seed: int, progress: Progress | None) -> ImageData:
-    with bombs_are_errors(asked.max_image_pixels):
+    with bombs_are_errors(asked.max_pixels):
         pixels, labels, said = _decode_all(source, asked, progress)
     notes = [*source.notes, *said]
     classes, parts = _label_parts(source, pixels, labels, notes)

@@ -48,7 +48,7 @@ class RunCommand(_StatePart):
     data: str | None
     fit: str = "crop"
     augment: str | None = None
-    max_image_pixels: int | None = None
+    max_pixels: int | None = None
     resolution: int | None
     proxy: str | None
     grid_proxy: str

@@ -238,9 +238,7 @@ def _settings(proxy: dict[str, Any] | str) -> str:
     return f"{proxy.get('name')}: " + ", ".join(rest)
 
 
-_DEFAULTS = {
-    key: RunCommand.model_fields[key].default for key in ("fit", "augment", "max_image_pixels")
-}
+_DEFAULTS = {key: RunCommand.model_fields[key].default for key in ("fit", "augment", "max_pixels")}
 _SWITCHES = {"scale": "--no-scale", "check": "--no-check"}
 
 

@@ -172,8 +172,8 @@ def test_broken_exif_data_is_ignored_and_said(tmp_path: Path) -> None:
 
 def test_large_images_are_refused_unless_allowed(tmp_path: Path) -> None:
     root = classes_of(tmp_path, [np.zeros((64, 64), np.uint8)] * 2, "png")
-    with pytest.raises(InputError, match=r"more than 2,048 pixels.*--max-image-pixels"):
-        load_images(root, max_image_pixels=2_048)
-    assert load_images(root, max_image_pixels=64 * 64).resolution == 64
-    with pytest.raises(InputError, match="max_image_pixels: 10 is not accepted"):
-        load_images(root, max_image_pixels=10)
+    with pytest.raises(InputError, match=r"more than 2,048 pixels.*--max-pixels"):
+        load_images(root, max_pixels=2_048)
+    assert load_images(root, max_pixels=64 * 64).resolution == 64
+    with pytest.raises(InputError, match="max_pixels: 10 is not accepted"):
+        load_images(root, max_pixels=10)

@@ -74,6 +74,7 @@ def test_costs_rank_as_they_are(measure: str, images: ImageData) -> None:
 
 
 def test_synflow_grows_with_paths_and_with_weights() -> None:
+    torch.manual_seed(0)
     network = build(replace(SMALL, resolution=32))
     deeper = build(replace(SMALL, resolution=32, stages=(*SMALL.stages, _stage(SMALL))))
     small, large = synflow(network, 3, 32), synflow(deeper, 3, 32)

@@ -19,7 +19,7 @@ from nas.cli.parameters import (
     FitOption,
     Jobs,
     Json,
-    MaxImagePixels,
+    MaxPixels,
     Quiet,
     Verbose,
     out_option,
@@ -76,7 +76,7 @@ def fidelity(
     data: Data = None,
     fit: FitOption = "crop",
     augment: Augment = None,
-    max_image_pixels: MaxImagePixels = None,
+    max_pixels: MaxPixels = None,
     time: Annotated[
         str | None, time_option("Time limit for preparing the proxy and for all evaluations")
     ] = None,
@@ -102,7 +102,7 @@ def fidelity(
         load_space(space),
         proxy=proxy,
         data=data,
-        image_options=ImageOptions(fit, augment, max_image_pixels),
+        image_options=ImageOptions(fit, augment, max_pixels),
         samples=samples,
         bands=tuple(band or ()),
         seconds=duration(time),

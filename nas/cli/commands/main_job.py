@@ -22,7 +22,7 @@ from nas.cli.parameters import (
     LatencyBackend,
     LatencyBatch,
     LatencyTable_,
-    MaxImagePixels,
+    MaxPixels,
     Quiet,
     RayAddress,
     Storage,
@@ -94,7 +94,7 @@ def main_job(
     data: Data = None,
     fit: FitOption = "crop",
     augment: Augment = None,
-    max_image_pixels: MaxImagePixels = None,
+    max_pixels: MaxPixels = None,
     proxy: Annotated[
         str | None,
         typer.Option(
@@ -188,7 +188,7 @@ def main_job(
         data=data,
         fit=fit,
         augment=augment,
-        max_image_pixels=max_image_pixels,
+        max_pixels=max_pixels,
         resolution=resolution,
         proxy=proxy,
         grid_proxy=grid_proxy,

@@ -21,7 +21,7 @@ from nas.cli.parameters import (
     Device,
     Jobs,
     Json,
-    MaxImagePixels,
+    MaxPixels,
     Quiet,
     Verbose,
     fit_option,
@@ -117,7 +117,7 @@ def scale(
     ] = None,
     fit: Annotated[str | None, fit_option()] = None,
     augment: Augment = None,
-    max_image_pixels: MaxImagePixels = None,
+    max_pixels: MaxPixels = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -144,7 +144,7 @@ def scale(
     options = {
         "--fit": fit,
         "--augment": augment,
-        "--max-image-pixels": max_image_pixels,
+        "--max-pixels": max_pixels,
         "--seeds": seeds,
         "--time": time,
         "--jobs": jobs,
@@ -196,7 +196,7 @@ def scale(
                 resolution=baseline.resolution,
                 scaled=True,
                 data=data,
-                image_options=ImageOptions(fit or "crop", augment, max_image_pixels),
+                image_options=ImageOptions(fit or "crop", augment, max_pixels),
                 seeds=3 if seeds is None else seeds,
                 seconds=duration(time),
                 jobs=jobs,

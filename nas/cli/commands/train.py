@@ -23,7 +23,7 @@ from nas.cli.parameters import (
     augment_option,
     data_option,
     fit_option,
-    max_image_pixels_option,
+    max_pixels_option,
     out_option,
     seed_option,
     time_option,
@@ -73,7 +73,7 @@ def train(
     data: Annotated[str | None, data_option(TRAINING)] = None,
     fit: Annotated[str, fit_option(TRAINING)] = "crop",
     augment: Annotated[str | None, augment_option(TRAINING)] = None,
-    max_image_pixels: Annotated[int | None, max_image_pixels_option(TRAINING)] = None,
+    max_pixels: Annotated[int | None, max_pixels_option(TRAINING)] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -170,7 +170,7 @@ def train(
     settings = TrainSettings(
         architecture=load_architecture(arch),
         data=data,
-        image_options=ImageOptions(fit, augment, max_image_pixels),
+        image_options=ImageOptions(fit, augment, max_pixels),
         out=None if out is None else Path(out),
         weights=None if weights is None else Path(weights),
         teacher=None if teacher is None else load_architecture(teacher),
