@@ -200,9 +200,9 @@ def fit_option(panel: str = ACCURACY) -> Any:
     """Return the option ``--fit``: how images become squares."""
     return typer.Option(
         "--fit",
-        metavar="crop|pad|squeeze",
-        help="How an image that is not square becomes one: its centre, all of it on black, or all "
-        "of it distorted.",
+        metavar="HOW",
+        help="How an image that is not square becomes one: crop (its centre), pad (all of it on "
+        "black), or squeeze (all of it, distorted).",
         autocompletion=completion.one_of("crop", "pad", "squeeze"),
         rich_help_panel=panel,
     )
