@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from nas.errors import InputError, one_line
 from nas.files import file_size
@@ -23,6 +23,7 @@ Pixels = NDArray[np.uint8]  # [H, W, C]
 
 SMALLEST = 4  # pixels a side
 MAX_BYTES = 1024**3  # of a file
+MAX_COMMENT = 16 * 1024**2  # bytes that a comment in a PNG file may unpack to
 
 # What is decoded, whatever a file's name says. PIL reads more, and has PostScript run.
 FORMATS = frozenset(
@@ -174,17 +175,18 @@ def bombs_are_errors(most: int | None = None) -> Iterator[None]:
     Args:
         most: pixels of an image; None: PIL's own limit.
     """
-    before = Image.MAX_IMAGE_PIXELS
+    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
     with warnings.catch_warnings():
         # What PIL says about odd metadata of a readable image is of no use to anyone.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("error", category=Image.DecompressionBombWarning)
         if most is not None:
             Image.MAX_IMAGE_PIXELS = most
+        PngImagePlugin.MAX_TEXT_CHUNK = MAX_COMMENT
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
 @cache

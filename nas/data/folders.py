@@ -7,6 +7,7 @@ split, leaves out files silently, and does not notice empty classes.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ from nas.files import file_size
 
 LAYOUT = "expected are CLASS/IMAGE, or train/CLASS/IMAGE and likewise validation/ and test/"
 _SHOWN = 3  # names in a message
+_PART = re.compile(r"(?:fold|part|split|batch|set|subset|chunk|group)[ _-]?\d+", re.IGNORECASE)
 
 
 def image_folder(root: Path) -> Source:
@@ -49,7 +51,14 @@ def image_folder(root: Path) -> Source:
             found = list(reader.images_of(split, parts[split], rows.get("train", ())))
             if found:
                 rows[split] = found
-    return _source(root, rows, reader.left_out.notes())
+    notes = reader.left_out.notes()
+    if reader.nested:
+        name, folders = next(iter(reader.nested.items()))
+        notes.append(
+            f"the images of {len(reader.nested)} of the classes are in folders within the class "
+            f"folder ({name!r}: {folders} folders) and taken together"
+        )
+    return _source(root, rows, notes)
 
 
 def images_under(folder: Path) -> list[Path]:
@@ -143,11 +152,13 @@ class _Reader:
         folders: in it, without hidden ones.
         named: split by the name of the folder, where that is the name of one.
         left_out: what is not read.
+        nested: classes whose images are all in folders within the class folder, and how many.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.left_out = LeftOut(root)
+        self.nested: dict[str, int] = {}
         self.folders = _subfolders(root)
         self.named = splits_by_name(folder.name for folder in self.folders)
 
@@ -181,9 +192,12 @@ class _Reader:
     def _check_only_folder(self, folder: Path) -> None:
         """Refuse a folder whose only folder is probably the one that was meant."""
         inside = _subfolders(folder)
+        while len(inside) == 1 and not _has_images(folder):
+            folder = inside[0]
+            inside = _subfolders(folder)
         if len(inside) > 1:
             raise InputError(
-                f"{self.root}: its only folder is {folder.name!r}, with the folders "
+                f"{self.root}: holds {folder.relative_to(self.root)} alone, with the folders "
                 f"{_listed(f.name for f in inside)} in it: if these are the classes or splits, "
                 f"give {folder}"
             )
@@ -201,12 +215,24 @@ class _Reader:
                 f"{self.root}: {_listed(names)}: named like splits, so not taken for classes"
                 f"{found}; {LAYOUT}{table}"
             )
+        self._check_no_parts()
         for folder in self.folders:
             inside = splits_by_name(f.name for f in _subfolders(folder))
             if "train" in inside.values() and len(set(inside.values())) > 1:
                 raise InputError(
                     f"{folder}: has splits in a class folder ({_listed(inside)}); {LAYOUT}"
                 )
+
+    def _check_no_parts(self) -> None:
+        """Refuse folders such as ``fold1`` and ``fold2`` that have the same folders in them."""
+        parts = [f for f in self.folders if _PART.fullmatch(f.name) and not _has_images(f)]
+        inside = [{f.name for f in _subfolders(part)} for part in parts]
+        if len(parts) > 1 and len(set.intersection(*inside)) > 1:
+            raise InputError(
+                f"{self.root}: {_listed(part.name for part in parts)} have the same folders in "
+                f"them ({_listed(sorted(set.intersection(*inside)))}), so they are not taken for "
+                f"classes; {LAYOUT}"
+            )
 
     def _beside_splits(self) -> None:
         for folder in self.folders:
@@ -253,6 +279,9 @@ class _Reader:
         for class_folder in folders:
             label = unicodedata.normalize("NFC", class_folder.name)
             images = self._images(class_folder)
+            deeper = {i.relative_to(class_folder).parts[0] for i in images}
+            if len(deeper) > 1 and not _has_images(class_folder):
+                self.nested[label] = len(deeper)
             if not images and split == "train":
                 raise InputError(
                     f"{class_folder}: no images of this class (accepted: "

@@ -197,6 +197,7 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
     if 0 in counts:
         empty = classes[int(counts.argmin())]
         raise InputError(f"{source.name}: the class {empty!r} has no training images")
+    notes += _repeated(parts)
     if "validation" not in parts:
         if counts.min() < 2:
             single = classes[int(counts.argmin())]
@@ -215,6 +216,24 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
     return ImageData.from_parts(
         source.name, classes, parts["train"], parts["validation"], parts.get("test"), notes
     )
+
+
+def _repeated(parts: Mapping[str, Part]) -> list[str]:
+    """What to say of images of the validation and test parts that are training images, too."""
+
+    def hashes(part: Part) -> list[int]:
+        return [hash(image.tobytes()) for image in part[0].permute(0, 2, 3, 1).numpy()]
+
+    held_out = [split for split in ("validation", "test") if split in parts]
+    if not held_out:
+        return []
+    seen, notes = set(hashes(parts["train"])), []
+    for split in held_out:
+        count = sum(found in seen for found in hashes(parts[split]))
+        if count:
+            total = len(parts[split][1])
+            notes.append(f"{count:,} of {total:,} {split} images are training images, too")
+    return notes
 
 
 def _select(part: Part, indices: torch.Tensor) -> Part:

@@ -85,6 +85,8 @@ def test_splits_by_other_names(tmp_path: Path, train: str, test: str) -> None:
         (("cats/train", "cats/test", "dogs/train", "dogs/test"), "splits in a class folder"),
         (("images/train", "images/val", "labels/train"), "splits in a class folder"),
         (("photos/cats", "photos/dogs"), "give .*/photos"),
+        (("pets/pets/cats", "pets/pets/dogs"), "give .*/pets/pets"),
+        (("fold1/cats", "fold1/dogs", "fold2/cats", "fold2/dogs"), "have the same folders in"),
         (("all/train/cats", "all/train/dogs", "all/test/cats"), "give .*/all"),
     ],
 )
@@ -135,6 +137,23 @@ def test_a_class_in_other_letters_is_an_error_with_a_hint(tmp_path: Path) -> Non
         put(tmp_path / folder)
     with pytest.raises(InputError, match=r"'Cat'.*; is 'cat' meant"):
         load_images(tmp_path)
+
+
+def test_folders_within_class_folders_are_taken_together_and_said(tmp_path: Path) -> None:
+    for folder in ("cat/2024", "cat/2025", "dog/2024", "dog/2025", "owl"):
+        put(tmp_path / folder)
+    data = load_images(tmp_path)
+    assert data.classes == ("cat", "dog", "owl")
+    assert any("2 of the classes are in folders within the class" in note for note in data.notes)
+
+
+def test_test_images_that_are_training_images_are_counted(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        put(tmp_path / "train" / name)
+        put(tmp_path / "test" / name)
+    copied = tmp_path / "test" / "cat" / "0.png"
+    copied.write_bytes((tmp_path / "train" / "dog" / "1.png").read_bytes())
+    assert "1 of 8 test images are training images, too" in load_images(tmp_path).notes
 
 
 # What is left out ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from nas.data import ImageData, load_images
 from nas.data.decode import DepthKind, pixel_range
@@ -168,6 +168,16 @@ def test_broken_exif_data_is_ignored_and_said(tmp_path: Path) -> None:
     data = load_images(tmp_path)
     assert data.train_images[0, 0].min() > 200
     assert "ignored the EXIF data of 4 images, which is broken" in data.notes
+
+
+def test_a_long_comment_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    comment = PngImagePlugin.PngInfo()
+    comment.add_text("prompt", "x" * 3_000_000, zip=True)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"{index}.png", pnginfo=comment)
+    assert load_images(tmp_path).resolution == 8
 
 
 def test_large_images_are_refused_unless_allowed(tmp_path: Path) -> None:
