@@ -30,7 +30,7 @@ class RunPath(BaseModel):
             folder: the run's, wherever that is now.
         """
         places = [] if self.absolute is None else [Path(self.absolute)]
-        places.append(Path(os.path.normpath(folder.resolve() / self.relative)))
+        places.append(Path(os.path.normpath(os.path.abspath(folder / self.relative))))
         return next((place for place in places if place.exists()), None)
 
 
@@ -45,9 +45,10 @@ def run_paths(words: Iterable[str | None], folder: Path) -> dict[str, RunPath]:
     for word in words:
         path = None if word is None else Path(os.path.expanduser(word))
         if word is not None and path is not None and os.path.exists(path):
-            absolute = path.resolve()
-            relative = os.path.relpath(absolute, folder.resolve())
-            found[word] = RunPath(absolute=str(absolute), relative=relative)
+            # Links are kept: what is beside a checkout is not where it is on this machine.
+            absolute = os.path.abspath(path)
+            relative = os.path.relpath(absolute, os.path.abspath(folder))
+            found[word] = RunPath(absolute=absolute, relative=relative)
     return found
 
 
