@@ -11,9 +11,11 @@ from typing_extensions import TypedDict
 
 from nas.errors import InputError
 from nas.files import digest
+from nas.networks.cost import METRICS
 from nas.records.document import Document
 from nas.records.plan import Plan
 from nas.records.run_paths import RunPath
+from nas.spaces.budget import LATENCY
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace
 
@@ -26,7 +28,7 @@ LATENCY_FILE = "latency.json"
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Count = Annotated[int, Field(ge=0, lt=10**15)]
 _Seconds = Annotated[float, Field(ge=0, lt=1e12)]
-_Metric = Annotated[str, Field(pattern="^(flops|params|activations|latency_ms)$")]
+_Metric = Annotated[str, Field(pattern=f"^({'|'.join((*METRICS, LATENCY))})$")]
 _Limit = (
     Annotated[int, Field(strict=True, ge=1)]
     | Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]

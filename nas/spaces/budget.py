@@ -17,13 +17,13 @@ from nas.networks.cost import METRICS, Cost
 from nas.spaces.latency_table import LatencyTable
 
 ACCEPTED = (
-    "terms joined by '+', each <number><K|M|G>-<flops|params|activations> or <number>ms-latency, "
+    f"terms joined by '+', each <number><K|M|G>-<{'|'.join(METRICS)}> or <number>ms-latency, "
     "for example 400M-flops or 400M-flops+15ms-latency"
 )
 LATENCY = "latency_ms"
 
 _AMOUNT = r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([KMG]?)"
-_TERM = re.compile(rf"{_AMOUNT}-(flops|params|activations)")
+_TERM = re.compile(rf"{_AMOUNT}-({'|'.join(METRICS)})")
 _RANGE = re.compile(f"{_AMOUNT}-{_AMOUNT}")
 _LATENCY_TERM = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)ms-latency")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
