@@ -24,7 +24,7 @@ COLD = """
 import sys
 from pathlib import Path
 from nas.networks.cost import head_cost, stage_cost, stem_cost
-from nas.spaces.search_space import read_space
+from nas.spaces.toml import read_space
 
 space = read_space(Path(sys.argv[1]))
 empty = space.architecture(())
@@ -56,7 +56,7 @@ def changing_seconds(count: int = 1000) -> float:
     import random
 
     from nas.networks.cost import measure_cost
-    from nas.spaces.search_space import read_space
+    from nas.spaces.toml import read_space
 
     space = read_space(ROOT / "search_spaces/efficientnet.toml")
     rng = random.Random(0)
