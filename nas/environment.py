@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import platform
@@ -135,8 +136,7 @@ def one_thread() -> AbstractContextManager[Any]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    import numpy as np  # noqa: F401  (its library must be loaded to be found)
-
+    importlib.import_module("numpy")  # its library must be loaded to be found
     return ThreadpoolController()
 
 

@@ -69,24 +69,23 @@ def test_no_control_groups(groups: Path, tmp_path: Path) -> None:
     assert available_cores() == 8
 
 
-def test_without_a_home_caches_are_among_the_temporary_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NAS_SEARCH_CACHE", raising=False)
     monkeypatch.setattr(environment, "user_cache_path", lambda name: Path("~/.cache") / name)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_caches_are_among_the_temporary_files(tmp_path: Path) -> None:
     found = cache_folder()
     assert found.parent == tmp_path
     assert found.stat().st_mode & 0o077 == 0
     assert cache_folder() == found
 
 
-def test_a_folder_of_somebody_else_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("NAS_SEARCH_CACHE", raising=False)
-    monkeypatch.setattr(environment, "user_cache_path", lambda name: Path("~/.cache") / name)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+@pytest.mark.usefixtures("homeless")
+def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path) -> None:
     own = cache_folder()
     own.rmdir()
     (tmp_path / "trap").mkdir()

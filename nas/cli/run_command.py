@@ -49,13 +49,9 @@ def run_job(
     known = paths or {}
     places = {} if out is None else found_again(known, out)
     settings = _settings(command.at(places), out)
-    now = run_paths({places.get(word, word) for word in command.words if word}, settings.folder)
-    words = {places.get(word, word): word for word in command.words if word}
-    settings = replace(
-        settings,
-        command=command,
-        paths={**known, **{words[place]: path for place, path in now.items()}},
-    )
+    words = {word: places.get(word, word) for word in command.words if word is not None}
+    now = run_paths(words, settings.folder)
+    settings = replace(settings, command=command, paths={**known, **now})
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.folder):
         result = run(settings, progress)
     if json:

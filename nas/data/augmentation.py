@@ -7,14 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from nas.errors import InputError
 
-AUGMENTATIONS = {
-    "flip": "half of the images are mirrored",
-    "shift": "images are shifted by up to an eighth of their side",
-    "crop": "a random part of the image, resized",
-    "color": "random brightness, contrast and saturation",
-    "randaugment": "two random operations a picture (RandAugment)",
-}
-"""What each does, by name."""
+AUGMENTATIONS = ("flip", "shift", "crop", "color", "randaugment")
+"""Names, in the order in which they are done."""
 
 NONE = "none"
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from nas.data import BUILT_IN, ImageData, load_images
 from nas.data.augmentation import augmentation_notes, parse_augmentation
-from nas.data.decode import FITS
-from nas.data.load import DEFAULT_RESOLUTION, MAX_PIXELS
+from nas.data.decode import check_fit
+from nas.data.load import MAX_PIXELS
+from nas.data.reading import DEFAULT_RESOLUTION
 from nas.environment import cache_folder
-from nas.errors import InputError, check_range
+from nas.errors import check_range
 from nas.progress import Progress
 from nas.spaces.search_space import SearchSpace
 
@@ -36,8 +37,7 @@ class ImageOptions:
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
-        if self.fit not in FITS:
-            raise InputError(f"fit: {self.fit!r} is not accepted: {', '.join(FITS)}")
+        check_fit(self.fit)
         if self.augment is not None:
             parse_augmentation(self.augment)
         check_range("max-pixels", self.max_pixels, *MAX_PIXELS)

@@ -65,6 +65,15 @@ Fit = Literal["crop", "pad", "squeeze"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 """How an image that is not square becomes one: its centre, all of it on black, all of it."""
 
+
+def check_fit(text: str) -> Fit:
+    """The way of making squares that a text names; raises InputError where it names none."""
+    for fit in FITS:
+        if fit == text:
+            return fit
+    raise InputError(f"fit: {text!r} is not accepted: {', '.join(FITS)}")
+
+
 DepthKind = Literal["integer", "floating-point"]
 PixelRange = tuple[float, float]
 """The grey values that become 0 and 255."""

@@ -22,6 +22,7 @@ from nas.data.source import (
     UNLABELLED,
     Source,
     is_filler,
+    is_text,
     splits_by_name,
     stored_path,
 )
@@ -86,7 +87,7 @@ def _source(root: Path, rows: Mapping[str, list[tuple[Path, str]]], notes: list[
 
     classes = tuple(sorted({label for _, label in rows["train"]}))
     for label in classes:
-        if label.encode("utf-8", "replace").decode() != label:
+        if not is_text(label):
             raise InputError(f"{root}: the class {visible(label)!r} is not accepted: not UTF-8")
     numbers = {label: number for number, label in enumerate(classes)}
     for split, found in rows.items():
@@ -131,9 +132,9 @@ class LeftOut:
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, Path] = field(default_factory=dict)
 
-    def add(self, reason: str, path: Path, count: int = 1) -> None:
-        """Count files that are left out for a reason."""
-        self.counts[reason] += count
+    def add(self, reason: str, path: Path) -> None:
+        """Count a file that is left out for a reason."""
+        self.counts[reason] += 1
         self.examples.setdefault(reason, path)
 
     def notes(self) -> list[str]:

@@ -18,6 +18,9 @@ ACCEPTED = (
     "or a data set of the Hugging Face hub"
 )
 
+Label = int | str | float | bool | None
+"""As a row has it; None: it is missing."""
+
 SPLITS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"
 """Stands for folders of images without labels, which are no split that can be used."""
@@ -53,6 +56,8 @@ _FILLERS = frozenset(
     ]
 )
 
+_NOT_TEXT = "\0"  # no path has it
+
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target", "class")
 IMAGE_COLUMNS = ("image", "img", "images")
 
@@ -84,6 +89,11 @@ class Source:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def row_name(source: Source, split: str, row: int) -> str:
+    """Return how a message names a row of a source, counted from 0."""
+    return f"{source.name}, split {split!r}, row {row} (from 0)"
+
+
 def splits_by_name(names: Iterable[str]) -> dict[str, str]:
     """Return the split that each name stands for; names that stand for none are left out.
 
@@ -106,13 +116,21 @@ def splits_by_name(names: Iterable[str]) -> dict[str, str]:
 
 
 def stored_path(path: Path) -> str:
-    """Return a path as a row holds it: in ASCII, since not all names of files are text."""
-    return quote_from_bytes(os.fsencode(path))
+    """Return a path as a row holds it: as it is, or marked and in ASCII where it is no text."""
+    text = os.fspath(path)
+    return text if is_text(text) else _NOT_TEXT + quote_from_bytes(os.fsencode(path))
 
 
 def path_stored(text: str) -> Path:
     """Return the path that a row holds."""
-    return Path(os.fsdecode(unquote_to_bytes(text)))
+    if text.startswith(_NOT_TEXT):
+        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_NOT_TEXT))))
+    return Path(text)
+
+
+def is_text(name: str) -> bool:
+    """Return whether a name of a file is valid text."""
+    return name.encode("utf-8", "replace").decode() == name
 
 
 def is_filler(name: str) -> bool:

@@ -4,8 +4,8 @@ A block alone is not what it is in a network: its input is in the cache or not, 
 not, and a runtime lays tensors out for its neighbours. So blocks are timed inside whole networks,
 drawn so that together they have every block of a space. Timing inside costs time itself, and
 medians do not add up: blocks are then scaled so that sums agree with networks timed end to end,
-and the sums are checked on other networks. Repeats are interleaved: what else the machine does
-meanwhile befalls all alike.
+and the sums are checked on other networks. Repeats are interleaved, so that other load on the
+machine affects all networks alike.
 """
 
 from __future__ import annotations

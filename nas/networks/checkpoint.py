@@ -58,7 +58,7 @@ def find_state_dict(content: object, source: str) -> StateDict:
         if not isinstance(content, Mapping):
             break
         keys: Mapping[Any, Any] = content
-        inner = next((key for key in (*AVERAGED, *PLAIN) if isinstance(keys.get(key), Mapping)), "")
+        inner = next((key for key in (*AVERAGED, *PLAIN) if _has_tensors(keys.get(key))), "")
         if not inner:
             break
         average = ", a moving average," if inner in AVERAGED else ""
@@ -84,6 +84,18 @@ def find_state_dict(content: object, source: str) -> StateDict:
             f"accepted: dense tensors by name, or a dictionary with such a one as {known}"
         )
     return StateDict(dict(content), tuple(steps))
+
+
+def _has_tensors(entry: object, depth: int = _DEPTH) -> bool:
+    """Return whether an entry is a dictionary with tensors in it, or in one of its own."""
+    import torch
+
+    if not isinstance(entry, Mapping) or not depth:
+        return False
+    return any(
+        isinstance(value, torch.Tensor) or _has_tensors(value, depth - 1)
+        for value in entry.values()
+    )
 
 
 def without_prefix(found: StateDict, firsts: Mapping[str, object], source: str) -> StateDict:

@@ -113,7 +113,10 @@ def read_weights(path: Path) -> Weights:
     source = f"{path}: architecture in the metadata"
     known = None if text is None else architecture_from_dict(parse_json(text, source), source)
     about = _trained_on(path, metadata, known)
-    return Weights(str(path), layout, tensors, known, about, found.steps)
+    weights = Weights(str(path), layout, tensors, known, about, found.steps)
+    for note in weights.notes:
+        logger.info("%s: %s", path, note)
+    return weights
 
 
 def save_weights(

@@ -203,6 +203,7 @@ class TrainingProxy:
             if settings.shift
             else 0
         )
+        more = parse_augmentation(settings.augment)
         class_weights = data.balanced_weights()
         optimiser = Optimiser(
             dict(network.named_parameters()),
@@ -220,7 +221,7 @@ class TrainingProxy:
                 generator,
                 pad=pad,
                 flip=settings.flip,
-                more=parse_augmentation(settings.augment),
+                more=more,
             )
             inputs = preprocess(images, resolution, data.mean, data.std)
             with autocast(self.device):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -34,17 +34,17 @@ class RunPath(BaseModel):
         return next((place for place in places if place.exists()), None)
 
 
-def run_paths(words: Iterable[str | None], folder: Path) -> dict[str, RunPath]:
+def run_paths(words: Mapping[str, str], folder: Path) -> dict[str, RunPath]:
     """Return what of the words of a command is there as a file or folder, by word.
 
     Args:
-        words: values of options; names of built-in things among them.
+        words: values of options, names of built-in things among them, and where each leads to.
         folder: the run's.
     """
     found = {}
-    for word in words:
-        path = None if word is None else Path(os.path.expanduser(word))
-        if word is not None and path is not None and os.path.exists(path):
+    for word, place in words.items():
+        path = Path(os.path.expanduser(place))
+        if os.path.exists(path):
             # Links are kept: what is beside a checkout is not where it is on this machine.
             absolute = os.path.abspath(path)
             relative = os.path.relpath(absolute, os.path.abspath(folder))

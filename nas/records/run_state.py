@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar, NotRequired
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -113,7 +113,7 @@ class RunIdentity(TypedDict):
     space: str
     budget: Mapping[_Metric, _Limit]
     data: str | None
-    augment: NotRequired[list[str] | None]
+    augment: list[str] | None
     proxy: dict[str, Any] | str
     grid_proxy: str
     latency: str | None

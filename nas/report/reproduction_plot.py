@@ -22,7 +22,7 @@ STROKES: tuple[tuple[str, Any], ...] = (
     (PURPLE, (0, (6, 1.5, 1.2, 1.5))),
     (DARK, (0, (3, 1.5))),
 )
-"""Of the samplers: told apart by colour and by dashes."""
+"""Colour and dashes of the line of each sampler."""
 
 SIZE = (10.0, 5.2)
 """In inches."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nas.data import ImageData
 from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
-from nas.data.load import DEFAULT_RESOLUTION
+from nas.data.reading import DEFAULT_RESOLUTION
 from nas.environment import check_device, environment
 from nas.errors import EvaluationFailed, InputError, check_range
 from nas.evaluation.journal import JOURNAL

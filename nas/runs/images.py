@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.data import ImageData
 from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions, channels_for, load_data
-from nas.data.load import DEFAULT_RESOLUTION
+from nas.data.reading import DEFAULT_RESOLUTION
 from nas.evaluation.local import default_jobs, jobs_that_fit
 from nas.progress import Progress
 from nas.spaces.search_space import SearchSpace

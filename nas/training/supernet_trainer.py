@@ -145,6 +145,7 @@ class SupernetTrainer:
         self._pad = (
             shift_padding(settings.images_seen, images, data.resolution) if settings.shift else 0
         )
+        self._more = parse_augmentation(settings.augment)
         self._class_weights = data.balanced_weights()
         self._optimiser = Optimiser(
             weights.banks,
@@ -264,7 +265,7 @@ class SupernetTrainer:
             generator,
             pad=self._pad,
             flip=settings.flip,
-            more=parse_augmentation(settings.augment),
+            more=self._more,
         )
         inputs = preprocess(images, settings.resolution, data.mean, data.std)
         leaves = self._weights.leaves(path)

@@ -123,6 +123,7 @@ class Trainer:
             lambda epoch: seeded_generator(seed, "order", epoch),
             drop_last=False,
         )
+        self._more = parse_augmentation(recipe.augment)
         self._pad = min(round(recipe.shift * data.resolution), data.resolution - 1)
         self._cutout = round(recipe.cutout * data.resolution)
         self._class_weights = None if data.is_balanced else data.balanced_weights()
@@ -207,7 +208,7 @@ class Trainer:
             generator,
             pad=self._pad,
             flip=recipe.flip,
-            more=parse_augmentation(recipe.augment),
+            more=self._more,
             cutout=self._cutout,
         ).float()
         targets = data.train_labels[indices]

@@ -288,7 +288,7 @@ def linked(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("change", ["relabelled", "renamed", "relinked", "class moved to a split"])
+@pytest.mark.parametrize("change", ["relabelled", "renamed", "relinked"])
 def test_prepared_images_are_made_anew_when_labels_change(tmp_path: Path, change: str) -> None:
     root, cache = linked(tmp_path), tmp_path / "cache"
     before = load_images(root, cache=cache)
@@ -297,18 +297,26 @@ def test_prepared_images_are_made_anew_when_labels_change(tmp_path: Path, change
             (root / "cat" / f"{index:02}.png").rename(root / "dog" / f"{index:02}.png")
     elif change == "renamed":
         (root / "dog").rename(root / "wolf")
-    elif change == "relinked":
+    else:
         link = root / "cat" / "00.png"
         link.unlink()
         link.symlink_to(tmp_path / "store" / "23.png")
-    else:
-        for name in ("cat", "dog"):
-            (root / "train").mkdir(exist_ok=True)
-            (root / name).rename(root / "train" / name)
     after = load_images(root, cache=cache)
     assert after.fingerprint == load_images(root).fingerprint
-    if change != "class moved to a split":  # the same images and labels
-        assert after.fingerprint != before.fingerprint
+    assert after.fingerprint != before.fingerprint
+
+
+def test_prepared_images_are_made_anew_when_splits_change(tmp_path: Path) -> None:
+    """Links to the same files in the same order, of which the last class moves to another split."""
+    store, root, cache = put(tmp_path / "store", 24), tmp_path / "data", tmp_path / "cache"
+    for index, folder in enumerate(["train/cat", "train/dog", "val/cat", "val/dog"] * 6):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / f"{index:02}.png").symlink_to(store / f"{index}.png")
+    before = load_images(root, cache=cache)
+    (root / "val").rename(root / "test")
+    after = load_images(root, cache=cache)
+    assert before.test_images is None
+    assert after.test_images is not None
 
 
 def test_prepared_images_are_found_again(tmp_path: Path) -> None:

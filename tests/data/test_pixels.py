@@ -185,5 +185,5 @@ def test_large_images_are_refused_unless_allowed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"more than 2,048 pixels.*--max-pixels"):
         load_images(root, max_pixels=2_048)
     assert load_images(root, max_pixels=64 * 64).resolution == 64
-    with pytest.raises(InputError, match="max_pixels: 10 is not accepted"):
+    with pytest.raises(InputError, match="max-pixels: 10 is not accepted"):
         load_images(root, max_pixels=10)

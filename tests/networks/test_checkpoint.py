@@ -68,9 +68,19 @@ def test_prefixes(
         lambda state: {"model_state_dict": prefixed(state, "module."), "loss": 0.3},
         lambda state: {"state_dict": prefixed(state, "model."), "callbacks": {}, "loops": [1, 2]},
         lambda state: {"args": argparse.Namespace(lr=0.1), "state_dict": OrderedDict(state)},
+        lambda state: {"state_dict": state, "ema": {"decay": 0.999}},
         lambda state: {"n_averaged": torch.tensor(3), **prefixed(state, "module.")},
     ],
-    ids=["plain", "timm", "model", "parallel", "lightning", "arguments", "averaged model"],
+    ids=[
+        "plain",
+        "timm",
+        "model",
+        "parallel",
+        "lightning",
+        "arguments",
+        "ema settings",
+        "averaged model",
+    ],
 )
 def test_checkpoints(
     wrap: Any,

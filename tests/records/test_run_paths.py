@@ -21,7 +21,10 @@ def test_words_that_are_there_are_kept_absolute_and_relative(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "images").mkdir()
-    found = run_paths(["images", "efficientnet", None, "nowhere/"], tmp_path / "results" / "run")
+    found = run_paths(
+        {word: word for word in ("images", "efficientnet", "nowhere/")},
+        tmp_path / "results" / "run",
+    )
     assert list(found) == ["images"]
     assert found["images"].absolute == str(tmp_path / "images")
     assert found["images"].relative == "../../images"
@@ -32,7 +35,7 @@ def test_they_are_found_again(tmp_path: Path, moved: str) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     (before / "images").mkdir(parents=True)
     (before / "run").mkdir()
-    paths = run_paths([str(before / "images")], before / "run")
+    paths = run_paths({str(before / "images"): str(before / "images")}, before / "run")
     folder, expected = before / "run", before / "images"
     if moved == "the run":
         folder = Path(shutil.move(before / "run", tmp_path / "elsewhere"))
@@ -46,7 +49,7 @@ def test_they_are_found_again(tmp_path: Path, moved: str) -> None:
 
 def test_what_is_nowhere_is_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    paths = run_paths([str(tmp_path / "images")], tmp_path / "run")
+    paths = run_paths({str(tmp_path / "images"): str(tmp_path / "images")}, tmp_path / "run")
     (tmp_path / "images").rmdir()
     assert found_again(paths, tmp_path / "run") == {}
 

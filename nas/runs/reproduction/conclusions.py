@@ -111,7 +111,7 @@ def _beside_b0(best: dict[str, Any]) -> str:
     verdict = (
         "more than the error"
         if against["told_apart"]
-        else "less than the error: they cannot be told apart"
+        else "less than the error, so not significant"
     )
     return (
         f"{points(against['accuracy'])} {_side(against['accuracy'])} B0; corrected for being the "

@@ -383,7 +383,7 @@ def trials_of_both(evidence: Evidence) -> list[tuple[str, Trial]]:
 
 def front(both: Sequence[tuple[str, Trial]]) -> list[tuple[str, Trial]]:
     """Return the Pareto front over trials of both searches, by FLOPs, with who found each."""
-    # Trials of two searches have the same numbers: here they are told apart by their places.
+    # Trials of two searches have the same numbers: their places are used instead.
     numbered = [replace(trial, number=place) for place, (_, trial) in enumerate(both)]
     return [both[trial.number] for trial in pareto_front(numbered, Objective())]
 
