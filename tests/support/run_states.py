@@ -20,6 +20,7 @@ def run_state(**changes: Any) -> dict[str, Any]:
             "objective": "accuracy",
             "sampler": "random",
             "seed": 0,
+            "augment": None,
             "start": [],
             "plugins": {},
         },
