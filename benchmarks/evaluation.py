@@ -114,9 +114,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=10)
     options = parser.parse_args()
     with TemporaryDirectory() as cache:
-        data = load_images(
-            options.data, channels=3, cache=Path(cache), progress=lambda done, total: None
-        )
+        data = load_images(options.data, cache=Path(cache))
     print(f"{torch.get_num_threads()} threads")
     print(f"{'space':16}{'view':>20}{'ours, s':>10}{'plain, s':>10}{'ratio':>8}   losses apart")
     half = SupernetSettings(width=0.5, resolution=32)

@@ -59,8 +59,9 @@ def ours(data: str, seconds: float, show: TerminalProgress) -> tuple[int, float]
             ),
             show,
         )
-    seen = done.document["schedule"]["steps"] * done.document["recipe"]["batch_size"]
-    return seen, done.document["test"]["accuracy"]["mean"]
+    seen = done.document.schedule.steps * done.document.recipe.batch_size
+    assert done.document.test is not None
+    return seen, done.document.test.accuracy.mean
 
 
 def plain_loop(
@@ -126,9 +127,7 @@ def main() -> None:
             found["ours"] = ours(options.data, seconds, show)
         if options.only != "ours":
             with TemporaryDirectory() as cache:
-                data = load_images(
-                    options.data, channels=3, cache=Path(cache), progress=lambda done, total: None
-                )
+                data = load_images(options.data, cache=Path(cache))
             b0 = efficientnet_b0()
             network = replace(
                 b0,

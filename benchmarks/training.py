@@ -160,9 +160,7 @@ def main() -> None:
     options = parser.parse_args()
     cores = os.cpu_count() or 1
     with TemporaryDirectory() as cache:
-        data = load_images(
-            options.data, channels=3, cache=Path(cache), progress=lambda done, total: None
-        )
+        data = load_images(options.data, cache=Path(cache))
     data = replace(
         data,
         validation_images=data.validation_images[:2500],

@@ -63,7 +63,28 @@ class SqueezeExcite(nn.Module):
         return x * gate
 
 
-class StochasticDepth(nn.Module):
+class RandomModule(nn.Module):
+    """A module that draws random numbers in training.
+
+    Attributes:
+        generator: which they are drawn from, on the device; None: PyTorch's global one.
+    """
+
+    generator: torch.Generator | None = None
+
+
+class Dropout(nn.Dropout, RandomModule):
+    """Dropout whose random numbers may be drawn from a generator."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map a tensor to the same shape; what is kept is scaled up by 1 / (1 - p)."""
+        if self.generator is None or not self.training:
+            return super().forward(input)
+        keep = 1 - self.p
+        return input * torch.empty_like(input).bernoulli_(keep, generator=self.generator).div_(keep)
+
+
+class StochasticDepth(RandomModule):
     """Drops the whole branch of a sample with a probability, in training (Huang et al. 2016)."""
 
     def __init__(self, probability: float) -> None:
@@ -76,7 +97,7 @@ class StochasticDepth(nn.Module):
             return x
         keep = 1 - self.probability
         mask = torch.empty((x.shape[0],) + (1,) * (x.ndim - 1), dtype=x.dtype, device=x.device)
-        return x * mask.bernoulli_(keep).div_(keep)
+        return x * mask.bernoulli_(keep, generator=self.generator).div_(keep)
 
 
 class Block(nn.Module):
@@ -191,7 +212,7 @@ def head(architecture: Architecture, in_width: int) -> nn.Sequential:
         ),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(1),
-        nn.Dropout(architecture.head.dropout),
+        Dropout(architecture.head.dropout),
         nn.Linear(architecture.head.width, architecture.num_classes),
     )
 

@@ -43,6 +43,7 @@ class Recipe:
         cutmix: probability that a patch of an image is another image's.
         progressive_resizing: from which share of the steps images have which share of the
             resolution.
+        shards: parts of a batch that are computed at once; batch norms normalise each by itself.
     """
 
     batch_size: int = BATCH_SIZE
@@ -58,6 +59,7 @@ class Recipe:
     cutout: float = 0.0
     cutmix: float = 0.0
     progressive_resizing: tuple[tuple[float, float], ...] = PROGRESSIVE
+    shards: int = 1
 
 
 def recipe_for(
@@ -66,6 +68,7 @@ def recipe_for(
     fine_tuned: bool = False,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    shards: int = 1,
 ) -> Recipe:
     """Return the recipe for a training of so many epochs.
 
@@ -79,6 +82,7 @@ def recipe_for(
             the full resolution from the beginning.
         batch_size: images a step; None: 64.
         learning_rate: None: proportional to the root of the batch size.
+        shards: parts of a batch that are computed at once.
     """
     batch = batch_size or BATCH_SIZE
     factor = FINE_TUNING_FACTOR if fine_tuned else 1.0
@@ -88,6 +92,7 @@ def recipe_for(
         stochastic_depth=0.0 if epochs < 30 else 0.1 if epochs < 100 else 0.2,
         cutout=0.25 if epochs >= 50 else 0.0,
         cutmix=0.5 if epochs >= 100 else 0.0,
+        shards=shards,
     )
     return replace(recipe, progressive_resizing=((0.0, 1.0),)) if fine_tuned else recipe
 

@@ -10,9 +10,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,6 +26,7 @@ from nas.training.checkpoint import CheckpointFolder, with_prefix, without_prefi
 from nas.training.optimiser import Optimiser
 from nas.training.precision import autocast
 from nas.training.random_numbers import seeded_generator
+from nas.training.threads import Map, compute_threads
 from nas.training.weight_sharing import NetworkPath, SharedWeights
 
 logger = logging.getLogger(__name__)
@@ -176,7 +175,7 @@ class SupernetTrainer:
         saved = time.monotonic()
         total = self.steps * self._images_per_step
         report(state.step * self._images_per_step, total, "")
-        with self._workers() as workers:
+        with compute_threads(self._device, self._settings.paths) as workers:
             while state.step < self.steps:
                 end = min(self.steps, state.step + INTERVAL)
                 losses = torch.zeros((), device=self._device)
@@ -232,7 +231,7 @@ class SupernetTrainer:
         self._load(kept)
         return state
 
-    def _step(self, step: int, rate: float, workers: Executor | None) -> Tensor:
+    def _step(self, step: int, rate: float, workers: Map) -> Tensor:
         """Train each of the step's networks on a batch; return the mean loss, on the device."""
         settings, banks = self._settings, self._weights.banks
         jobs = []
@@ -242,9 +241,8 @@ class SupernetTrainer:
             jobs.append((number, path, indices))
         self._optimiser.zero_grad()
         losses = torch.zeros((), device=self._device)
-        each = map if workers is None else workers.map
         # Summed in the order of the jobs, whichever thread is the first to finish.
-        for loss, gradients in each(self._gradients, jobs):
+        for loss, gradients in workers(self._gradients, jobs):
             losses += loss
             for name, gradient in gradients.items():
                 bank = banks[name]
@@ -275,20 +273,6 @@ class SupernetTrainer:
         loss = loss / settings.paths
         gradients = torch.autograd.grad(loss, list(leaves.values()))
         return loss.detach(), dict(zip(leaves, gradients, strict=True))
-
-    @contextmanager
-    def _workers(self) -> Iterator[Executor | None]:
-        """Provide a thread for each path on the CPU, each on one core; on a GPU, none."""
-        if self._device != "cpu":
-            yield None
-            return
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(min(threads, self._settings.paths)) as workers:
-                yield workers
-        finally:
-            torch.set_num_threads(threads)
 
     def _restore(self, checkpoints: CheckpointFolder[SupernetState]) -> SupernetState:
         found = checkpoints.load(self._device)

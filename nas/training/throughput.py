@@ -66,10 +66,11 @@ def measure_throughput(
 
 def _step_seconds(trainer: Trainer, seconds: float) -> float:
     """Return the mean time of some steps; the first one is slower and does not count."""
-    float(trainer.step(0))
     taken: list[float] = []
-    while not taken or (len(taken) < MAX_STEPS and sum(taken) < TIME_SHARE * seconds):
-        start = time.perf_counter()
-        float(trainer.step(1 + len(taken)))  # on a GPU this waits for the step to be done
-        taken.append(time.perf_counter() - start)
+    with trainer.workers() as workers:
+        float(trainer.step(0, workers))
+        while not taken or (len(taken) < MAX_STEPS and sum(taken) < TIME_SHARE * seconds):
+            start = time.perf_counter()
+            float(trainer.step(1 + len(taken), workers))  # on a GPU this waits for the step
+            taken.append(time.perf_counter() - start)
     return sum(taken) / len(taken)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,10 +23,12 @@ from nas.training.divergence import check_finite
 from nas.training.initialisation import Normalisation
 from nas.training.optimiser import Optimiser
 from nas.training.precision import autocast
-from nas.training.random_numbers import isolated_rng, seeded_generator
+from nas.training.random_numbers import seeded_generator
 from nas.training.recipe import Recipe
 from nas.training.schedule import TrainingSchedule
 from nas.training.scoring import Score, predict, score
+from nas.training.shards import Replicas, balanced_parts, split
+from nas.training.threads import Map, compute_threads
 from nas.training.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
@@ -81,11 +84,29 @@ class TrainingState:
     epochs: tuple[EpochMetrics, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Shard:
+    """A part of a batch; ``share`` is how much of the batch it is."""
+
+    step: int
+    number: int
+    indices: Tensor
+    share: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of the parameters, and what updates them."""
+
+    names: Sequence[str]
+    optimiser: Optimiser
+
+
 class Trainer:
     """Trains a network; a step depends on the seed and its number alone.
 
-    On the CPU the result is the same for the same seed, data, schedule and number of threads,
-    however often the training was interrupted.
+    On the CPU the result is the same for the same seed, data, recipe and schedule, however often
+    the training was interrupted, and on whatever number of cores up to that of the shards.
 
     Args:
         network: what is trained, on the device.
@@ -128,12 +149,27 @@ class Trainer:
         self._cutout = round(recipe.cutout * data.resolution)
         self._class_weights = None if data.is_balanced else data.balanced_weights()
         self._average = WeightAverage(network, round(recipe.average_horizon * schedule.steps))
-        self._optimiser = Optimiser(
-            dict(network.named_parameters()),
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            warm_up=recipe.warm_up,
-            steps=schedule.steps,
+        self._replicas = Replicas(network, recipe.shards, device)
+        self._parameters = dict(network.named_parameters())
+        names, sizes = list(self._parameters), [p.numel() for p in self._parameters.values()]
+        self._parts = [
+            self._part([names[position] for position in positions])
+            for positions in balanced_parts(sizes, recipe.shards)
+        ]
+        self._statistics = [
+            name for name, buffer in network.named_buffers() if buffer.is_floating_point()
+        ]
+
+    def _part(self, names: list[str]) -> _Part:
+        return _Part(
+            names,
+            Optimiser(
+                {name: self._parameters[name] for name in names},
+                learning_rate=self._recipe.learning_rate,
+                weight_decay=self._recipe.weight_decay,
+                warm_up=self._recipe.warm_up,
+                steps=self._schedule.steps,
+            ),
         )
 
     @property
@@ -168,9 +204,9 @@ class Trainer:
         losses = torch.tensor(state.loss_sum, dtype=exact, device=self._device)
         before, text = state.seconds, f"epoch {len(state.epochs) + 1}"
         report(state.step, "")
-        with isolated_rng(self._device):
+        with self.workers() as workers:
             while state.step < steps:
-                losses += self.step(state.step)
+                losses += self.step(state.step, workers)
                 state = replace(state, step=state.step + 1, loss_steps=state.loss_steps + 1)
                 now = time.monotonic()
                 validates = self._validates_after(state.step)
@@ -193,16 +229,47 @@ class Trainer:
         checkpoints.save(state, self._tensors())
         return state
 
-    def step(self, step: int) -> Tensor:
+    @contextmanager
+    def workers(self) -> Iterator[Map]:
+        """Provide what computes the shards of a step, for as long as there are steps."""
+        with compute_threads(self._device, self._recipe.shards) as workers:
+            yield workers
+
+    def step(self, step: int, workers: Map) -> Tensor:
         """Train on one batch; return its loss, on the device.
 
         Args:
             step: number of the step, counted from 0.
+            workers: computes the shards, and updates the weights in parts.
         """
+        indices = self._batches[step]
+        shards = [
+            _Shard(step, number, part, len(part) / len(indices))
+            for number, part in enumerate(split(indices, self._recipe.shards))
+        ]
+        self._replicas.spread_buffers()
+        found = workers(self._gradients, shards)
+        self._replicas.average_buffers([shard.share for shard in shards])
+
+        def update(part: _Part) -> None:
+            for name in part.names:
+                # Added in the order of the shards, whichever thread was the first to finish.
+                self._parameters[name].grad = _sum([gradients[name] for _, gradients in found])
+            part.optimiser.step(step)
+            self._average.update(step, part.names)
+
+        workers(update, self._parts)
+        self._average.update(step, self._statistics)
+        return torch.stack([loss for loss, _ in found]).sum()
+
+    def _gradients(self, shard: _Shard) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return a shard's part of the mean loss of its batch, and of the gradients."""
         recipe, data = self._recipe, self._data
-        torch.manual_seed(derived_seed(self._seed, "step", step))  # dropout, stochastic depth
-        generator = seeded_generator(self._seed, "augment", step)
-        indices = self._batches[step].to(self._device, non_blocking=True)
+        network = self._replicas.seeded(
+            shard.number, derived_seed(self._seed, "dropout", shard.step, shard.number)
+        )
+        generator = seeded_generator(self._seed, "augment", shard.step, shard.number)
+        indices = shard.indices.to(self._device, non_blocking=True)
         images = augment(
             data.train_images[indices],
             generator,
@@ -215,20 +282,17 @@ class Trainer:
         if recipe.cutmix:
             targets = F.one_hot(targets, data.num_classes).float()
             images, targets = cutmix(images, targets, generator, recipe.cutmix)
-        inputs = preprocess(images, self._schedule.resolution(step), self._mean, self._std)
-        self._network.train()
+        inputs = preprocess(images, self._schedule.resolution(shard.step), self._mean, self._std)
         with autocast(self._device):
-            logits = self._network(inputs).float()
+            logits = network(inputs).float()
         loss = F.cross_entropy(
             logits, targets, self._class_weights, label_smoothing=recipe.label_smoothing
         )
         if self._teacher is not None:
             loss = self._teacher.blend(loss, logits, images)
-        self._optimiser.zero_grad()
-        loss.backward()
-        self._optimiser.step(step)
-        self._average.update(step)
-        return loss.detach()
+        loss = shard.share * loss
+        gradients = torch.autograd.grad(loss, list(self._parameters.values()))
+        return loss.detach(), dict(zip(self._parameters, gradients, strict=True))
 
     def score(self, images: Tensor, labels: Tensor) -> tuple[Score, Tensor]:
         """Return the score of the averaged weights, and the class predicted for each image (CPU).
@@ -252,7 +316,7 @@ class Trainer:
         images = self._batches.batch_size * state.loss_steps
         metrics = EpochMetrics(
             epoch=round(state.step / self._schedule.steps_per_epoch, 4),
-            learning_rate=self._optimiser.learning_rate(last),
+            learning_rate=self._parts[0].optimiser.learning_rate(last),
             resolution=self._schedule.resolution(last),
             loss=state.loss_sum / state.loss_steps,
             validation_loss=found.loss,
@@ -277,7 +341,15 @@ class Trainer:
         state, tensors = found
         self._network.load_state_dict(without_prefix("network", tensors))
         self._average.network.load_state_dict(without_prefix("average", tensors))
-        self._optimiser.load_state(without_prefix("optimiser", tensors))
+        moments = without_prefix("optimiser", tensors)
+        for part in self._parts:
+            part.optimiser.load_state(
+                {
+                    name: one
+                    for name, one in moments.items()
+                    if name.rpartition("/")[0] in part.names
+                }
+            )
         return state
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -285,5 +357,15 @@ class Trainer:
         return {
             **with_prefix("network", self._network.state_dict()),
             **with_prefix("average", self._average.network.state_dict()),
-            **with_prefix("optimiser", self._optimiser.state()),
+            **with_prefix(
+                "optimiser",
+                {k: v for part in self._parts for k, v in part.optimiser.state().items()},
+            ),
         }
+
+
+def _sum(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the sum of tensors, of which the first is overwritten."""
+    for tensor in tensors[1:]:
+        tensors[0].add_(tensor)
+    return tensors[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 
 import torch
 from torch import nn
@@ -23,12 +24,21 @@ class WeightAverage:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self._horizon = max(1, horizon)
         self._weights, self._averages = (
-            [tensor for tensor in module.state_dict().values() if tensor.is_floating_point()]
+            {name: one for name, one in module.state_dict().items() if one.is_floating_point()}
             for module in (network, self.network)
         )
 
-    def update(self, step: int) -> None:
-        """Include the weights as they are after ``step``, counted from 0."""
+    def update(self, step: int, names: Collection[str]) -> None:
+        """Include tensors as they are after ``step``, counted from 0.
+
+        Args:
+            step: number of the step.
+            names: of the tensors in the network's state dict.
+        """
         share = max(1 / self._horizon, 10 / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(self._averages, self._weights, share)
+            torch._foreach_lerp_(
+                [self._averages[name] for name in names],
+                [self._weights[name] for name in names],
+                share,
+            )

@@ -15,6 +15,7 @@ from nas.runs.training import train as training_life
 from nas.runs.training.settings import TrainSettings
 from nas.runs.training.train import train
 from nas.training.out_of_memory import is_out_of_memory
+from nas.training.threads import Map
 from nas.training.trainer import Trainer
 from tests.support.colours import made_up
 
@@ -38,10 +39,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainSettings:
 def fails_at(monkeypatch: pytest.MonkeyPatch, step: int, error: Exception) -> None:
     original = Trainer.step
 
-    def failing(self: Trainer, number: int) -> torch.Tensor:
+    def failing(self: Trainer, number: int, workers: Map) -> torch.Tensor:
         if number == step:
             raise error
-        return original(self, number)
+        return original(self, number, workers)
 
     monkeypatch.setattr(Trainer, "step", failing)
 

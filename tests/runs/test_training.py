@@ -34,7 +34,7 @@ from tests.support.silent import Silent
 QUICK = Recipe(batch_size=16, learning_rate=6e-3, progressive_resizing=((0.0, 0.5), (0.5, 1.0)))
 
 # All that draws random numbers, so that a resumed training could draw others.
-RANDOM = replace(QUICK, stochastic_depth=0.3, cutout=0.25, cutmix=0.5)
+RANDOM = replace(QUICK, stochastic_depth=0.3, cutout=0.25, cutmix=0.5, shards=2)
 
 
 @pytest.fixture
@@ -221,9 +221,9 @@ def test_a_resumed_training_does_not_do_again_what_is_saved(
         train(settings, Silent())
     seen: list[int] = []
 
-    def noted(self: loop.Trainer, number: int) -> torch.Tensor:
+    def noted(self: loop.Trainer, number: int, workers: Any) -> torch.Tensor:
         seen.append(number)
-        return step(self, number)
+        return step(self, number, workers)
 
     monkeypatch.setattr(loop.Trainer, "step", noted)
     train(settings, Silent())
@@ -296,7 +296,7 @@ def test_divergence_is_one_clear_end(
         monkeypatch.setattr(training_life, "recipe_for", lambda *_, **__: recipe)
     elif where == "loss":
         monkeypatch.setattr(
-            loop.Trainer, "step", lambda self, n: step(self, n) * (math.nan if n == 9 else 1)
+            loop.Trainer, "step", lambda self, n, w: step(self, n, w) * (math.nan if n == 9 else 1)
         )
     else:
         monkeypatch.setattr(loop, "predict", lambda *_: torch.full((30, 3), math.inf))

@@ -101,6 +101,16 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Parts of a batch that are computed at once, each by a thread of its own and with "
+            "batch norms of its own.",
+            show_default="2 on a CPU, else 1",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
@@ -182,6 +192,7 @@ def train(
         seconds=duration(time),
         batch_size=batch_size,
         learning_rate=learning_rate,
+        shards=shards,
         seed=seed,
         device=device or "cpu",
         test=eval_test,

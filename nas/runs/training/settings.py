@@ -32,6 +32,7 @@ class TrainSettings:
         seconds: time to train for, instead of epochs.
         batch_size: images in a batch; None: 64.
         learning_rate: peak; None: it is scaled with the batch size.
+        shards: parts of a batch that are computed at once; None: 2 on a CPU, 1 on other devices.
         seed: of the initial weights and of all that is random in the training.
         device: that torch trains on.
         test: score the network on the test images too, after the training.
@@ -56,6 +57,7 @@ class TrainSettings:
     seconds: float | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    shards: int | None = None
     seed: int = 0
     device: str = "cpu"
     test: bool = False
@@ -75,6 +77,7 @@ class TrainSettings:
         check_range("resolution", self.resolution, 8, 4_096)
         check_range("stem-stride", self.stem_stride, 1, 2)
         check_range("batch-size", self.batch_size, 2, 65_536)
+        check_range("shards", self.shards, 1, 64)
         check_range("temperature", self.temperature, 0.1, 100)
         check_range("learning-rate", self.learning_rate, 1e-8, 10)
         check_device(self.device)

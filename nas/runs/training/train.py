@@ -54,6 +54,7 @@ from nas.training.initialisation import (
 from nas.training.out_of_memory import is_out_of_memory, out_of_memory_told
 from nas.training.recipe import BATCH_SIZE, Recipe, recipe_for
 from nas.training.schedule import TrainingSchedule, schedule_for_epochs, schedule_for_time
+from nas.training.shards import default_shards
 from nas.training.throughput import Throughput, measure_throughput
 from nas.training.trainer import Trainer, TrainingState
 
@@ -181,7 +182,7 @@ class _TrainSession:
             results.path / CHECKPOINT,
             {**self._identity, "steps": schedule.steps},
             TrainingState,
-            "nas-search-training-checkpoint/2",
+            "nas-search-training-checkpoint/3",
         )
 
         def on_validation(state: TrainingState) -> None:
@@ -234,6 +235,7 @@ class _TrainSession:
                 fine_tuned=weights is not None,
                 batch_size=batch_size,
                 learning_rate=settings.learning_rate,
+                shards=settings.shards or default_shards(settings.device),
             )
             return replace(
                 found,
@@ -419,5 +421,6 @@ def _identity(
         "augment": list(data.augment),
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
+        "shards": settings.shards,
         "seed": settings.seed,
     }
