@@ -14,7 +14,7 @@ from nas.errors import EvaluationFailed, InputError
 from nas.evaluation.trial import Trial
 from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
 from nas.networks.architecture_file import save_architecture
-from nas.networks.compound_scaling import Coefficients, compound, family, scale
+from nas.networks.compound_scaling import Coefficients, compound, scale
 from nas.networks.cost import Cost, measure_cost
 from nas.proxies.benchmark_table import read_table
 from nas.proxies.protocol import Proxy, ProxyCapabilities
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nas.data.dataset import ImageOptions
     from nas.export.export import Export, export_network
     from nas.networks.modules import Backbone, Network, build
+    from nas.networks.scaled_family import family
     from nas.networks.weights import load_weights
     from nas.networks.weights_file import save_weights
     from nas.proxies.short_training import TrainingProxy, TrainingSettings
@@ -116,6 +117,7 @@ _LATE = {
     "Export": "nas.export.export",
     "Fidelity": "nas.runs.fidelity.rank_agreement",
     "GridResult": "nas.strategies.scaling_grid",
+    "family": "nas.networks.scaled_family",
     "ImageData": "nas.data",
     "ImageOptions": "nas.data.dataset",
     "Network": "nas.networks.modules",

@@ -1,7 +1,9 @@
-"""Compound scaling: coefficients, the official rounding, and the family they make.
+"""Compound scaling as published: coefficients, the formula, its rounding, and the table of B0 … B7.
 
 Tan & Le 2019 (arXiv 1905.11946): depth alpha**phi, width beta**phi, resolution gamma**phi under
-alpha * beta**2 * gamma**2 ≈ 2, so that FLOPs double with every step of phi.
+alpha * beta**2 * gamma**2 ≈ 2, so that FLOPs about double with every step of phi. With the official
+rounding they grow by anything from 1.9 to 3.3; :mod:`nas.networks.scaled_family` really doubles
+them.
 """
 
 from __future__ import annotations
@@ -9,16 +11,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
 
 from pydantic import ValidationError
 
 from nas.errors import InputError
 from nas.files import describe
 from nas.networks.architecture import Architecture, Norm, efficientnet_b0
-from nas.networks.cost import measure_cost
-
-Dimension = Literal["depth", "width", "resolution", "compound"]
 
 DROPOUTS = (0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5)
 """Of B0 … B7, as published (Tan & Le 2019, section 5.2, and the official code)."""
@@ -60,7 +58,7 @@ class Coefficients:
 
     def __str__(self) -> str:
         """Return ``(1.2, 1.1, 1.15)``."""
-        return f"({self.alpha:g}, {self.beta:g}, {self.gamma:g})"
+        return f"({self.alpha:.4g}, {self.beta:.4g}, {self.gamma:.4g})"
 
 
 PAPER = Coefficients(1.2, 1.1, 1.15)
@@ -162,22 +160,6 @@ def compound(
     )
 
 
-def family(baseline: Architecture, coefficients: Coefficients) -> list[Architecture]:
-    """Return b0 … b7: the baseline scaled with phi = 0 … 7.
-
-    Raises:
-        InputError: with these coefficients two members in a row would be the same size, or one
-            larger than any architecture may be.
-    """
-    members = [compound(baseline, coefficients, phi, f"b{phi}") for phi in range(8)]
-    if not _grows(members):
-        raise InputError(
-            f"coefficients {coefficients}: FLOPs and parameters would not grow at every step; "
-            "accepted: coefficients with depth or width above 1, enough to pass the rounding"
-        )
-    return members
-
-
 def grows(baseline: Architecture, coefficients: Coefficients) -> bool:
     """Say whether FLOPs and parameters strictly grow from each member of the family to the next.
 
@@ -221,60 +203,3 @@ def official(index: int, baseline: Architecture | None = None) -> Architecture:
         name=f"efficientnet-b{index}" if baseline is None else f"{base.name[:150]}-b{index}",
     )
     return replace(scaled, norm=_LARGE_NORM) if index >= 5 and baseline is None else scaled
-
-
-def dimension(kind: Dimension, coefficients: Coefficients = PAPER) -> Coefficients:
-    """Return the coefficients that grow one dimension alone at about 2x FLOPs a step, or all."""
-    if kind == "compound":
-        return coefficients
-    root = math.sqrt(2)
-    return {
-        "depth": Coefficients(2.0, 1.0, 1.0),
-        "width": Coefficients(1.0, root, 1.0),
-        "resolution": Coefficients(1.0, 1.0, root),
-    }[kind]
-
-
-def scale_to_flops(
-    baseline: Architecture, coefficients: Coefficients, target: int, *, nearest: bool = False
-) -> tuple[Architecture, float]:
-    """Return the scaled network of the most FLOPs within ``target``, and its phi.
-
-    FLOPs never fall as phi grows, so phi is found by bisection, to 1e-4.
-
-    Args:
-        baseline: what to scale.
-        coefficients: how.
-        target: FLOPs not to be exceeded.
-        nearest: take the network nearest to the target instead, above or below.
-
-    Raises:
-        InputError: the baseline itself exceeds the target, or nothing that these coefficients
-            make, within the sizes an architecture may have and phi up to 64, exceeds it.
-    """
-
-    def flops(phi: float) -> float:
-        try:
-            return measure_cost(compound(baseline, coefficients, phi)).flops
-        except InputError:  # larger than any architecture may be
-            return math.inf
-
-    least = measure_cost(baseline).flops
-    if least > target:
-        raise InputError(
-            f"target-flops: {target:,} is not accepted: {baseline.name} alone has {least:,}"
-        )
-    low, high = 0.0, 1.0
-    while high <= 64 and flops(high) <= target:
-        low, high = high, high * 2
-    while high <= 64 and high - low > 1e-4:
-        middle = (low + high) / 2
-        if flops(middle) <= target:
-            low = middle
-        else:
-            high = middle
-    if high > 64 or math.isinf(flops(high)):
-        raise InputError(f"target-flops: {target:,} is not accepted: not reached by {coefficients}")
-    if nearest and flops(high) - target < target - flops(low):
-        return compound(baseline, coefficients, high), high
-    return compound(baseline, coefficients, low), low

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from nas.errors import InputError
 from nas.networks.compound_scaling import Coefficients
+
+Dimension = Literal["depth", "width", "resolution"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,11 @@ class Direction:
             2 ** (self.width * doublings / 2),
             2 ** (self.resolution * doublings / 2),
         )
+
+    @classmethod
+    def along(cls, dimension: Dimension) -> Direction:
+        """Return the direction in which one dimension grows alone."""
+        return cls(**{name: float(name == dimension) for name in DIMENSIONS})
 
     def __str__(self) -> str:
         """Return ``depth 43 %, width 28 %, resolution 29 %``."""

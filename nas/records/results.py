@@ -12,10 +12,11 @@ from nas.accuracy import Accuracy
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.trial import Trial
 from nas.files import write_json
-from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import ArchitectureRecord, write_record
-from nas.networks.compound_scaling import Coefficients, family
+from nas.networks.compound_scaling import Coefficients
 from nas.networks.cost import CONVENTION, measure_cost
+from nas.networks.scaled_family import ScaledMember, scaled_family
+from nas.networks.scaling_direction import Direction
 from nas.records.run_state import FAMILY, RunState
 from nas.spaces.latency_table import LatencyTable
 from nas.strategies.comparison import SeededComparison
@@ -99,18 +100,31 @@ def family_of(
     """Return b0 … b7 as their files hold them."""
     b0 = replace(baseline, architecture=replace(baseline.architecture, name="b0"))
 
-    def scaled(phi: int, network: Architecture) -> ArchitectureRecord:
+    def scaled(member: ScaledMember) -> ArchitectureRecord:
         provenance = {
             "made_by": baseline.provenance["made_by"],
             "convention": CONVENTION,
             "baseline": baseline.architecture.name,
             "coefficients": asdict(coefficients),
-            "phi": phi,
+            **realised(member),
         }
-        return ArchitectureRecord(network, measure_cost(network), None, provenance)
+        return ArchitectureRecord(
+            member.architecture, measure_cost(member.architecture), None, provenance
+        )
 
-    networks = family(b0.architecture, coefficients)
-    return (b0, *(scaled(phi, network) for phi, network in enumerate(networks) if phi > 0))
+    members = scaled_family(b0.architecture, Direction.of(coefficients))
+    return (b0, *(scaled(member) for member in members[1:]))
+
+
+def realised(member: ScaledMember) -> dict[str, Any]:
+    """Return what was asked of a scaled network and what came of it, as plain data."""
+    shares = None if member.shares is None else member.shares.shares()
+    return {
+        "phi": member.doublings,
+        "ratio": round(member.ratio, 6),
+        "shares": None if shares is None else {k: round(v, 4) for k, v in shares.items()},
+        "on_direction": member.on_direction,
+    }
 
 
 def write_finals(

@@ -4,10 +4,9 @@ import json
 import math
 import random
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nas.errors import InputError
@@ -18,15 +17,11 @@ from nas.networks.compound_scaling import (
     PAPER,
     Coefficients,
     compound,
-    dimension,
-    family,
-    grows,
     official,
     round_filters,
     round_repeats,
     round_resolution,
     scale,
-    scale_to_flops,
 )
 from nas.networks.cost import measure_cost
 from nas.spaces.toml import read_space
@@ -35,23 +30,12 @@ from tests.support.paths import ROOT
 GOLDEN = json.loads((ROOT / "tests/golden/efficientnet.json").read_text(encoding="utf-8"))
 B0 = efficientnet_b0()
 TINY = read_space(ROOT / "search_spaces/tiny.toml")
-MNASNET = read_space(ROOT / "search_spaces/mnasnet.toml")
 
 multipliers = st.floats(0.1, 8)
-coefficients = st.builds(
-    Coefficients,
-    st.integers(100, 150).map(lambda n: n / 100),
-    st.integers(100, 125).map(lambda n: n / 100),
-    st.integers(100, 125).map(lambda n: n / 100),
-)
 
 
 def flops(architecture: Architecture) -> int:
     return measure_cost(architecture).flops
-
-
-def params(architecture: Architecture) -> int:
-    return measure_cost(architecture).params
 
 
 # ── Rounding ─────────────────────────────────────────────────────────────────────────────────────
@@ -244,106 +228,3 @@ def test_scaling_too_far_is_an_input_error(arguments: dict[str, float], key: str
 def test_coefficients_are_from_1_to_4(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name}: .* is not accepted: a number from 1 to 4"):
         Coefficients(**{"alpha": 1, "beta": 1, "gamma": 1, name: value})
-
-
-def test_one_dimension_alone_doubles_flops_nominally() -> None:
-    for kind in ("depth", "width", "resolution"):
-        assert dimension(kind).product == pytest.approx(2)
-    assert dimension("compound") == PAPER
-    assert dimension("compound", Coefficients(1.1, 1.2, 1.1)) == Coefficients(1.1, 1.2, 1.1)
-
-
-# ── Families ─────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    "chosen",
-    [PAPER, Coefficients(1.4, 1.05, 1.1), Coefficients(1.1, 1.25, 1.1), Coefficients(2, 1, 1)],
-)
-def test_a_family_grows_at_every_step(chosen: Coefficients) -> None:
-    baseline = replace(B0, stages=tuple(replace(s, layers=1) for s in B0.stages))
-    members = family(baseline, chosen)
-    assert [member.name for member in members] == [f"b{phi}" for phi in range(8)]
-    assert members[0].key() == baseline.key()
-    for before, after in pairwise(members):
-        assert flops(before) < flops(after)
-        assert params(before) < params(after)
-    assert [member.head.dropout for member in members] == list(DROPOUTS)
-
-
-def test_dropout_never_falls_below_the_baselines() -> None:
-    baseline = replace(B0, head=replace(B0.head, dropout=0.35))
-    dropouts = [member.head.dropout for member in family(baseline, PAPER)]
-    assert dropouts == [0.35, 0.35, 0.35, 0.35, 0.4, 0.4, 0.5, 0.5]
-
-
-@pytest.mark.parametrize(
-    "chosen",
-    [
-        Coefficients(1, 1, 1),
-        Coefficients(1, 1, 1.4),  # parameters stay
-        Coefficients(1, 1.001, 1),  # lost in the rounding
-        Coefficients(4, 1, 1),  # more layers than an architecture may have
-    ],
-)
-def test_a_family_that_would_not_grow_is_refused(chosen: Coefficients) -> None:
-    assert not grows(B0, chosen)
-    with pytest.raises(InputError):
-        family(B0, chosen)
-
-
-@settings(max_examples=10)
-@given(coefficients, st.sampled_from(["tiny", "mnasnet"]), st.integers(0, 1000))
-def test_grows_agrees_with_what_is_measured(chosen: Coefficients, name: str, seed: int) -> None:
-    space = replace({"tiny": TINY, "mnasnet": MNASNET}[name], resolution=33)
-    baseline = space.decode(space.sample(random.Random(seed)))
-    costs = [measure_cost(compound(baseline, chosen, phi)) for phi in range(8)]
-    measured = all(a.flops < b.flops and a.params < b.params for a, b in pairwise(costs))
-    assert grows(baseline, chosen) == measured
-
-
-# ── Scaling to a number of FLOPs ─────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("kind", ["compound", "depth", "width", "resolution"])
-@pytest.mark.parametrize("factor", [1, 1.5, 2, 4.7])
-def test_scale_to_flops_takes_the_most_within_the_target(kind: str, factor: float) -> None:
-    chosen = dimension(kind)  # type: ignore[arg-type]
-    target = int(factor * flops(B0))
-    network, phi = scale_to_flops(B0, chosen, target)
-    assert network == compound(B0, chosen, phi)
-    assert flops(network) <= target < flops(compound(B0, chosen, phi + 1e-4))
-
-
-@settings(max_examples=15)
-@given(coefficients, st.floats(1, 20))
-def test_scale_to_flops_never_exceeds_its_target(chosen: Coefficients, factor: float) -> None:
-    assume(chosen.product > 1.05)
-    baseline = TINY.decode(TINY.sample(random.Random(3)))
-    target = int(factor * flops(baseline))
-    below, low = scale_to_flops(baseline, chosen, target)
-    nearest, phi = scale_to_flops(baseline, chosen, target, nearest=True)
-    assert flops(below) <= target < flops(compound(baseline, chosen, low + 1e-4))
-    assert phi >= low
-    above = compound(baseline, chosen, low + 1e-4)
-    distances = [abs(flops(network) - target) for network in (below, above)]
-    assert abs(flops(nearest) - target) <= min(distances)
-
-
-def test_a_target_below_the_baseline_is_refused() -> None:
-    with pytest.raises(InputError, match="efficientnet-b0 alone has 385,814,752"):
-        scale_to_flops(B0, PAPER, 385_814_751)
-    assert scale_to_flops(B0, PAPER, 385_814_752)[0].key() == B0.key()
-
-
-@pytest.mark.parametrize(
-    ("chosen", "target"),
-    [
-        (Coefficients(1, 1, 1), 10**9),
-        (Coefficients(2, 1, 1), 10**11),
-        (dimension("resolution"), 10**16),
-    ],
-)
-def test_a_target_out_of_reach_is_refused(chosen: Coefficients, target: int) -> None:
-    with pytest.raises(InputError, match=r"target-flops: .* not reached by \("):
-        scale_to_flops(B0, chosen, target)

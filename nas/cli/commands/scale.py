@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,14 +36,19 @@ from nas.networks.compound_scaling import (
     OFFICIAL,
     PAPER,
     Coefficients,
-    Dimension,
     compound,
-    dimension,
-    family,
     official,
-    scale_to_flops,
 )
 from nas.networks.cost import CONVENTION, measure_cost
+from nas.networks.scaled_family import (
+    MEMBERS,
+    ScaledMember,
+    scaled_family,
+    scaled_member,
+    scaled_to_flops,
+)
+from nas.networks.scaling_direction import DIMENSIONS, Direction
+from nas.records.results import realised
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_architecture
 
@@ -86,11 +91,22 @@ def scale(
         float | None,
         typer.Option(
             metavar="X",
-            help="Exponent φ of the coefficients; a single network is scaled.",
+            help="Number of times that FLOPs are doubled; a single network is scaled.",
             show_default="0 to 7, the family b0 … b7",
             rich_help_panel=NETWORK,
         ),
     ] = None,
+    rounding: Annotated[
+        str,
+        typer.Option(
+            metavar="flops|official",
+            help="flops: the network whose FLOPs are nearest to 2^φ times those of ARCH, with α, β "
+            "and γ as proportions; official: α^φ, β^φ and γ^φ by the published formula, whatever "
+            "that costs.",
+            autocompletion=completion.one_of("flops", "official"),
+            rich_help_panel=NETWORK,
+        ),
+    ] = "flops",
     target_flops: Annotated[
         str | None,
         typer.Option(
@@ -172,18 +188,28 @@ def scale(
         raise InputError(
             "--preset official: not accepted with --alpha, --phi, --target-flops or --compare"
         )
+    if rounding not in ("flops", "official"):
+        raise InputError(f"rounding {rounding!r} is not accepted: flops or official")
+    by_formula = rounding == "official"
+    if by_formula and (preset is not None or target is not None or compare):
+        raise InputError(
+            "--rounding official: not accepted with --preset, --target-flops or --compare"
+        )
     if phi is not None and not 0 <= phi <= 20:
         raise InputError(f"phi: {phi} is not accepted: 0 to 20")
     if phi is not None and compare:
         raise InputError("--phi: not accepted with --compare; use --target-flops")
     if phi is not None and target is not None:
         raise InputError("--phi and --target-flops: accepted: only one of them")
+    direction = Direction.of(coefficients)
+    if not by_formula:
+        coefficients = direction.coefficients()
     title = f"{baseline.name} scaled by {coefficients}"
     if preset is not None:
         rows = _official(baseline)
         title = f"{baseline.name} by the published table; formula: {PAPER} to the power of phi"
     elif compare:
-        rows = _compare(baseline, coefficients, target)
+        rows = _compare(baseline, direction, target)
         title = f"{baseline.name}: one dimension alone, and {coefficients}, at equal FLOPs"
         if data is not None:
             from nas.data.dataset import ImageOptions
@@ -205,15 +231,17 @@ def scale(
             print_comparison(settings, json=json, quiet=quiet)
             return
     elif target is not None:
-        network, reached = scale_to_flops(baseline, coefficients, target)
-        rows = [(network, {"phi": reached})]
-    elif phi is not None:
-        rows = [(compound(baseline, coefficients, phi), {"phi": phi})]
-    else:
+        rows = [_row(scaled_to_flops(baseline, direction, target))]
+    elif by_formula:
+        steps = range(MEMBERS) if phi is None else (phi,)
         rows = [
-            (network, {"phi": index})
-            for index, network in enumerate(family(replace(baseline, name="b0"), coefficients))
+            (compound(baseline, coefficients, one, None if phi else f"b{one}"), {"phi": one})
+            for one in steps
         ]
+    elif phi is not None:
+        rows = [_row(scaled_member(baseline, direction, phi))]
+    else:
+        rows = [_row(member) for member in scaled_family(baseline, direction)]
     used = coefficients if preset is None else None
     _print_scaled(baseline, used, rows, title, folder, json=json, quiet=quiet)
 
@@ -233,17 +261,28 @@ def _official(baseline: Architecture) -> list[Row]:
     ]
 
 
-def _compare(baseline: Architecture, coefficients: Coefficients, target: int | None) -> list[Row]:
+def _row(member: ScaledMember) -> Row:
+    return member.architecture, realised(member)
+
+
+def _compare(baseline: Architecture, direction: Direction, target: int | None) -> list[Row]:
     target = target or 4 * measure_cost(baseline).flops
-    kinds: tuple[Dimension, ...] = ("depth", "width", "resolution", "compound")
+    directions = {name: Direction.along(name) for name in DIMENSIONS} | {"compound": direction}
+    if max(abs(a - b) for a, b in zip(_shares(direction), _shares(_PAPERS), strict=True)) > 0.01:
+        directions = {"paper": _PAPERS} | directions
     rows: list[Row] = []
-    if coefficients != PAPER:
-        by_paper, phi = scale_to_flops(baseline, PAPER, target, nearest=True)
-        rows.append((replace(by_paper, name=f"{baseline.name}-paper"), {"phi": phi}))
-    for kind in kinds:
-        network, phi = scale_to_flops(baseline, dimension(kind, coefficients), target, nearest=True)
-        rows.append((replace(network, name=f"{baseline.name}-{kind}"), {"phi": phi}))
+    for name, own in directions.items():
+        member = scaled_to_flops(baseline, own, target, nearest=True)
+        named = replace(member.architecture, name=f"{baseline.name}-{name}")
+        rows.append((named, realised(member)))
     return rows
+
+
+_PAPERS = Direction.of(PAPER)
+
+
+def _shares(direction: Direction) -> tuple[float, ...]:
+    return tuple(direction.shares().values())
 
 
 def _print_scaled(
@@ -281,4 +320,14 @@ def _print_scaled(
     beside = None
     if "formula_flops" in rows[0][1]:
         beside = ("formula ×", [f"{more['formula_flops'] / base:.2f}" for _, more in rows])
+    elif "shares" in rows[0][1]:
+        beside = ("shares of depth, width, resolution", [_percent(more) for _, more in rows])
     print_table(family_table(records, title, beside, base))
+
+
+def _percent(more: Mapping[str, Any]) -> str:
+    """Return realised shares as ``43 / 28 / 29 %``; with an asterisk where they are off."""
+    if more["shares"] is None:
+        return "–"
+    text = " / ".join(f"{100 * share:.0f}" for share in more["shares"].values())
+    return f"{text} %" + ("" if more["on_direction"] else " *")
