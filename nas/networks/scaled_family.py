@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,16 @@ class ScaledMember:
     def deviation(self) -> float:
         """Its distance from the FLOPs that were asked for, relative to them."""
         return self.ratio / 2**self.doublings - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was asked for and what came of it, as files of the network state it."""
+        shares = None if self.shares is None else self.shares.shares()
+        return {
+            "phi": self.doublings,
+            "ratio": round(self.ratio, 6),
+            "shares": None if shares is None else {k: round(v, 4) for k, v in shares.items()},
+            "on_direction": self.on_direction,
+        }
 
 
 def family(
@@ -157,24 +168,44 @@ def scaled_member(
         within: no network whose FLOPs exceed the target.
         name: of the result; None: says what was done.
 
+    Where a stage would need more layers than it may have, widths and pixels grow in their place.
+
     Raises:
         InputError: the network would be larger than any architecture may be, or nothing is there
             within the target.
     """
     if not (math.isfinite(doublings) and 0 <= doublings <= 20):
         raise InputError(f"phi: {doublings} is not accepted: 0 to 20")
-    grid = _Grid.around(baseline, direction, doublings, at_least or baseline)
-    place = grid.nearest(2.0**doublings, direction, at_least, within)
-    if place is None:
+    title = name or f"{baseline.name[:150]}-phi{doublings:.4g}"
+    found: ScaledMember | None = None
+    for attempt in (direction, *_with_less_depth(direction)):
+        grid = _Grid.around(baseline, attempt, doublings, at_least or baseline)
+        place = grid.nearest(2.0**doublings, attempt, at_least, within)
+        if place is not None:
+            layers, widths, pixels = grid.at(place)
+            network = _resized(baseline, layers, widths, pixels, doublings, title)
+            member = _of(baseline, network, doublings, direction)
+            if found is None or abs(member.deviation) < abs(found.deviation):
+                found = member
+            if abs(found.deviation) <= FLOPS_TOLERANCE or not grid.full_depth:
+                return found
+        elif not grid.full_depth:
+            break
+    if found is None:
         raise InputError(
             f"{baseline.name}: no network on direction {direction} has "
             f"{'at most ' if within else ''}{2**doublings:.4g} times its FLOPs"
         )
-    layers, widths, pixels = grid.at(place)
-    title = name or f"{baseline.name[:150]}-phi{doublings:.4g}"
-    return _of(
-        baseline, _resized(baseline, layers, widths, pixels, doublings, title), doublings, direction
-    )
+    return found
+
+
+def _with_less_depth(direction: Direction) -> list[Direction]:
+    """Return directions with ever less depth, for networks that have all layers they may have."""
+    rest = direction.width + direction.resolution
+    width = direction.width / rest if rest else 1.0
+    steps = range(1, 40) if direction.depth else ()
+    depths = [direction.depth * (1 - step / 40) for step in steps]
+    return [Direction(one, (1 - one) * width, (1 - one) * (1 - width)) for one in depths]
 
 
 def scaled_to_flops(
@@ -277,6 +308,7 @@ class _Grid:
         widths: (widths, stages + 2).
         pixels: (resolutions,).
         ratios: (widths, resolutions, depths).
+        full_depth: whether a stage would have needed more layers than it may have.
         alone: of each dimension, in the order depth, width, resolution: the ratios where it alone
             is changed, with the others as in the baseline.
     """
@@ -285,6 +317,7 @@ class _Grid:
     widths: Ints
     pixels: Ints
     ratios: Floats
+    full_depth: bool
     alone: tuple[Floats, Floats, Floats]
 
     @classmethod
@@ -313,6 +346,8 @@ class _Grid:
         layers = _depths(baseline, at_least, depth if direction.depth else None)
         layers = _nearest(layers, by_depth(layers), depth)
         layers = _with_one_more(baseline, layers) if direction.depth else layers
+        allowed = (layers <= _MAX_LAYERS).all(1)
+        full_depth, layers = not allowed.all(), layers[allowed]
         widths = _width_choices(baseline, at_least, width if direction.width else None)
         widths = _nearest(widths, by_width(widths), width**2)
         pixels = _pixel_choices(baseline, at_least, resolution if direction.resolution else None)
@@ -322,6 +357,7 @@ class _Grid:
             widths,
             pixels,
             _flops(baseline, layers, widths, pixels) / base,
+            full_depth,
             (by_depth(layers), by_width(widths), by_pixels(pixels)),
         )
 
@@ -413,8 +449,7 @@ def _with_one_more(baseline: Architecture, layers: Ints) -> Ints:
     """Return layers by stage, and the same with one layer more in each stage in turn."""
     steps = np.eye(layers.shape[1], dtype=np.int64)[_growing(baseline)]
     more = (layers[:, None, :] + steps[None]).reshape(-1, layers.shape[1])
-    found = np.unique(np.concatenate([layers, more]), axis=0)
-    return found[(found <= _MAX_LAYERS).all(1)]
+    return np.unique(np.concatenate([layers, more]), axis=0)
 
 
 def _growing(baseline: Architecture) -> npt.NDArray[np.bool_]:

@@ -106,7 +106,7 @@ def family_of(
             "convention": CONVENTION,
             "baseline": baseline.architecture.name,
             "coefficients": asdict(coefficients),
-            **realised(member),
+            **member.to_dict(),
         }
         return ArchitectureRecord(
             member.architecture, measure_cost(member.architecture), None, provenance
@@ -114,17 +114,6 @@ def family_of(
 
     members = scaled_family(b0.architecture, Direction.of(coefficients))
     return (b0, *(scaled(member) for member in members[1:]))
-
-
-def realised(member: ScaledMember) -> dict[str, Any]:
-    """Return what was asked of a scaled network and what came of it, as plain data."""
-    shares = None if member.shares is None else member.shares.shares()
-    return {
-        "phi": member.doublings,
-        "ratio": round(member.ratio, 6),
-        "shares": None if shares is None else {k: round(v, 4) for k, v in shares.items()},
-        "on_direction": member.on_direction,
-    }
 
 
 def write_finals(

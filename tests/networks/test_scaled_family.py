@@ -173,12 +173,13 @@ def test_resolution_alone_is_no_family() -> None:
         family(B0, Coefficients(1, 1, 1))
 
 
-def test_depth_that_no_architecture_may_have_is_left_out() -> None:
+def test_where_layers_end_widths_and_pixels_grow_in_their_place() -> None:
     """B0 has 16 layers; b7 on depth alone would have 2,048, and a stage may have 256."""
-    with pytest.raises(InputError, match="no network on direction depth 100 %"):
-        scaled_family(B0, Direction.along("depth"), 8)
-    members = scaled_family(B0, Direction(0.8, 0.2, 0.0), 8)
-    assert max(s.layers for s in members[-1].architecture.stages) <= 256
+    for direction in (Direction.along("depth"), Direction(0.87, 0.13, 0.0)):
+        last = scaled_family(B0, direction)[-1]
+        assert max(s.layers for s in last.architecture.stages) <= 256
+        assert abs(last.deviation) <= FLOPS_TOLERANCE
+        assert not last.on_direction
 
 
 @given(st.floats(1, 30), directions())

@@ -140,13 +140,14 @@ def test_coefficients(finished: Path) -> None:
     grid = load(finished / "coefficients.json")
     baseline = load(finished / "baseline.json")
     assert 1.9 <= grid["chosen"]["ratio"] <= 2.1
-    b1 = load(finished / "family" / "b1.json")
-    assert b1["cost"]["flops"] == grid["chosen"]["realised_flops"]
-    assert b1["cost"]["flops"] / baseline["cost"]["flops"] == pytest.approx(
-        grid["chosen"]["ratio"], abs=1e-6
-    )
     assert grid["reference"]["alpha"] == 1.2
-    assert {"alpha", "beta", "gamma"} <= set(b1["provenance"]["coefficients"])
+    for phi in range(1, 8):
+        member = load(finished / "family" / f"b{phi}.json")
+        ratio = member["cost"]["flops"] / baseline["cost"]["flops"]
+        assert member["provenance"]["phi"] == phi
+        assert member["provenance"]["ratio"] == pytest.approx(ratio, abs=1e-6)
+        assert ratio == pytest.approx(2**phi, rel=0.25)  # a tiny space: few layers and widths
+        assert {"alpha", "beta", "gamma"} <= set(member["provenance"]["coefficients"])
 
 
 def test_the_study_opens_with_optuna(finished: Path) -> None:

@@ -19,7 +19,8 @@ from nas.evaluation.local import InProcess
 from nas.evaluation.objective import Objective
 from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
-from nas.networks.compound_scaling import PAPER, Coefficients, family, scale
+from nas.networks.compound_scaling import PAPER, Coefficients, scale
+from nas.networks.scaled_family import family
 from nas.proxies.protocol import Report
 from nas.strategies.scaling_candidates import (
     ScalingCandidate,

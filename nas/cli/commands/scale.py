@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,17 +40,12 @@ from nas.networks.compound_scaling import (
     official,
 )
 from nas.networks.cost import CONVENTION, measure_cost
-from nas.networks.scaled_family import (
-    MEMBERS,
-    ScaledMember,
-    scaled_family,
-    scaled_member,
-    scaled_to_flops,
-)
 from nas.networks.scaling_direction import DIMENSIONS, Direction
-from nas.records.results import realised
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_architecture
+
+if TYPE_CHECKING:
+    from nas.networks.scaled_family import ScaledMember
 
 Row = tuple[Architecture, dict[str, Any]]
 
@@ -100,9 +95,8 @@ def scale(
         str,
         typer.Option(
             metavar="flops|official",
-            help="flops: the network whose FLOPs are nearest to 2^φ times those of ARCH, with α, β "
-            "and γ as proportions; official: α^φ, β^φ and γ^φ by the published formula, whatever "
-            "that costs.",
+            help="How coefficients become a network: by FLOPs, the one nearest to 2^φ times those "
+            "of ARCH, with α, β and γ as proportions, or by the official formula and its rounding.",
             autocompletion=completion.one_of("flops", "official"),
             rich_help_panel=NETWORK,
         ),
@@ -157,6 +151,13 @@ def scale(
 
     nas-search scale efficientnet-b0 --alpha 1.2 --beta 1.1 --gamma 1.15 --phi 3
     """
+    from nas.networks.scaled_family import (
+        MEMBERS,
+        scaled_family,
+        scaled_member,
+        scaled_to_flops,
+    )
+
     options = {
         "--fit": fit,
         "--augment": augment,
@@ -262,10 +263,12 @@ def _official(baseline: Architecture) -> list[Row]:
 
 
 def _row(member: ScaledMember) -> Row:
-    return member.architecture, realised(member)
+    return member.architecture, member.to_dict()
 
 
 def _compare(baseline: Architecture, direction: Direction, target: int | None) -> list[Row]:
+    from nas.networks.scaled_family import scaled_to_flops
+
     target = target or 4 * measure_cost(baseline).flops
     directions = {name: Direction.along(name) for name in DIMENSIONS} | {"compound": direction}
     if max(abs(a - b) for a, b in zip(_shares(direction), _shares(_PAPERS), strict=True)) > 0.01:
@@ -274,7 +277,7 @@ def _compare(baseline: Architecture, direction: Direction, target: int | None) -
     for name, own in directions.items():
         member = scaled_to_flops(baseline, own, target, nearest=True)
         named = replace(member.architecture, name=f"{baseline.name}-{name}")
-        rows.append((named, realised(member)))
+        rows.append((named, member.to_dict()))
     return rows
 
 
