@@ -151,6 +151,7 @@ WAYS: dict[str, Way] = {
     "nas-search --version": Way(),
     # docs/scaling.md
     "nas-search scale efficientnet-b0 --alpha 1.2 --beta 1.1 --gamma 1.15 --phi 3": Way(),
+    "nas-search scale efficientnet-b0 --rounding official --phi 3": Way(),
     "nas-search scale efficientnet-b0 --target-flops 1.8G": Way(),
     "nas-search scale efficientnet-b0 --compare --target-flops 1.8G": Way(),
     "nas-search scale results/mine/baseline.json --compare --data my-images/ --out compared-mine": (

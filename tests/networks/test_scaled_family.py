@@ -175,11 +175,11 @@ def test_resolution_alone_is_no_family() -> None:
 
 def test_where_layers_end_widths_and_pixels_grow_in_their_place() -> None:
     """B0 has 16 layers; b7 on depth alone would have 2,048, and a stage may have 256."""
-    for direction in (Direction.along("depth"), Direction(0.87, 0.13, 0.0)):
+    for direction, kept in ((Direction.along("depth"), False), (Direction(0.87, 0.13, 0.0), True)):
         last = scaled_family(B0, direction)[-1]
         assert max(s.layers for s in last.architecture.stages) <= 256
         assert abs(last.deviation) <= FLOPS_TOLERANCE
-        assert not last.on_direction
+        assert last.on_direction is kept
 
 
 @given(st.floats(1, 30), directions())
