@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nas.networks.scaled_family import family
     from nas.networks.weights import load_weights
     from nas.networks.weights_file import save_weights
+    from nas.proxies.scaling_predictor import ScalingEstimate, predict_scaling
     from nas.proxies.short_training import TrainingProxy, TrainingSettings
     from nas.proxies.supernet import SupernetProxy
     from nas.runs.comparison import ComparisonResult, ComparisonSettings, compare
@@ -72,6 +73,7 @@ __all__ = [
     "RunSettings",
     "Sampler",
     "SamplerCapabilities",
+    "ScalingEstimate",
     "SearchResult",
     "SearchSpace",
     "Stage",
@@ -98,6 +100,7 @@ __all__ = [
     "measure_cost",
     "measure_fidelity",
     "parse_budget",
+    "predict_scaling",
     "read_table",
     "run",
     "save_architecture",
@@ -125,6 +128,7 @@ _LATE = {
     "RunSettings": "nas.runs.settings",
     "Sampler": "nas.strategies.samplers.protocol",
     "SamplerCapabilities": "nas.strategies.samplers.protocol",
+    "ScalingEstimate": "nas.proxies.scaling_predictor",
     "SupernetProxy": "nas.proxies.supernet",
     "SupernetSettings": "nas.training.supernet_trainer",
     "TrainSettings": "nas.runs.training.settings",
@@ -138,6 +142,7 @@ _LATE = {
     "load_images": "nas.data",
     "load_weights": "nas.networks.weights",
     "measure_fidelity": "nas.runs.fidelity.rank_agreement",
+    "predict_scaling": "nas.proxies.scaling_predictor",
     "run": "nas.runs.pipeline",
     "save_weights": "nas.networks.weights_file",
     "search_coefficients": "nas.strategies.coefficient_search",

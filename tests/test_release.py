@@ -66,7 +66,11 @@ def test_a_wheel_made_from_the_sdist_is_whole(built: dict[str, Path]) -> None:
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas").rglob("*.py")}
     wanted |= {"nas/architecture.schema.json", "nas/report/published.json"}
     wanted |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "nas/report/assets").iterdir()}
-    wanted |= {f"nas/_models/imagenet.{suffix}" for suffix in ("json", "safetensors")}
+    wanted |= {
+        f"nas/_models/{name}.{suffix}"
+        for name in ("imagenet", "scaling")
+        for suffix in ("json", "safetensors")
+    }
     wanted |= {
         f"nas/_data/{folder}/{path.name}"
         for folder in ("search_spaces", "budgets")

@@ -15,6 +15,7 @@ from nas.cli.commands import (
     export,
     fidelity,
     fit_predictor,
+    fit_scaling,
     import_table,
     latency,
     main_job,
@@ -51,6 +52,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "table": table.table,
         "import": import_table.import_table,
         "fit-predictor": fit_predictor.fit_predictor,
+        "fit-scaling": fit_scaling.fit_scaling,
         "latency": latency.latency,
     },
     CATALOGUE: {
