@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nas.proxies.scaling_predictor import ScalingEstimate, predict_scaling
     from nas.proxies.short_training import TrainingProxy, TrainingSettings
     from nas.proxies.supernet import SupernetProxy
+    from nas.runs.coefficients import ChosenCoefficients, choose_coefficients
     from nas.runs.comparison import ComparisonResult, ComparisonSettings, compare
     from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
     from nas.runs.fidelity.table_sample import draw_networks
@@ -42,9 +43,8 @@ if TYPE_CHECKING:
     from nas.runs.settings import RunSettings
     from nas.runs.training.settings import TrainSettings
     from nas.runs.training.train import Trained, train
-    from nas.strategies.coefficient_search import search_coefficients
     from nas.strategies.samplers.protocol import Sampler, SamplerCapabilities
-    from nas.strategies.scaling_grid import GridResult
+    from nas.strategies.scaling_choice import ScalingChoice
     from nas.training.supernet_trainer import SupernetSettings
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "Architecture",
     "Backbone",
     "Budget",
+    "ChosenCoefficients",
     "Coefficients",
     "ComparisonResult",
     "ComparisonSettings",
@@ -60,7 +61,6 @@ __all__ = [
     "Export",
     "Feasible",
     "Fidelity",
-    "GridResult",
     "Head",
     "ImageData",
     "ImageOptions",
@@ -73,6 +73,7 @@ __all__ = [
     "RunSettings",
     "Sampler",
     "SamplerCapabilities",
+    "ScalingChoice",
     "ScalingEstimate",
     "SearchResult",
     "SearchSpace",
@@ -87,6 +88,7 @@ __all__ = [
     "Trial",
     "__version__",
     "build",
+    "choose_coefficients",
     "compare",
     "compound",
     "draw_networks",
@@ -107,7 +109,6 @@ __all__ = [
     "save_weights",
     "scale",
     "search",
-    "search_coefficients",
     "train",
 ]
 
@@ -115,11 +116,11 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _LATE = {
     "Backbone": "nas.networks.modules",
+    "ChosenCoefficients": "nas.runs.coefficients",
     "ComparisonResult": "nas.runs.comparison",
     "ComparisonSettings": "nas.runs.comparison",
     "Export": "nas.export.export",
     "Fidelity": "nas.runs.fidelity.rank_agreement",
-    "GridResult": "nas.strategies.scaling_grid",
     "family": "nas.networks.scaled_family",
     "ImageData": "nas.data",
     "ImageOptions": "nas.data.dataset",
@@ -128,6 +129,7 @@ _LATE = {
     "RunSettings": "nas.runs.settings",
     "Sampler": "nas.strategies.samplers.protocol",
     "SamplerCapabilities": "nas.strategies.samplers.protocol",
+    "ScalingChoice": "nas.strategies.scaling_choice",
     "ScalingEstimate": "nas.proxies.scaling_predictor",
     "SupernetProxy": "nas.proxies.supernet",
     "SupernetSettings": "nas.training.supernet_trainer",
@@ -136,6 +138,7 @@ _LATE = {
     "TrainingProxy": "nas.proxies.short_training",
     "TrainingSettings": "nas.proxies.short_training",
     "build": "nas.networks.modules",
+    "choose_coefficients": "nas.runs.coefficients",
     "compare": "nas.runs.comparison",
     "draw_networks": "nas.runs.fidelity.table_sample",
     "export_network": "nas.export.export",
@@ -145,7 +148,6 @@ _LATE = {
     "predict_scaling": "nas.proxies.scaling_predictor",
     "run": "nas.runs.pipeline",
     "save_weights": "nas.networks.weights_file",
-    "search_coefficients": "nas.strategies.coefficient_search",
     "train": "nas.runs.training.train",
 }
 

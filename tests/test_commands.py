@@ -92,6 +92,7 @@ WAYS: dict[str, Way] = {
         instead=(("results/mine-ray", "results/head"), ("head:6379", "{head}")),
         slow=True,
     ),
+    "nas-search reproduce scaling": Way(),
     "nas-search reproduce b0": Way("--random 200 --trials 4 --seeds 1 --samplers random --jobs 1"),
     TRAIN: Way("--time 3s --resolution 64", after=(MINE,)),
     "nas-search export trained/architecture.json --weights trained/weights.safetensors --to timm "
@@ -156,10 +157,6 @@ WAYS: dict[str, Way] = {
     "nas-search scale efficientnet-b0 --compare --target-flops 1.8G": Way(),
     "nas-search scale results/mine/baseline.json --compare --data my-images/ --out compared-mine": (
         Way("--seeds 1 --jobs 1", after=(MINE,))
-    ),
-    "nas-search scale results/cifar10-400M-flops/baseline.json --alpha 1.0 --beta 1.11 --gamma 1.3 "
-    "--compare --target-flops 800M --data cifar10 --seeds 3 --time 18m --out compared": Way(
-        "--seeds 1 --jobs 1", slow=True
     ),
     # docs/searching.md
     "nas-search evaluate efficientnet-b0 --proxy imagenet": Way(),
@@ -291,7 +288,8 @@ def _brief(patch: pytest.MonkeyPatch) -> None:
     )
     for module in (nas.runs.schedule, nas.proxies.presets):
         patch.setattr(module, "default_settings", lambda *of: training)
-        patch.setattr(module, "grid_settings", lambda settings, *of: settings)
+        if module is nas.proxies.presets:
+            patch.setattr(module, "scaled_settings", lambda settings, *of: settings)
         patch.setattr(module, "final_settings", lambda settings: settings)
         patch.setattr(module, "supernet_settings", lambda *of: supernet)
     patch.setattr(nas.proxies.presets, "training_settings", lambda *of: training)

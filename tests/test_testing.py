@@ -172,14 +172,7 @@ class PreparedOnce(ToyProxy):
         super().prepare(space, budget, folder)
 
 
-class InTheSpaceOnly(ToyProxy):
-    def evaluate(self, arch: nas.Architecture, *, seed: int, report: Report) -> Accuracy:
-        nas.load_space("tiny").encode(arch)
-        return super().evaluate(arch, seed=seed, report=report)
-
-
 BY_LOSS = ProxyCapabilities(rank_by="loss")
-SCALED = ProxyCapabilities(accepts_scaled=True)
 
 
 @pytest.mark.parametrize(
@@ -194,10 +187,6 @@ SCALED = ProxyCapabilities(accepts_scaled=True)
         (Counts, "test_its_description_is_plain_data_that_does_not_change"),
         (Opaque, "test_its_description_is_plain_data_that_does_not_change"),
         (PreparedOnce, "test_it_may_be_prepared_again"),
-        (
-            lambda: InTheSpaceOnly(capabilities=SCALED),
-            "test_it_measures_scaled_networks_if_it_says_so",
-        ),
         (
             lambda: ToyProxy(lambda arch, seed: 0.5),
             "test_a_copy_sent_to_a_process_measures_the_same",

@@ -231,9 +231,13 @@ def max_pixels_option(panel: str = ACCURACY) -> Any:
     )
 
 
-def seed_option(panel: str, help: str = "Seed of all random choices.") -> Any:
+def seed_option(
+    panel: str, help: str = "Seed of all random choices.", show_default: str | bool = True
+) -> Any:
     """Return the option ``--seed``."""
-    return typer.Option("--seed", metavar="N", help=help, rich_help_panel=panel)
+    return typer.Option(
+        "--seed", metavar="N", help=help, show_default=show_default, rich_help_panel=panel
+    )
 
 
 def space_option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from nas.spaces.latency_table import TableFile
 from nas.spaces.registry import load_architecture, load_budget, load_space
 
 if TYPE_CHECKING:
+    from nas.records.coefficients_file import CoefficientsBy
     from nas.records.run_paths import RunPath
     from nas.records.run_state import RunCommand
     from nas.runs.pipeline import RunResult
@@ -84,7 +85,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         data=command.data,
         image_options=ImageOptions(command.fit, command.augment, command.max_pixels),
         proxy=command.proxy,
-        grid_proxy=command.grid_proxy,
+        coefficients=_evidence(command.coefficients),
         objective=command.objective,
         sampler=command.sampler,
         trials=positive("trials", command.trials),
@@ -106,6 +107,19 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         latency=_latency_source(command, budget),
         command=command,
     )
+
+
+def _evidence(given: str | None) -> CoefficientsBy | None:
+    """Return by what the coefficients are chosen; None: as the images decide.
+
+    Raises:
+        InputError: neither of the two.
+    """
+    known: dict[str | None, CoefficientsBy | None]
+    known = {None: None, "prior": "prior", "training": "training"}
+    if given not in known:
+        raise InputError(f"coefficients {given!r} is not accepted: prior or training")
+    return known[given]
 
 
 def _latency_source(command: RunCommand, budget: Budget) -> LatencySource | None:
@@ -133,7 +147,7 @@ def _latency_source(command: RunCommand, budget: Budget) -> LatencySource | None
 
 def _document(result: RunResult) -> dict[str, Any]:
     """Return what ``--json`` prints."""
-    grid = result.grid
+    scaling = result.scaling
     return {
         "out": str(result.folder),
         "trials": {
@@ -142,12 +156,10 @@ def _document(result: RunResult) -> dict[str, Any]:
         },
         "baseline": result.baseline.to_dict(),
         "coefficients": None
-        if grid is None
+        if scaling is None
         else {
-            "alpha": grid.chosen.point.coefficients.alpha,
-            "beta": grid.chosen.point.coefficients.beta,
-            "gamma": grid.chosen.point.coefficients.gamma,
-            "ratio": grid.chosen.point.ratio,
+            **asdict(scaling.coefficients),
+            "ratio": result.family[1].cost.flops / result.family[0].cost.flops,
         },
         "family": [
             {

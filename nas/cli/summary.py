@@ -24,10 +24,10 @@ from nas.spaces.latency_table import milliseconds
 if TYPE_CHECKING:
     from nas.accuracy import Accuracy
     from nas.networks.architecture_file import ArchitectureRecord
+    from nas.runs.coefficients import ChosenCoefficients
     from nas.runs.pipeline import RunResult
     from nas.statistics import PairedDifference
     from nas.strategies.comparison import SeededComparison
-    from nas.strategies.scaling_grid import GridResult
 
 FRONT = 6
 """So many networks of the front are shown; ``front.json`` has all."""
@@ -126,14 +126,30 @@ def _facts(result: RunResult, budget: Budget) -> Iterator[tuple[str, str]]:
         yield from _tested(result.test)
     if result.check is not None:
         yield "proxy", str(result.check).removeprefix("the proxy ")
-    if result.grid is not None:
-        yield "scaling", _coefficients(result.grid)
+    if result.scaling is not None:
+        yield from _scaled(result.scaling)
     states = {"finished": "finished", "stopped": "stopped early", "failed": "failed"}
     counts = {words: result.search.count(state) for state, words in states.items()}
     yield "trials", ", ".join(f"{count} {words}" for words, count in counts.items() if count)
     seconds = result.phase_seconds
     phases = ", ".join(f"{name} {value:,.0f} s" for name, value in seconds.items())
     yield "time", f"{sum(seconds.values()) / 60:.1f} min ({phases})"
+
+
+def _scaled(scaling: ChosenCoefficients) -> Iterator[tuple[str, str]]:
+    choice = scaling.choice
+    yield "scaling", str(scaling)
+    yield "", f"shares of the growth in log FLOPs (90 %): {choice}"
+    others = ", ".join(f"{one.name} {100 * one.probability:.0f} %" for one in choice.compared)
+    if scaling.training is not None:
+        prior = scaling.training.prior.model_dump()
+        yield (
+            "",
+            "published trainings alone: "
+            + ", ".join(f"{name} {100 * share:.0f} %" for name, share in prior.items())
+            + f"; own trainings moved {100 * scaling.training.moved:.0f} % of the growth",
+        )
+    yield "", f"probability that they are better than {others}"
 
 
 def _used(best: ArchitectureRecord, budget: Budget) -> Iterator[str]:
@@ -193,14 +209,3 @@ def _difference(difference: PairedDifference | None) -> str:
         return f"{difference.mean:+.4f} (standard error unknown)"
     verdict = "" if difference.real else ", not significantly different (95 % CI)"
     return f"{difference.mean:+.4f} ± {difference.half_width:.4f}{verdict}"
-
-
-def _coefficients(grid: GridResult) -> str:
-    """Return the coefficients that were chosen, those as good, and what the paper's cost."""
-    chosen, paper = grid.chosen.point, grid.reference.point
-    words = f"(α, β, γ) = {chosen.coefficients}, realised FLOPs {chosen.ratio:.2f}×"
-    if grid.tied:
-        words += f"; {len(grid.tied)} others not significantly different from the best (95 % CI)"
-    if chosen.coefficients != paper.coefficients:
-        words += f"; the paper's {paper.coefficients}: {paper.ratio:.2f}×"
-    return words

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from nas.data import ImageData
+from nas.networks.architecture import Architecture
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.proxies.supernet import SupernetProxy
 from nas.spaces.budget import Budget
@@ -20,16 +21,33 @@ from nas.training.supernet_trainer import SupernetSettings
 FINAL_TIMES = 1.5
 """Training images of a finalist, relative to those of a candidate."""
 
-GRID_RESOLUTION = 64
-"""Pixels at which the grid trains the baseline.
+GROWN_FLOPS = 2e6
+"""Of the small network whose growth is measured: eight times as many then take two cores about as
+long as a candidate of a search."""
+
+GROWN_IMAGES = 15_000
+"""Training images of a grown network: then two cores train the design in less than 15 minutes …"""
+
+GROWN_LENGTHS = (1 / 3, 1.0)
+"""… and the lengths of its trainings, relative to them. (After 3,000 images of CIFAR-10 all are at
+chance level.)"""
+
+GROWN_VALIDATION = 3_000
+"""Validation images of a grown network."""
+
+GROWN_BATCH, GROWN_RATE = 32, 2e-3
+"""Of the trainings of grown networks: so short, more and smaller steps reach more."""
+
+SCALED_RESOLUTION = 64
+"""Pixels at which a baseline is trained that scaled networks are compared with.
 
 Below that, a step of resolution makes no difference in a final feature map of 1 x 1.
 """
 
-GRID_SHARE = 0.2
-"""Training images of an evaluation in the grid, relative to those of one in the search …"""
+SCALED_SHARE = 0.2
+"""Training images of a scaled network, relative to those of a candidate of a search …"""
 
-GRID_LEAST = 4_000
+SCALED_LEAST = 4_000
 """… but at least so many: after less training all scaled networks are at chance level."""
 
 _CHECKED = 0.25
@@ -40,7 +58,7 @@ def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
     """Return how the candidates of a search are trained where there is no limit on time.
 
     Each sees a third more images than the data has, but at least 4,000 and at most 20,000: then
-    two cores train 30 candidates, and the grid after them, in half an hour.
+    two cores train 30 candidates in about twenty minutes.
     """
     return TrainingSettings(
         resolution=min(TrainingSettings.resolution, space.resolution),
@@ -56,7 +74,7 @@ def final_settings(settings: TrainingSettings) -> TrainingSettings:
     return replace(settings, images_seen=int(FINAL_TIMES * settings.images_seen), checks=())
 
 
-def grid_settings(
+def scaled_settings(
     settings: TrainingSettings, space: SearchSpace, share: float | None = None
 ) -> TrainingSettings:
     """Return how scaled networks are trained, given how candidates are.
@@ -67,23 +85,13 @@ def grid_settings(
         share: training images relative to a candidate's; None: there is no limit on time.
     """
     if share is None:
-        share = max(GRID_SHARE, min(1.0, GRID_LEAST / settings.images_seen))
+        share = max(SCALED_SHARE, min(1.0, SCALED_LEAST / settings.images_seen))
     return replace(
         settings,
-        resolution=min(GRID_RESOLUTION, space.resolution),
+        resolution=min(SCALED_RESOLUTION, space.resolution),
         images_seen=max(256, int(settings.images_seen * share)),
         validation_images=min(settings.validation_images, 2_000),
     )
-
-
-def grid_work(evaluations: int) -> float:
-    """Return what a grid costs, in trainings of a candidate on as many images.
-
-    An image costs about five times as much for a scaled network as for a candidate: measured on
-    two cores, 4.5 times for twice the pixels per side and twice the network, plus its validation.
-    The first round trains all networks, the second half of them, the third a quarter.
-    """
-    return 5 * 1.75 * evaluations
 
 
 def settings_for_work(data: ImageData, space: SearchSpace, images: float) -> TrainingSettings:
@@ -111,19 +119,70 @@ def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
     The candidate has the middle value of every choice.
     """
     middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
-    settings = default_settings(data, space)
+    return _speed(data, space, middle, default_settings(data, space), device)
+
+
+def grown_speed(
+    data: ImageData, space: SearchSpace, network: Architecture, pixels: int, device: str
+) -> float:
+    """Return training images per second of a grown network, measured likewise.
+
+    Args:
+        data: images.
+        space: the search space.
+        network: has grown from one of ``pixels`` a side.
+        pixels: see :func:`grown_settings`.
+        device: where to train.
+    """
+    settings = grown_settings(data, pixels, GROWN_IMAGES)[-1]
+    return _speed(data, replace(space, resolution=pixels), network, settings, device)
+
+
+def _speed(
+    data: ImageData,
+    space: SearchSpace,
+    network: Architecture,
+    settings: TrainingSettings,
+    device: str,
+) -> float:
     settings = replace(settings, images_seen=384, validation_images=64, checks=())
     proxy = TrainingProxy(data, settings, device)
     proxy.prepare(space, Budget("none"), Path())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in each of several parallel processes
     try:
-        proxy.evaluate(middle, seed=0, report=lambda step, value: False)
+        proxy.evaluate(network, seed=0, report=lambda step, value: False)
         start = time.perf_counter()
-        proxy.evaluate(middle, seed=0, report=lambda step, value: False)
+        proxy.evaluate(network, seed=0, report=lambda step, value: False)
     finally:
         torch.set_num_threads(threads)
     return settings.images_seen / (time.perf_counter() - start)
+
+
+def grown_settings(data: ImageData, pixels: int, images: float) -> tuple[TrainingSettings, ...]:
+    """Return how grown networks are trained, for each length.
+
+    Args:
+        data: images.
+        pixels: a side of the images of the small network that has not grown; those of a network
+            that has are in proportion.
+        images: training images of the longest.
+    """
+    return tuple(
+        TrainingSettings(
+            width=1.0,
+            resolution=pixels,
+            images_seen=max(64, round(share * images)),
+            batch_size=GROWN_BATCH,
+            learning_rate=GROWN_RATE,
+            checks=(),
+            flip="flip" in data.augment,
+            shift="shift" in data.augment,
+            augment=data.further_augmentation,
+            validation_images=GROWN_VALIDATION,
+        )
+        for share in GROWN_LENGTHS
+    )
 
 
 def training_settings(

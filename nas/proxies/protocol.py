@@ -58,8 +58,6 @@ class ProxyCapabilities:
             A search then has fewer trials by default, and runs several at once.
         shares_weights: trains one set of weights for all candidates in ``prepare``, which then has
             its own share of the time.
-        accepts_scaled: measures networks that are not in the search space, such as scaled ones,
-            so that it can choose the scaling coefficients (``--grid-proxy``).
 
     Raises:
         InputError: ``rank_by`` is neither of the two.
@@ -70,7 +68,6 @@ class ProxyCapabilities:
     needs_images: bool = False
     trains_candidates: bool = False
     shares_weights: bool = False
-    accepts_scaled: bool = False
 
     def __post_init__(self) -> None:
         if self.rank_by not in get_args(RankBy):

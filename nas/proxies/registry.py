@@ -159,12 +159,3 @@ def check_data(name: str, data: str | None) -> None:
     """Raise :class:`InputError` where images are given to a proxy that looks at none."""
     if data is not None and not proxy_capabilities(name).needs_images:
         raise InputError(f"--data {data}: not accepted: proxy {name} uses no images")
-
-
-def check_grid_proxy(name: str) -> None:
-    """Raise :class:`InputError` unless that proxy can measure scaled networks."""
-    if not proxy_capabilities(name).accepts_scaled:
-        raise InputError(
-            f"grid proxy {name!r} is not accepted: {TRAINING} (a predictor or a table knows "
-            "nothing of scaled networks)"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,7 @@ from nas.proxies.scaling_fit import ScalingFit, ScalingHyperparameters
 from nas.proxies.scaling_model import (
     PARAMETERS,
     REFERENCE_FLOPS,
+    REFERENCE_RESOLUTION,
     ScalingSurface,
     base_offset,
     growth_of,
@@ -89,8 +91,34 @@ class ScalingPredictor:
     def surface(
         self, base_resolution: float = 224, base_flops: float | None = None
     ) -> ScalingSurface:
-        """Return the surface of a base; see :func:`surface_of`."""
-        return surface_of(self.fit, base_resolution, base_flops)
+        """Return the surface of a base; see :func:`surface_of`.
+
+        A quadratic says nothing far from what it was fitted to: outside the range of the published
+        bases it is the surface of the nearest base within it.
+        """
+        return surface_of(self.fit, *self.within(base_resolution, base_flops))
+
+    def within(
+        self, base_resolution: float, base_flops: float | None = None
+    ) -> tuple[float, float]:
+        """Return resolution and FLOPs of the nearest base in the range of the published ones.
+
+        The range is that of resolutions, and of FLOPs at equal resolution.
+        """
+        flops = float(REFERENCE_FLOPS) if base_flops is None else base_flops
+        check_range("base_resolution", base_resolution, 8, 4096)
+        check_range("base_flops", flops, 1e4, 1e13)
+        pixels = 2 * math.log(base_resolution / REFERENCE_RESOLUTION)
+        size = math.log(flops / REFERENCE_FLOPS) - pixels
+        known = self.trainings
+        near = min(max(pixels, float(known.base_pixels.min())), float(known.base_pixels.max()))
+        alike = min(max(size, float(known.base_size.min())), float(known.base_size.max()))
+        if (near, alike) == (pixels, size):
+            return base_resolution, flops
+        return (
+            REFERENCE_RESOLUTION * math.exp(near / 2),
+            REFERENCE_FLOPS * math.exp(alike + near),
+        )
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,7 @@ class TrainingProxy:
     """
 
     name = "training"
-    capabilities = ProxyCapabilities(
-        rank_by="loss", needs_images=True, trains_candidates=True, accepts_scaled=True
-    )
+    capabilities = ProxyCapabilities(rank_by="loss", needs_images=True, trains_candidates=True)
 
     def __init__(
         self, data: ImageData, settings: TrainingSettings | None = None, device: str = "cpu"

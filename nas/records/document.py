@@ -44,7 +44,7 @@ class Document(BaseModel):
     FILE: ClassVar[str]
     """Name of the document in its folder."""
     SCHEMA: ClassVar[str]
-    """Name and number of the format, ``nas-search-run/2``."""
+    """Name and number of the format, ``nas-search-run/3``."""
     PRECEDED_BY: ClassVar[frozenset[str]] = frozenset()
     """Files that are written before the document."""
 

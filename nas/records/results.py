@@ -21,7 +21,6 @@ from nas.records.run_state import FAMILY, RunState
 from nas.spaces.latency_table import LatencyTable
 from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
-from nas.strategies.scaling_grid import GridResult
 from nas.strategies.search import SearchResult
 
 
@@ -75,20 +74,23 @@ def baseline_record(
 
 
 def write_family(
-    folder: Path, baseline: ArchitectureRecord, grid: GridResult | None
+    folder: Path,
+    baseline: ArchitectureRecord,
+    coefficients: Coefficients | None,
+    content: Mapping[str, Any],
 ) -> tuple[ArchitectureRecord, ...]:
-    """Write ``coefficients.json`` and the family; return b0 … b7.
+    """Write ``coefficients.json``, whose content is given, and the family; return b0 … b7.
 
-    Without a grid, what was scaled earlier, perhaps from another baseline, is removed.
+    Without coefficients, what was scaled earlier, perhaps from another baseline, is removed.
     """
-    if grid is None:
+    if coefficients is None:
         for path in (*(folder / FAMILY).glob("b*.json"), folder / "coefficients.json"):
             path.unlink(missing_ok=True)
         with suppress(OSError):
             (folder / FAMILY).rmdir()
         return ()
-    members = family_of(baseline, grid.chosen.point.coefficients)
-    write_json(folder / "coefficients.json", grid.to_dict())
+    members = family_of(baseline, coefficients)
+    write_json(folder / "coefficients.json", dict(content))
     for member in members:
         write_record(member, folder / FAMILY / f"{member.architecture.name}.json")
     return members

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from nas.errors import InputError
 from nas.files import digest
 from nas.networks.cost import METRICS
+from nas.records.coefficients_file import CoefficientsBy
 from nas.records.document import Document
 from nas.records.plan import Plan
 from nas.records.run_paths import RunPath
@@ -53,7 +54,7 @@ class RunCommand(_StatePart):
     max_pixels: int | None = None
     resolution: int | None
     proxy: str | None
-    grid_proxy: str
+    coefficients: str | None = None
     objective: str
     sampler: str
     trials: int | None
@@ -105,6 +106,7 @@ class RunIdentity(TypedDict):
         data: fingerprint of the images that are searched on; None: none are.
         augment: augmentations of these images.
         proxy: name and settings of the proxy; its name alone where the plan has the settings.
+        coefficients: the evidence by which they are chosen.
         latency: fingerprint of the latency table; None: the budget has no limit on latency.
         start: keys of the architectures that are evaluated first.
         plugins: proxies and samplers of other distributions, with name and version, by role.
@@ -115,7 +117,7 @@ class RunIdentity(TypedDict):
     data: str | None
     augment: list[str] | None
     proxy: dict[str, Any] | str
-    grid_proxy: str
+    coefficients: CoefficientsBy
     latency: str | None
     objective: str
     sampler: str
@@ -222,7 +224,7 @@ class RunState(Document):
 
     KIND: ClassVar[str] = "run"
     FILE: ClassVar[str] = "run.json"
-    SCHEMA: ClassVar[str] = "nas-search-run/2"
+    SCHEMA: ClassVar[str] = "nas-search-run/3"
     PRECEDED_BY: ClassVar[frozenset[str]] = frozenset({LATENCY_FILE})
 
     command: RunCommand | None
@@ -254,7 +256,7 @@ class RunState(Document):
 
     @property
     def searched(self) -> ImagesSummary | None:
-        """The images that were searched on; those of the coefficients alone are not."""
+        """The images that were searched on; None: there are none."""
         return None if self.identity["data"] is None else self.data
 
     def known_space(self) -> SearchSpace | None:

@@ -13,7 +13,6 @@ from nas.files import parse_json, to_json
 from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.cost import CONVENTION, measure_cost
-from nas.records.coefficients_file import CoefficientsFile, ScaledPoint
 from nas.records.finalists_file import FinalistsFile
 from nas.records.run_state import RunCommand
 from nas.report.importance import importance
@@ -59,7 +58,7 @@ def run_document(run: RunFolder) -> dict[str, Any]:
         "trials": None if trials is None else document(trials, run.space),
         "importance": None if trials is None else importance(trials, objective),
         "finals": None if run.finals is None else _finals(run.finals),
-        "grid": None if run.grid is None else _grid(run.grid),
+        "scaling": None if run.scaling is None else run.scaling.model_dump(mode="json"),
         "family": [_member(record) for record in run.family],
         "check": None if state.check is None else state.check.model_dump(mode="json"),
         "missing": list(run.missing),
@@ -140,50 +139,6 @@ def _finals(finals: FinalistsFile) -> dict[str, Any]:
     return finals.model_dump(mode="json", exclude={**single, "test": single})
 
 
-def _grid(grid: CoefficientsFile) -> dict[str, Any]:
-    """Return the coefficients, each with the marks that the page gives it."""
-    tied = {point.coefficients for point in grid.tied}
-    paper = _papers(grid)
-
-    def marks(point: ScaledPoint) -> list[str]:
-        said = {
-            "chosen": point.coefficients == grid.chosen.coefficients,
-            "tied": point.coefficients in tied,
-            "paper": paper is not None and point.coefficients == paper.coefficients,
-            "off": not point.eligible,
-        }
-        return [mark for mark, is_so in said.items() if is_so]
-
-    return {
-        "points": [
-            {**point.model_dump(mode="json", exclude={"runs"}), "marks": marks(point)}
-            for point in grid.points
-        ],
-        "chosen": grid.chosen.model_dump(mode="json", exclude={"runs"}),
-        "ranked_by": "loss" if _have_losses(grid) else "accuracy",
-        "deviation": grid.seed_to_seed_deviation,
-    }
-
-
-def _have_losses(grid: CoefficientsFile) -> bool:
-    measured = [point.accuracy for point in grid.points if point.accuracy is not None]
-    return bool(measured) and all(accuracy.loss is not None for accuracy in measured)
-
-
-def _papers(grid: CoefficientsFile) -> ScaledPoint | None:
-    """Return the point that stands for the paper's coefficients, or rounds to their network."""
-    own = grid.reference
-    for point in grid.points:
-        if point.coefficients == own.coefficients:
-            return point
-    same = (
-        point
-        for point in grid.points
-        if (point.realised_flops, point.accuracy) == (own.realised_flops, own.accuracy)
-    )
-    return next(same, None)
-
-
 def _member(record: ArchitectureRecord) -> dict[str, Any]:
     network = record.architecture
     return {
@@ -192,6 +147,7 @@ def _member(record: ArchitectureRecord) -> dict[str, Any]:
         "layers": sum(stage.layers for stage in network.stages),
         "width": network.head.width,
         "dropout": network.head.dropout,
+        "shares": record.provenance.get("shares"),
         **record.cost.to_dict(),
     }
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nas.report.document import published
+from nas.report.scaling_plot import draw_triangle
 from nas.report.style import BLUE, DARK, GREY, VERMILION, drawn
 from nas.spaces.budget import amount
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-MARKS = {"chosen": "*", "tied": "=", "paper": "P", "off": "!"}
 
 MOST_CHOICES = 40
 """So many choices are drawn, those that explain most."""
@@ -159,53 +160,13 @@ def _choices(run: Document) -> dict[str, bytes]:
     return drawn(paint, (7.5, 1.2 + 0.19 * len(rows)))
 
 
-def _coefficients(run: Document) -> dict[str, bytes]:
-    """Draw γ against β, α in the cell, the cell's colour what was measured."""
-    grid = run["grid"]
-    if grid is None or not any(point["accuracy"] for point in grid["points"]):
-        return {}
-    points, by_loss = grid["points"], grid["ranked_by"] == "loss"
-    betas = sorted({point["beta"] for point in points})
-    gammas = sorted({point["gamma"] for point in points})
-    values = np.full((len(gammas), len(betas)), np.nan)
-    texts: dict[tuple[int, int], list[str]] = {}
-    for point in points:  # the best first: a cell has the colour of its best
-        cell = gammas.index(point["gamma"]), betas.index(point["beta"])
-        marks = "".join(MARKS[mark] for mark in point["marks"])
-        texts.setdefault(cell, []).append(f"{point['alpha']:g}{marks}")
-        found = point["accuracy"]
-        if found is not None and np.isnan(values[cell]):
-            values[cell] = found["loss"] if by_loss else 100 * found["mean"]
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        image = axes.imshow(
-            values, origin="lower", aspect="auto", cmap=SHADES + ("_r" if by_loss else "")
-        )
-        low, high = np.nanmin(values), np.nanmax(values)
-        for (row, column), words in texts.items():
-            share = (values[row, column] - low) / (high - low) if high > low else 0.0
-            dark = (share < 0.5) == by_loss and not np.isnan(share)
-            axes.text(
-                column, row, "\n".join(words), ha="center", va="center", fontsize=8,
-                color="white" if dark else DARK,
-            )  # fmt: skip
-        axes.set_xticks(range(len(betas)), [f"{beta:g}" for beta in betas])
-        axes.set_yticks(range(len(gammas)), [f"{gamma:g}" for gamma in gammas])
-        axes.set_xlabel(
-            "β width\nin the cells: α depth; * chosen  = not significantly different (95 % CI)\n"
-            "P the paper's  ! off the FLOPs target"
-        )
-        axes.set_ylabel("γ resolution")
-        axes.set_title("Scaling coefficients")
-        label = "validation loss (lower is better)" if by_loss else "accuracy (%)"
-        figure.colorbar(image, ax=axes, label=label)
-
-    return drawn(paint, (max(5.5, 1.8 + 0.55 * len(betas)), max(3.2, 1.4 + 0.34 * len(gammas))))
+def _scaling(run: Document) -> dict[str, bytes]:
+    """Draw which directions of growth the evidence supports."""
+    return {} if run["scaling"] is None else draw_triangle(run["scaling"])
 
 
 def _family(run: Document) -> dict[str, bytes]:
-    """Draw what the family costs, step by step."""
+    """Draw what the family costs, and the error that is predicted of it."""
     family = run["family"]
     if not family:
         return {}
@@ -213,25 +174,36 @@ def _family(run: Document) -> dict[str, bytes]:
     def paint(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         names = [member["name"] for member in family]
-        flops = [member["flops"] / 1e9 for member in family]
-        _line(left, names, flops, "FLOPs (billions)")
-        doubling = [flops[0] * 2**phi for phi in range(len(names))]
-        left.plot(names, doubling, color=GREY, linestyle=":", label="doubling")
-        left.legend(frameon=False)
-        _line(right, names, [member["params"] / 1e6 for member in family], "parameters (millions)")
+        flops = [member["flops"] for member in family]
+        left.axhline(0, color=GREY, linestyle=":", linewidth=1)
+        off = [100 * (one / flops[0] / 2**phi - 1) for phi, one in enumerate(flops)]
+        left.plot(names, off, "o-", color=VERMILION, markersize=5)
+        left.set_ylim(min(-5.0, min(off) - 1), max(5.0, max(off) + 1))
+        left.set_ylabel("realised FLOPs against 2^k (%)")
+        if run["scaling"] is not None:
+            _errors(right, run["scaling"]["members"])
 
     return drawn(paint, (7.5, 3.2))
 
 
-def _line(axes: Axes, names: list[str], values: list[float], label: str) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    axes.plot(names, values, "o-", color=VERMILION, markersize=5)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel(label)
+def _errors(axes: Axes, members: list[dict[str, float]]) -> None:
+    """Draw the predicted top-1 error relative to b0, beside the published EfficientNets'."""
+    steps = np.array([0.0, *(member["doublings"] for member in members)])
+    mean = np.array([0.0, *(member["mean"] for member in members)])
+    error = np.array([0.0, *(member["standard_error"] for member in members)])
+    low, high = np.exp(mean - 1.645 * error), np.exp(mean + 1.645 * error)
+    axes.fill_between(steps, low, high, color=BLUE, alpha=0.2, linewidth=0, label="90 % interval")
+    axes.plot(steps, np.exp(mean), color=BLUE, label="predicted")
+    family = next(one for one in published()["families"] if one["name"] == "EfficientNet")
+    networks = family["networks"]
+    axes.plot(
+        [math.log2(one["flops"] / networks[0]["flops"]) for one in networks],
+        [(100 - one["top1"]) / (100 - networks[0]["top1"]) for one in networks],
+        "s", color=GREY, markerfacecolor="white", label="EfficientNet B0 to B7, published",
+    )  # fmt: skip
+    axes.set_xlabel("doublings of b0's FLOPs")
+    axes.set_ylabel("top-1 error relative to b0")
+    axes.legend(frameon=False, fontsize=8)
 
 
 def _wrapped(text: str, width: int = 72) -> str:
@@ -243,7 +215,7 @@ PICTURES: dict[str, Callable[[Document], dict[str, bytes]]] = {
     "front": _front,
     "progress": _progress,
     "choices": _choices,
-    "coefficients": _coefficients,
+    "coefficients": _scaling,
     "family": _family,
 }
 """The pictures by name; each is a PNG and an SVG, or nothing where there is nothing to draw."""

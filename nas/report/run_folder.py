@@ -37,7 +37,7 @@ class _Front(_ReportPart):
     points: list[dict[str, Any]]
 
 
-_GRID: TypeAdapter[CoefficientsFile] = TypeAdapter(CoefficientsFile)
+_COEFFICIENTS: TypeAdapter[CoefficientsFile] = TypeAdapter(CoefficientsFile)
 _FINALS: TypeAdapter[FinalistsFile] = TypeAdapter(FinalistsFile)
 _FRONT: TypeAdapter[_Front] = TypeAdapter(_Front)
 
@@ -67,7 +67,7 @@ class RunFolder:
     baseline: ArchitectureRecord | None
     front: tuple[ArchitectureRecord, ...] | None
     finals: FinalistsFile | None
-    grid: CoefficientsFile | None
+    scaling: CoefficientsFile | None
     family: tuple[ArchitectureRecord, ...]
     missing: tuple[str, ...]
 
@@ -104,10 +104,10 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
         missing.append("The run has no baseline yet: the best network so far is shown.")
     front = _optional(folder / "front.json", _read_front)
     finals = _optional(folder / "finalists.json", lambda at: _read(_FINALS, at))
-    grid = _optional(folder / "coefficients.json", lambda at: _read(_GRID, at))
+    scaling = _optional(folder / "coefficients.json", lambda at: _read(_COEFFICIENTS, at))
     members = (folder / FAMILY / f"b{index}.json" for index in range(8))
     family = tuple(read_record(path) for path in members if path.is_file())
-    if grid is None and (state.command is None or state.command.scale):
+    if scaling is None and (state.command is None or state.command.scale):
         missing.append("The run has no scaling coefficients yet, and therefore no family.")
     if state.status != "finished":
         missing.insert(0, "The run is not finished: rerun the command to resume it.")
@@ -121,7 +121,7 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
         baseline=baseline,
         front=front,
         finals=finals,
-        grid=grid,
+        scaling=scaling,
         family=family,
         missing=tuple(missing),
     )

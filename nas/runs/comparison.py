@@ -20,6 +20,7 @@ from nas.evaluation.seeded_runs import open_seeded_runs
 from nas.evaluation.study import Study
 from nas.files import write_bytes
 from nas.networks.architecture import Architecture
+from nas.networks.cost import measure_cost
 from nas.progress import Progress, SilentProgress
 from nas.proxies import presets
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
@@ -27,7 +28,7 @@ from nas.records.comparison_document import ComparisonDocument
 from nas.records.result_folder import ResultFolder
 from nas.report.comparison_plot import draw
 from nas.runs.images import load_shared_images
-from nas.spaces.budget import Budget
+from nas.spaces.budget import Budget, amount
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace
 from nas.strategies.comparison import SeededComparison, compare_networks
@@ -37,6 +38,9 @@ STUDY = "comparison"
 
 PLANNED = 0.9
 """Share of the time that trainings are planned to fill."""
+
+UNEQUAL = 1.1
+"""Costs as trained that differ by more than this factor are said to."""
 
 OBJECTIVE = Objective("accuracy", "loss")
 
@@ -57,7 +61,7 @@ class ComparisonSettings:
         title: of the table and the picture.
         resolution: of a network that is trained at the proxy's own number of pixels, others in
             proportion; None: the highest of all.
-        scaled: train as the search of coefficients does, at more pixels.
+        scaled: the networks are scaled ones: train at more pixels.
         image_options: how images are prepared and augmented.
 
     Raises:
@@ -153,6 +157,7 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
         )
         proxy = TrainingProxy(data, training, settings.device)
         proxy.prepare(space, Budget("none"), results.path)
+        _note_trained_costs([proxy.reduced(network) for network in networks], progress)
         against = len(networks) - 1
         document = ComparisonDocument(
             identity=identity,
@@ -191,9 +196,20 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
     return ComparisonResult(comparison, against, document)
 
 
+def _note_trained_costs(networks: Sequence[Architecture], progress: Progress) -> None:
+    """Say by how much the networks differ in FLOPs as they are trained, which may be by more."""
+    costs = [measure_cost(network).flops for network in networks]
+    if max(costs) > UNEQUAL * min(costs):
+        progress.note(
+            "as they are trained, narrower and with fewer pixels, the networks have "
+            f"{amount(min(costs))} to {amount(max(costs))} FLOPs: a factor of "
+            f"{max(costs) / min(costs):.2f}"
+        )
+
+
 def highest_resolution(settings: ComparisonSettings) -> int:
     """Return the highest number of pixels a side that one of the networks is trained at."""
-    base = presets.GRID_RESOLUTION if settings.scaled else TrainingSettings.resolution
+    base = presets.SCALED_RESOLUTION if settings.scaled else TrainingSettings.resolution
     highest = max(network.resolution for network in settings.networks)
     return math.ceil(highest * min(base, settings.base_resolution) / settings.base_resolution)
 
@@ -217,5 +233,5 @@ def _training(
     training = replace(presets.training_settings(data, space, seconds, settings.device), checks=())
     if not settings.scaled:
         return training
-    # At more pixels an image takes about as much longer as grid_work says.
-    return presets.grid_settings(training, space, None if seconds is None else 1 / 5)
+    # At more pixels an image takes about as much longer as scaled networks do: about five times.
+    return presets.scaled_settings(training, space, None if seconds is None else 1 / 5)

@@ -29,7 +29,7 @@ from nas.proxies.protocol import Proxy, capabilities_of, description
 from nas.proxies.registration import ProxySetup
 from nas.proxies.registry import SUPERNET, known_proxy, make_proxy, proxy_capabilities
 from nas.proxies.short_training import TrainingProxy
-from nas.records.plan import Plan
+from nas.records.plan import Plan, grown_phase
 from nas.records.result_folder import ResultFolder, check_identity
 from nas.records.run_state import (
     LATENCY_FILE,
@@ -114,7 +114,7 @@ def resolve(
     known = None if looks else known_proxy(settings.proxy_name, settings.space)
     jobs = settings.jobs or default_jobs
     data = None
-    if settings.data or looks or settings.scale:
+    if settings.data or looks:
         channels = channels_for(settings.space, settings.data)
         data = load_data(
             settings.data, channels, progress, notes.add, options=settings.image_options
@@ -210,9 +210,12 @@ def _proxies(
             trainer = TrainingProxy(data, plan.finals, settings.device)
             trainer.prepare(space, settings.budget, folder)
             trainers |= dict.fromkeys(("finals", "check", "test"), trainer)
-        if settings.scale:
-            trainers["grid"] = make_proxy(settings.grid_proxy, replace(setup, training=plan.grid))
-            trainers["grid"].prepare(space, settings.budget, folder)
+        if plan.scaled is not None:
+            small = replace(space, resolution=plan.scaled.pixels)
+            for training in plan.scaled.trainings:
+                trainer = TrainingProxy(data, training, settings.device)
+                trainer.prepare(small, settings.budget, folder)
+                trainers[grown_phase(training)] = trainer
     assert known is not None  # it needs no images, or there are some
     return known, trainers
 

@@ -40,7 +40,7 @@ def identity(
         "proxy": settings.proxy_name
         if proxy is None or proxy_capabilities(settings.proxy_name).trains_candidates
         else description(proxy),
-        "grid_proxy": settings.grid_proxy,
+        "coefficients": settings.coefficients_by,
         "latency": None if latencies is None else latencies.fingerprint(),
         "objective": settings.objective,
         "sampler": settings.sampler,
@@ -53,11 +53,10 @@ def identity(
 def plugins(settings: RunSettings) -> dict[str, dict[str, str | None]]:
     """Return the proxies and samplers of other distributions that a run uses, with their versions.
 
-    By the role that each has in the run: ``proxy``, ``grid_proxy`` or ``sampler``.
+    By the role that each has in the run: ``proxy`` or ``sampler``.
     """
     used = {
         "proxy": PROXIES.find(settings.proxy_name),
-        "grid_proxy": PROXIES.find(settings.grid_proxy),
         "sampler": SAMPLERS.find(settings.sampler),
     }
     return {key: one.origin() for key, one in used.items() if one.distribution is not None}

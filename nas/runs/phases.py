@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 
 from nas.accuracy import at_chance
-from nas.progress import ALREADY
-from nas.proxies.protocol import capabilities_of, reduced
+from nas.errors import InputError
+from nas.proxies.protocol import capabilities_of
 from nas.proxies.short_training import TrainingProxy, TrainingTestProxy
 from nas.proxies.supernet import SupernetProxy
-from nas.runs.schedule import CHECKED, FINAL_SEEDS, GRID_POINTS
+from nas.runs.coefficients import ChosenCoefficients, choose_coefficients
+from nas.runs.growth import measure_growth
+from nas.runs.schedule import CHECKED, FINAL_SEEDS
 from nas.runs.session import RunSession
 from nas.runs.trial_log import Teller
 from nas.spaces.feasible import Feasible
-from nas.strategies.coefficient_search import RANGES, candidates_for
 from nas.strategies.comparison import SeededComparison, compare_networks
 from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
 from nas.strategies.proxy_check import ProxyCheck, check, sample
-from nas.strategies.scaling_grid import GridResult, grid_search
 from nas.strategies.search import SearchResult, search
 
 
@@ -32,14 +30,14 @@ class PhaseResults:
         search: of the search; its baseline is the one that the finalists decided.
         finals: of the finalists.
         check: how far the proxy can be trusted.
-        grid: of the coefficients.
+        scaling: the coefficients.
         test: of the baseline and its reference on the test images.
     """
 
     search: SearchResult | None = None
     finals: FinalistsResult | None = None
     check: ProxyCheck | None = None
-    grid: GridResult | None = None
+    scaling: ChosenCoefficients | None = None
     test: SeededComparison | None = None
 
     @property
@@ -155,57 +153,29 @@ def check_proxy(session: RunSession, results: PhaseResults) -> PhaseResults:
     return replace(results, check=result)
 
 
-def search_coefficients(session: RunSession, results: PhaseResults) -> PhaseResults:
-    """Choose the compound coefficients by training scaled networks."""
-    context, settings = session.context, session.context.settings
-    proxy = context.trainers["grid"]
+def scale_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Choose in which direction the baseline grows: by published trainings, and by own ones."""
     baseline = results.found.baseline.architecture
+    plan = session.state.plan
+    measured = None
+    if plan is not None and plan.scaled is not None:
+        try:
+            measured = measure_growth(session, baseline, plan.scaled)
+        except InputError as error:
+            session.notes.add(f"coefficients: no growth is measured: {error}")
     session.progress.phase("coefficients", None)
-    points, reference = candidates_for(baseline, proxy, GRID_POINTS)
-    objective = session.objective(proxy)
-    name = session.state.study_name(
-        "grid", baseline.key(), *(str(point.coefficients) for point in points)
-    )
-    study = session.study(name, objective, **RANGES)
-    started = False
-    deadline = session.deadline("grid")
-
-    def on_evaluation(done: int, total: int) -> None:
-        nonlocal started
-        if not started:
-            session.begin("grid", name, total)
-            seconds = None if deadline is None else deadline - time.monotonic()
-            session.progress.phase("coefficients", total, seconds=seconds)
-            if done > 1:
-                session.progress.advance(done - 1, ALREADY)
-            started = True
-        session.progress.advance(1)
-
-    with study, closing(session.start_engine(proxy, context.jobs)) as engine:
-        result = grid_search(
-            baseline,
-            points,
-            reference,
-            study,
-            engine,
-            objective,
-            seed=settings.seed,
-            deadline=deadline,
-            tolerant=capabilities_of(proxy).partial,
-            on_evaluation=on_evaluation,
-        )
-    if result is None:
+    chosen = choose_coefficients(baseline, measured)
+    if measured is not None and chosen.training is None:
         session.notes.add(
-            "the time limit was reached before any coefficients were evaluated; resume with more "
-            "--time"
+            "coefficients: the trainings of grown networks are too few or at chance level, so "
+            "published trainings alone decide"
         )
-    elif at_chance(result.chosen.accuracy, reduced(proxy, baseline).num_classes):
+    loose = chosen.choice.may_be_zero
+    if loose:
         session.notes.add(
-            "the accuracy of the scaled networks is at chance level after so little training, so "
-            "the choice of coefficients is not meaningful; use another --out with more --time, or "
-            "your own --data"
+            f"coefficients: the evidence does not tell the share of {' and '.join(loose)} from 0"
         )
-    return replace(results, grid=result)
+    return replace(results, scaling=chosen)
 
 
 def test_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
@@ -229,7 +199,7 @@ WORK: Mapping[str, Work] = {
     "search": search_space,
     "finals": train_finalists,
     "check": check_proxy,
-    "grid": search_coefficients,
+    "coefficients": scale_baseline,
     "test": test_baseline,
 }
 """What each phase of :data:`nas.runs.schedule.PHASES` does."""

@@ -15,7 +15,7 @@ from nas.evaluation.local import default_jobs
 from nas.evaluation.objective import make_objective
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.progress import Progress, SilentProgress
-from nas.proxies.registry import check_grid_proxy, proxy_capabilities
+from nas.proxies.registry import proxy_capabilities
 from nas.records.result_folder import ResultFolder
 from nas.records.results import run_files, write_family, write_finals, write_found
 from nas.records.run_state import (
@@ -25,6 +25,7 @@ from nas.records.run_state import (
     RunState,
     TrialCounts,
 )
+from nas.runs.coefficients import ChosenCoefficients
 from nas.runs.context import resolve
 from nas.runs.identity import corrected, final
 from nas.runs.notes import Notes
@@ -38,7 +39,6 @@ from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
 from nas.strategies.proxy_check import ProxyCheck
 from nas.strategies.samplers import make_sampler
-from nas.strategies.scaling_grid import GridResult
 from nas.strategies.search import SearchResult
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class RunResult:
     front: tuple[ArchitectureRecord, ...]
     finals: FinalistsResult | None
     check: ProxyCheck | None
-    grid: GridResult | None
+    scaling: ChosenCoefficients | None
     family: tuple[ArchitectureRecord, ...]
     test: SeededComparison | None
     notes: tuple[str, ...]
@@ -95,7 +95,13 @@ def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
             # Once nothing can change the baseline any more, it is written with what is known.
             if results.search is not None and "finals" not in left:
                 baseline, front = _write_found(session, results)
-        family = write_family(folder.path, baseline, results.grid)
+        scaling = results.scaling
+        family = write_family(
+            folder.path,
+            baseline,
+            None if scaling is None else scaling.coefficients,
+            {} if scaling is None else scaling.to_dict(),
+        )
         _finish(session, results)
         return RunResult(
             folder=folder.path,
@@ -104,7 +110,7 @@ def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
             front=front,
             finals=results.finals,
             check=results.check,
-            grid=results.grid,
+            scaling=scaling,
             family=family,
             test=results.test,
             notes=notes.texts,
@@ -124,7 +130,8 @@ def _check(settings: RunSettings) -> None:
         raise InputError(f"budget {settings.budget.name!r}: latency needs a device or a table")
     make_sampler(settings.sampler)
     make_objective(settings.objective, settings.budget)
-    check_grid_proxy(settings.grid_proxy)
+    if settings.coefficients_by == "training" and settings.data is None:
+        raise InputError("--coefficients training: not accepted without --data")
     if settings.finalist_count and settings.data is None and not looks:
         raise InputError(
             f"--finalists {settings.finalist_count}: not accepted without --data: proxy "

@@ -7,22 +7,25 @@ from dataclasses import dataclass
 
 from nas.data import ImageData
 from nas.proxies.presets import (
+    GROWN_FLOPS,
+    GROWN_IMAGES,
+    GROWN_LENGTHS,
+    GROWN_VALIDATION,
     default_settings,
     final_settings,
-    grid_settings,
-    grid_work,
+    grown_settings,
+    grown_speed,
     settings_for_work,
     supernet_settings,
     training_speed,
 )
 from nas.proxies.registry import proxy_capabilities
 from nas.proxies.short_training import TrainingSettings
-from nas.records.plan import Plan
+from nas.records.plan import Plan, ScaledPlan
 from nas.runs.settings import RunSettings
 from nas.spaces.search_space import SearchSpace
+from nas.strategies.grown_networks import grown_networks, pixels_for
 
-GRID_POINTS = 12
-"""Points of the coefficient search."""
 FINAL_SEEDS = 3
 """Trainings of each finalist."""
 CHECKED = 8
@@ -49,8 +52,8 @@ def make_plan(settings: RunSettings, data: ImageData, space: SearchSpace, jobs: 
         return Plan(
             search=candidate,
             finals=final_settings(candidate),
-            grid=grid_settings(candidate, space),
             supernet=supernet,
+            scaled=scaled_plan(settings, data, space, jobs),
         )
 
     # What all the time is worth, in images that one candidate after the other is trained on.
@@ -69,13 +72,13 @@ def make_plan(settings: RunSettings, data: ImageData, space: SearchSpace, jobs: 
     trainings = max(trainings, jobs)
     further = parts["finals"] + parts["check"] + parts["test"]
     longer = within(further, trainings) if further else candidate
-    # As many images as a candidate's if a grid of these fills the time that is left.
-    left = within(parts["grid"], grid_work(GRID_POINTS + 1))
-    if not capabilities.trains_candidates:
-        grid_like = grid_settings(left, space, 1.0)
-        return Plan(search=left, finals=longer, grid=grid_like, supernet=supernet)
-    share = left.images_seen / candidate.images_seen
-    return Plan(search=candidate, finals=longer, grid=grid_settings(candidate, space, share))
+    search = candidate if capabilities.trains_candidates else longer
+    return Plan(
+        search=search,
+        finals=longer,
+        supernet=supernet,
+        scaled=scaled_plan(settings, data, space, jobs),
+    )
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,16 @@ def _test_weight(settings: RunSettings) -> float:
     return 0.0 if alike else 0.5
 
 
+def _coefficients_weight(settings: RunSettings) -> float:
+    return 3.0 if settings.coefficients_by == "training" else 0.0
+
+
 PHASES = (
     Phase("supernet", _shares_weights, lambda settings: SUPERNET_SHARE * 5.0),
     Phase("search", _searches, _search_weight),
     Phase("finals", lambda settings: settings.finalist_count > 0, lambda settings: 2.0),
     Phase("check", lambda settings: settings.checks, lambda settings: 1.0),
-    Phase("grid", lambda settings: settings.scale, lambda settings: 4.0),
+    Phase("coefficients", lambda settings: settings.scale, _coefficients_weight),
     Phase("test", _tests, _test_weight),
 )
 """The phases of a run, in their order."""
@@ -150,3 +157,33 @@ def time_for(settings: RunSettings, phase: str, gone: float) -> float | None:
     names = list(parts)
     left = max(0.0, LATEST * settings.seconds - gone)
     return left * parts[phase] / sum(parts[name] for name in names[names.index(phase) :])
+
+
+def scaled_plan(
+    settings: RunSettings, data: ImageData, space: SearchSpace, jobs: int
+) -> ScaledPlan | None:
+    """Return how the gains of growth are measured; None: the coefficients need no training."""
+    if settings.coefficients_by != "training":
+        return None
+    pixels, with_resolution = pixels_for(data.resolution, space.resolution)
+    images = float(GROWN_IMAGES)
+    if settings.seconds is not None and settings.scale:
+        middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
+        networks = grown_networks(
+            middle, GROWN_FLOPS, pixels, with_resolution, data.channels, data.num_classes
+        )
+        each = shares(settings)["coefficients"] * LATEST * settings.seconds * jobs / len(networks)
+        # The slowest and the fastest of the design differ; the mean of the two is about the mean.
+        speeds = [
+            grown_speed(data, space, one.architecture, pixels, settings.device)
+            for one in (networks[0], networks[-1])
+        ]
+        validated = len(GROWN_LENGTHS) * min(GROWN_VALIDATION, len(data.validation_labels)) / 3
+        seen = 2 / sum(1 / speed for speed in speeds) * each - validated
+        images = max(256.0, min(200_000.0, 0.95 * seen / sum(GROWN_LENGTHS)))
+    return ScaledPlan(
+        flops=GROWN_FLOPS,
+        pixels=pixels,
+        with_resolution=with_resolution,
+        trainings=grown_settings(data, pixels, images),
+    )

@@ -12,6 +12,7 @@ from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.progress import Progress
 from nas.proxies.registry import default_proxy, proxy_capabilities
+from nas.records.coefficients_file import CoefficientsBy
 from nas.records.run_paths import RunPath
 from nas.records.run_state import RunCommand
 from nas.spaces.budget import Budget
@@ -46,7 +47,8 @@ class RunSettings:
     data: str | None = None
     proxy: str | None = None
     """None: what suits the space and the data; see :attr:`proxy_name`."""
-    grid_proxy: str = "training"
+    coefficients: CoefficientsBy | None = None
+    """Evidence by which coefficients are chosen; None: see :attr:`coefficients_by`."""
     objective: str = "accuracy"
     sampler: str = DEFAULT
     trials: int | None = None
@@ -84,6 +86,11 @@ class RunSettings:
     def proxy_name(self) -> str:
         """The proxy of the search."""
         return self.proxy or default_proxy(self.space, self.data)
+
+    @property
+    def coefficients_by(self) -> CoefficientsBy:
+        """The evidence by which the coefficients are chosen."""
+        return self.coefficients or ("prior" if self.data is None else "training")
 
     @property
     def trial_count(self) -> int:

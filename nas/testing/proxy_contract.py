@@ -16,7 +16,6 @@ from typing import Any
 
 from nas.evaluation.executor import Outcome, Task, run_task
 from nas.networks.architecture import Architecture
-from nas.networks.compound_scaling import scale
 from nas.proxies.protocol import Proxy, capabilities_of, description
 from nas.seeding import derived_rng
 from nas.spaces.budget import Budget
@@ -125,14 +124,6 @@ class ProxyContract:
                 for step, value in told:
                     assert isinstance(step, int)
                     assert math.isfinite(value)
-
-    def test_it_measures_scaled_networks_if_it_says_so(self) -> None:
-        """A proxy that declares ``accepts_scaled`` measures what is not in the search space."""
-        if not capabilities_of(self.make()).accepts_scaled:
-            return
-        with self._prepared() as proxy:
-            larger = scale(self.networks()[0], width=1.3, depth=1.3)
-            assert _evaluate(proxy, larger).error == ""
 
     def _measured(
         self, proxy: Proxy, networks: Sequence[Architecture] | None = None

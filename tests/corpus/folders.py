@@ -174,6 +174,7 @@ def _verified() -> Iterator[Case]:
         ),
         "joint-block": ("table.jsonl",),
         "b0-discovery": ("discovery.json", "b0.json"),
+        "scaling": ("scaling.json",),
     }
     few = {f: JSON[f] for f in ("lists 100,000 deep", "half a pair in a key", "a list", "NaN")}
     for kind, names in parts.items():
@@ -204,7 +205,7 @@ def _verified() -> Iterator[Case]:
             "a hash of a number": put("files", value={"x": 1}),
             "another schema": put("schema", value=CONTROLS),
         },
-        ("scaling-compared", "comparison.json"): {
+        ("compared", "comparison.json"): {
             "entries that are text": put("entries", value="x"),
             "an entry against nobody": put("against", value="nobody"),
             "a mean of 4,000 digits": put("entries", 0, "accuracy", "n", value=int("7" * 4_000)),
@@ -220,8 +221,8 @@ def _verified() -> Iterator[Case]:
             "a sample of ten thousand million": put("check", value={"samples": 10**10}),
         },
         ("cifar10-400M-flops", "run.json"): {
-            "a plan of a million pixels": put("plan", "grid", "resolution", value=10**6),
-            "a plan of no width": put("plan", "grid", "width", value=0),
+            "a plan of a million pixels": put("plan", "finals", "resolution", value=10**6),
+            "a plan of no width": put("plan", "finals", "width", value=0),
             "images of no channels": put("data", "mean", value=[]),
             "a million classes": put("data", "classes", value=10**6),
         },

@@ -6,6 +6,7 @@ import atexit
 import hashlib
 import io
 import json
+import math
 import shutil
 import tarfile
 import tempfile
@@ -19,10 +20,19 @@ import torch
 from PIL import Image
 
 import nas
+from nas.accuracy import Accuracy
 from nas.cli import _run as command
+from nas.environment import environment
+from nas.evaluation.seeded_runs import MeasuredNetwork, SeededRun
+from nas.networks.architecture import Architecture
+from nas.networks.cost import measure_cost
+from nas.proxies.short_training import TrainingSettings
+from nas.records.comparison_document import ComparisonDocument
+from nas.records.result_folder import ResultFolder
 from nas.spaces.latency_table import LatencyTable, Setting, Timing, block_keys, write_table
 from nas.spaces.registry import shipped
 from nas.spaces.search_space import SearchSpace
+from nas.strategies.comparison import SeededComparison
 from tests.support.paths import ROOT
 
 BUDGET = """schema = "nas-search-budget/1"
@@ -68,9 +78,31 @@ def valid() -> Path:
     ]
     more = ["--trials", "3", "--no-scale", "--quiet", "--out", str(folder / "run")]
     assert command([*words, *more]) == 0
-    for name in ("cifar10-400M-flops", "scaling-compared", "joint-block", "b0-discovery"):
+    for name in ("cifar10-400M-flops", "scaling", "joint-block", "b0-discovery"):
         shutil.copytree(ROOT / "results" / name, folder / name)
+    _compared(folder / "compared", architecture)
     return folder
+
+
+def _compared(folder: Path, network: Architecture) -> None:
+    """Write a folder of ``compare``, of made-up trainings."""
+    cost = measure_cost(network)
+    runs = [
+        SeededRun(turn, math.exp(-loss), Accuracy(0.5, 0.01, seeds=(turn,), loss=loss))
+        for turn, loss in enumerate((1.2, 1.1))
+    ]
+    networks = [MeasuredNetwork(name, cost, tuple(runs)) for name in ("one", "other")]
+    comparison = SeededComparison.of(networks)
+    with ResultFolder.open(folder, ComparisonDocument) as results:
+        document = ComparisonDocument(
+            identity={"seed": 0, "scaled": False, "networks": [network.key(), network.key()]},
+            **environment(),
+            settings=TrainingSettings(),
+            title="made up",
+            against="other",
+        )
+        results.save(document)
+        results.finish(document.updated(**comparison.to_dict(1)), [])
 
 
 def tiny() -> SearchSpace:

@@ -503,7 +503,7 @@ def test_run_json_has_no_password_and_errors_have_none(
     out = tmp_path / "r"
     command = RunCommand(
         budget="400M-flops", space="efficientnet", data=None, resolution=None, proxy="imagenet",
-        grid_proxy="training", objective="accuracy", sampler="random", trials=3, time=None, seed=0,
+        objective="accuracy", sampler="random", trials=3, time=None, seed=0,
         jobs=1, engine="local", storage=postgres.url, device=None, start=[], scale=False,
         finalists=None, reference=None, check=True,
     )  # fmt: skip

@@ -20,7 +20,6 @@ import nas.proxies.predictor_validation
 import nas.runs.phases
 import nas.runs.schedule
 from nas.cli import _run as command
-from nas.data import load_images
 from nas.errors import InputError
 from nas.networks.architecture import Stage
 from nas.networks.compound_scaling import official
@@ -30,7 +29,6 @@ from nas.proxies.imagenet_predictor import DATA, METRIC, ImagenetProxy, knows, s
 from nas.proxies.predictor_file import read_predictor, write_predictor
 from nas.proxies.predictor_fit import fit_predictor
 from nas.proxies.registry import default_proxy
-from nas.proxies.short_training import TrainingSettings
 from nas.proxies.stage_options import choices_of, options_of
 
 MODELS = Path(nas.__file__).parent / "_models"
@@ -319,33 +317,3 @@ def test_another_space_is_refused_before_anything_is_written(
     assert command([*words, "--out", str(tmp_path / "run")]) == 2
     assert "does not know space 'tiny'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-
-
-def test_the_grid_trains_on_the_built_in_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    for kind in range(2):
-        (tmp_path / "images" / str(kind)).mkdir(parents=True)
-        for i in range(24):
-            pixels = rng.integers(100 * kind, 100 * kind + 100, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "images" / str(kind) / f"{i}.png")
-    quick = TrainingSettings(width=0.125, resolution=16, images_seen=16, batch_size=16)
-    monkeypatch.setattr(
-        nas.data.dataset, "load_images", lambda *a, **k: load_images(str(tmp_path / "images"))
-    )
-    monkeypatch.setattr(nas.runs.schedule, "default_settings", lambda *of: quick)
-    monkeypatch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
-    monkeypatch.setattr(nas.runs.phases, "GRID_POINTS", 2)
-    out = tmp_path / "run"
-    words = ["--budget", "300M-flops", "--sampler", "random", "--trials", "3", "--quiet"]
-    assert command([*words, "--jobs", "1", "--out", str(out)]) == 0
-    b0, b7 = (json.loads((out / "family" / f"b{i}.json").read_text()) for i in (0, 7))
-    assert b0["num_classes"] == b7["num_classes"] == 1_000
-    assert b0["accuracy"]["predicted"]
-    assert "test" in b0["provenance"]
-    grid = json.loads((out / "coefficients.json").read_text())
-    assert grid["chosen"]["accuracy"]["proxy"] == "training"
-    assert json.loads((out / "run.json").read_text())["data"]["classes"] == 2

@@ -13,7 +13,6 @@ from nas.proxies.registration import ProxyFactory, ProxySetup
 from nas.proxies.registry import (
     PROXIES,
     check_data,
-    check_grid_proxy,
     make_proxy,
     proxy_capabilities,
     proxy_factory,
@@ -34,7 +33,7 @@ class Deep:
         return nas.Accuracy(mean=sum(s.layers for s in arch.stages) / 100, standard_error=0.0)
 
 class ByLoss(Deep):
-    capabilities = nas.ProxyCapabilities(rank_by="loss", accepts_scaled=True)
+    capabilities = nas.ProxyCapabilities(rank_by="loss")
 
 class Undeclared(Deep):
     capabilities = {"rank_by": "loss"}
@@ -80,7 +79,6 @@ def test_what_built_in_proxies_declare() -> None:
     assert [name for name, one in declared.items() if one.rank_by == "loss"] == [
         *("supernet", "training"),
     ]
-    assert [name for name, one in declared.items() if one.accepts_scaled] == ["training"]
     assert recorded_rank_by("supernet") == "loss"
     assert recorded_rank_by("table") == "accuracy"
     assert recorded_rank_by("MyProxy") is None
@@ -103,9 +101,6 @@ def test_a_class_is_enough() -> None:
 @pytest.mark.usefixtures("installed")
 def test_an_installed_proxy_declares_like_a_built_in_one() -> None:
     assert proxy_capabilities("by-loss").rank_by == "loss"
-    check_grid_proxy("by-loss")
-    with pytest.raises(nas.InputError, match="'deep'"):
-        check_grid_proxy("deep")
     check_data("looks", "cifar10")
     with pytest.raises(nas.InputError, match="uses no images"):
         check_data("deep", "cifar10")

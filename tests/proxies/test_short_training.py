@@ -15,7 +15,12 @@ from nas.errors import Diverged
 from nas.evaluation.executor import Task, run_task
 from nas.evaluation.objective import make_objective
 from nas.proxies.imagenet_predictor import ImagenetProxy
-from nas.proxies.presets import GRID_RESOLUTION, default_settings, grid_settings, training_settings
+from nas.proxies.presets import (
+    SCALED_RESOLUTION,
+    default_settings,
+    scaled_settings,
+    training_settings,
+)
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.registry import known_proxy, proxy_capabilities
 from nas.proxies.short_training import TrainingProxy, TrainingSettings, _stratified_sample
@@ -209,10 +214,10 @@ def test_settings_suit_the_data() -> None:
     data = made_up()
     assert default_settings(data, tiny).images_seen == 4_000
     assert default_settings(data, replace(tiny, resolution=8)).resolution == 8
-    grid = grid_settings(default_settings(data, large), large)
-    assert grid.resolution == GRID_RESOLUTION
-    assert grid.images_seen == 4_000  # less would be at chance
-    assert grid_settings(TrainingSettings(images_seen=40_000), large).images_seen == 8_000
+    scaled = scaled_settings(default_settings(data, large), large)
+    assert scaled.resolution == SCALED_RESOLUTION
+    assert scaled.images_seen == 4_000  # less would be at chance
+    assert scaled_settings(TrainingSettings(images_seen=40_000), large).images_seen == 8_000
     timed = training_settings(data, tiny, 0.01, "cpu")
     assert timed.images_seen == 256
     # A short training is validated on no more than it saw: its time is for training.

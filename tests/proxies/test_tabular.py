@@ -256,16 +256,6 @@ def test_another_table_is_another_run_and_a_moved_one_is_not(
     assert "proxy differ" in capsys.readouterr().err
 
 
-def test_a_table_cannot_measure_scaled_networks(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table = write(tmp_path / "t.jsonl", rows(1))
-    words = ["--space", "tiny", "--budget", "1M-flops", "--grid-proxy", f"table:{table}"]
-    assert command([*words, "--out", str(tmp_path / "run")]) == 2
-    assert "grid proxy" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_wrong_table_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path / "none.jsonl", write(tmp_path / "t.jsonl", [GOOD, "{"])):
         assert command(run_words(path, tmp_path / "run")) == 2

@@ -148,7 +148,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     [
         ('{"schema": "nas-search-toy/1"}', ["nas-search-toy/1", "nas-search-toy/2", "--out"]),
         ('{"schema": "nas-search-toy/3"}', ["nas-search-toy/3", "nas-search-toy/2", "--out"]),
-        ('{"schema": "nas-search-run/2"}', ["nas-search-run/2", "nas-search-toy/2"]),
+        ('{"schema": "nas-search-run/3"}', ["nas-search-run/3", "nas-search-toy/2"]),
         ('{"schema": 2}', ["nas-search-toy/2"]),
         ("{}", ["schema", "nas-search-toy/2"]),
         ("[]", ["nas-search-toy/2"]),

@@ -166,17 +166,7 @@ def test_committed_results_without_their_study(tmp_path: Path) -> None:
     assert len(run["front"]["records"]) == 12
     assert [member["name"] for member in run["family"]] == [f"b{i}" for i in range(8)]
     written = json.loads((COMMITTED / "coefficients.json").read_text())
-    marked = {
-        mark: {
-            (point["alpha"], point["beta"], point["gamma"])
-            for point in run["grid"]["points"]
-            if mark in point["marks"]
-        }
-        for mark in ("chosen", "tied", "paper", "off")
-    }
-    assert marked["chosen"] == {(1.0, 1.11, 1.3)}
-    assert marked["tied"] == {(p["alpha"], p["beta"], p["gamma"]) for p in written["tied"]}
-    assert marked["paper"] == marked["off"] == {(1.2, 1.1, 1.15)}
+    assert {name: written[name] for name in run["scaling"]} == run["scaling"]
     assert run["check"]["kendall_tau"] == pytest.approx(0.0714, abs=1e-4)
 
 

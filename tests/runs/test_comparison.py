@@ -44,7 +44,7 @@ def images(tmp_path: Path) -> str:
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = TrainingSettings(resolution=16, images_seen=48, batch_size=16)
     monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of: settings)
-    monkeypatch.setattr(nas.proxies.presets, "grid_settings", lambda settings, *of: settings)
+    monkeypatch.setattr(nas.proxies.presets, "scaled_settings", lambda settings, *of: settings)
     monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -66,9 +66,10 @@ def test_networks_are_compared_and_the_study_is_kept(
 ) -> None:
     words = ["compare", *files(1.0, 2.0), "--data", images, "--seeds", "2", "--jobs", "1"]
     assert command([*words, "--out", "c"]) == 0
-    said = capsys.readouterr().out
-    assert "width 1" in said
-    assert "width 2" in said
+    captured = capsys.readouterr()
+    assert "width 1" in captured.out
+    assert "width 2" in captured.out
+    assert "as they are trained, narrower and with fewer pixels" in captured.err
     first = Path("c/comparison.json").read_bytes()
     data = json.loads(first)
     assert data["against"] == "width 2"

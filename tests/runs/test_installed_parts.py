@@ -82,20 +82,3 @@ def test_a_run_of_built_in_parts_names_no_plugins() -> None:
     assert run(proxy="zero-cost:flops", sampler="random") == 0
     assert load("run/run.json")["identity"]["plugins"] == {}
     assert "plugins" not in load("run/baseline.json")["provenance"]
-
-
-def test_an_installed_proxy_that_trains_and_an_installed_grid_proxy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = MODULE.replace('rank_by="loss"', "trains_candidates=True, accepts_scaled=True")
-    install(monkeypatch, tmp_path / "site", ENTRY_POINTS, modules={"made_up_parts": source})
-    words = [word for word in WORDS if word != "--no-scale"]
-    words += ["--proxy", "deep", "--grid-proxy", "deep", "--trials", "4"]
-    assert command([*words, "--jobs", "1"]) == 0
-    used = load("run/run.json")["identity"]["plugins"]
-    assert set(used) == {"proxy", "grid_proxy"}
-    assert load("run/coefficients.json")["chosen"]["accuracy"]["metric"] == "accuracy"
-    capsys.readouterr()
-    assert command(["verify", "run", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["differences"] == []

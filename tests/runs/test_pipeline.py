@@ -54,7 +54,6 @@ TINY, ANY = load_space("tiny"), Budget("none")
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = TrainingSettings(width=0.5, resolution=16, images_seen=IMAGES_SEEN, batch_size=16)
     monkeypatch.setattr(nas.runs.schedule, "default_settings", lambda *of: settings)
-    monkeypatch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
     monkeypatch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
     monkeypatch.chdir(tmp_path)
 
@@ -93,15 +92,15 @@ def test_run_json(finished: Path) -> None:
     assert "report.html" in report
     listed = {*results(finished), "study.log", *report}
     assert run["files"] == {name: sha256(finished / name) for name in listed}
-    assert set(run["seconds"]) >= {"search", "grid", "test"}
+    assert set(run["seconds"]) >= {"search", "coefficients", "test"}
     assert run["versions"]["optuna"] == optuna.__version__
     assert set(run["identity"]) == {
         "augment",
+        "coefficients",
         "space",
         "budget",
         "data",
         "proxy",
-        "grid_proxy",
         "objective",
         "sampler",
         "seed",
@@ -137,17 +136,20 @@ def test_the_architectures(finished: Path) -> None:
 
 
 def test_coefficients(finished: Path) -> None:
-    grid = load(finished / "coefficients.json")
+    scaling = load(finished / "coefficients.json")
     baseline = load(finished / "baseline.json")
-    assert 1.9 <= grid["chosen"]["ratio"] <= 2.1
-    assert grid["reference"]["alpha"] == 1.2
+    product = scaling["alpha"] * scaling["beta"] ** 2 * scaling["gamma"] ** 2
+    assert product == pytest.approx(2, abs=0.02)
+    assert sum(scaling["shares"].values()) == pytest.approx(1)
+    assert sum(scaling["posterior"]["mass"]) == pytest.approx(1, abs=1e-3)
     for phi in range(1, 8):
         member = load(finished / "family" / f"b{phi}.json")
         ratio = member["cost"]["flops"] / baseline["cost"]["flops"]
-        assert member["provenance"]["phi"] == phi
         assert member["provenance"]["ratio"] == pytest.approx(ratio, abs=1e-6)
         assert ratio == pytest.approx(2**phi, rel=0.25)  # a tiny space: few layers and widths
-        assert {"alpha", "beta", "gamma"} <= set(member["provenance"]["coefficients"])
+        assert member["provenance"]["coefficients"] == {
+            key: scaling[key] for key in ("alpha", "beta", "gamma")
+        }
 
 
 def test_the_study_opens_with_optuna(finished: Path) -> None:
@@ -478,7 +480,7 @@ def test_storage_by_url(pictures: Path, finished: Path, tmp_path: Path) -> None:
     assert not (out / "study.log").exists()
     assert results(out) == results(finished)
     names = [summary.study_name for summary in optuna.get_all_study_summaries(url)]
-    assert len(names) == 3  # search, grid, test
+    assert len(names) == 2  # search, test
     assert command(["resume", str(out), "--quiet"]) == 0
     assert results(out) == results(finished)
 
@@ -641,33 +643,6 @@ def test_a_supernet_that_diverges_again_and_again_is_one_line(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "the supernet" in err
-
-
-def test_out_of_time_before_the_grid_is_said_and_resumed(
-    pictures: Path,
-    finished: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    out = tmp_path / "r"
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            nas.runs.session,
-            "time_for",
-            lambda settings, phase, gone: 0.0 if phase == "grid" else 1e9,
-        )
-        patch.setattr(nas.runs.schedule, "settings_for_work", nas.runs.schedule.default_settings)
-        assert command(words(pictures, out, "--time", "1s", "--json")) == 0
-    said = capsys.readouterr()
-    assert [note for note in load(out / "run.json")["notes"] if "coefficients" in note]
-    document = json.loads(said.out)
-    assert document["coefficients"] is None
-    assert document["family"] == []
-    assert (out / "baseline.json").exists()
-    assert not (out / "coefficients.json").exists()
-    assert command(words(pictures, out, "--quiet")) == 0
-    assert results(out) == results(finished)
 
 
 # Has the process kill itself, so many seconds after its study has so many lines or, where these are

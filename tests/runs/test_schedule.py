@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 import nas.runs.schedule
 from nas.data import ImageData
-from nas.runs.schedule import LATEST, make_plan, shares, time_for
+from nas.runs.schedule import LATEST, make_plan, scaled_plan, shares, time_for
 from nas.runs.settings import RunSettings
 from nas.spaces.budget import parse_budget
 from nas.spaces.registry import load_space
@@ -39,7 +40,7 @@ def test_phases_that_end_in_time_have_what_was_planned(run: dict[str, Any]) -> N
 def test_a_phase_that_is_late_leaves_the_others_some_time() -> None:
     settings = RunSettings(SPACE, BUDGET, seconds=1000.0, data="mine")
     gone = 700.0  # the supernet alone; planned were 307
-    for name in ("search", "finals", "check", "grid"):
+    for name in ("search", "finals", "check", "coefficients"):
         seconds = time_for(settings, name, gone)
         assert seconds is not None
         assert seconds > 20
@@ -55,6 +56,7 @@ def test_a_baseline_that_is_tested_alone_has_time_of_its_own(
     run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nas.runs.schedule, "training_speed", lambda *of: 1_000.0)
+    monkeypatch.setattr(nas.runs.schedule, "grown_speed", lambda *of: 1_000.0)
     monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of: None)
     images = ImageData.from_parts(
         "some",
@@ -69,6 +71,37 @@ def test_a_baseline_that_is_tested_alone_has_time_of_its_own(
         seconds = shares(settings)["test"] * LATEST * 600
         assert 0.5 * 1_000 * seconds < plan.finals.images_seen < 1_000 * seconds
     assert shares(RunSettings(SPACE, BUDGET, seconds=600.0, data="mine"))["test"] == 0
+
+
+def _images(pixels: int) -> ImageData:
+    count = 200
+    part = (
+        torch.zeros(count, 3, pixels, pixels, dtype=torch.uint8),
+        torch.arange(count) % 2,
+    )
+    return ImageData.from_parts("some", ("a", "b"), part, part, None)
+
+
+def test_growth_is_measured_as_the_images_and_the_time_allow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nas.runs.schedule, "grown_speed", lambda *of: 300.0)
+    settings = RunSettings(SPACE, BUDGET, data="mine")
+    small = scaled_plan(settings, _images(32), SPACE, 2)
+    large = scaled_plan(settings, _images(96), SPACE, 2)
+    assert small is not None
+    assert large is not None
+    assert not small.with_resolution
+    assert large.with_resolution
+    assert [one.images_seen for one in small.trainings] == [5_000, 15_000]
+    assert all(one.width == 1 and one.checks == () for one in small.trainings)
+    timed = replace(settings, seconds=7_200.0)
+    longer = scaled_plan(timed, _images(32), SPACE, 2)
+    assert longer is not None
+    # Twelve networks, two at once, for each length.
+    work = 12 * sum(one.images_seen for one in longer.trainings) / 300 / 2
+    assert 0.8 < work / (shares(timed)["coefficients"] * LATEST * 7_200) < 1
+    assert scaled_plan(replace(settings, coefficients="prior"), _images(32), SPACE, 2) is None
 
 
 def test_without_a_limit_there_is_none() -> None:

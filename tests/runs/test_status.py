@@ -97,9 +97,7 @@ def test_failures_are_told_by_reason_and_a_run_that_died_is_stopped(
 def test_how_far_a_supernet_is_where_there_are_fewer_images_than_a_batch(copy: Path) -> None:
     training = asdict(TrainingSettings())
     supernet = asdict(SupernetSettings(images_seen=320, batch_size=64, paths=2))
-    change(
-        copy, plan=dict.fromkeys(("search", "finals", "grid"), training) | {"supernet": supernet}
-    )
+    change(copy, plan=dict.fromkeys(("search", "finals"), training) | {"supernet": supernet})
     images = {"name": "a", "classes": 2, "image_resolution": 8, "imbalance": 1.0}
     images |= {"mean": [0.5], "std": [0.5]}
     state = copy / "supernet" / "state.json"
@@ -169,7 +167,7 @@ def test_a_study_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
     assert before <= row.written_at <= after
 
 
-@pytest.mark.parametrize("content", [None, "{}", '{"schema": "nas-search-run/2"}', "nonsense"])
+@pytest.mark.parametrize("content", [None, "{}", '{"schema": "nas-search-run/3"}', "nonsense"])
 def test_no_run_is_one_line(
     content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

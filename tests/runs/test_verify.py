@@ -48,7 +48,6 @@ def _quick() -> Iterator[None]:
     training = TrainingSettings(width=0.5, resolution=16, images_seen=64, batch_size=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nas.runs.schedule, "default_settings", lambda *of: training)
-        patch.setattr(nas.runs.schedule, "grid_settings", lambda settings, *of: settings)
         patch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
         for module in (nas.runs.phases, nas.runs.verify.run):
             patch.setattr(module, "CHECKED", 4)
@@ -70,8 +69,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, _quick: None) -> Path:
                 pixels = np.clip(rng.normal(colour, 70, (16, 16, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(data / split / name / f"{i}.png")
     words = ["--space", "tiny", "--budget", "1M-flops", "--data", str(data), "--proxy", "training"]
-    more = ["--trials", "4", "--jobs", "1", "--finalists", "2", "--quiet", "--out", str(out)]
-    assert command([*words, *more]) == 0
+    more = ["--trials", "4", "--jobs", "1", "--finalists", "2", "--coefficients", "prior"]
+    assert command([*words, *more, "--quiet", "--out", str(out)]) == 0
     return out
 
 
@@ -148,7 +147,7 @@ def test_what_needs_no_space_is_computed_without_it(copy: Path) -> None:
     forge(copy, "run.json", run)
     assert [note for note in verified(copy).notes if "'gone.toml'" in note]
     assert keys(copy) == set()
-    data["points"][0]["accuracy"]["metric"] += ", or so"
+    data["regret"] += 0.1
     forge(copy, "coefficients.json", data)
     assert {file for file, _ in keys(copy)} == {"coefficients.json"}
 
@@ -263,11 +262,10 @@ DERIVED: list[tuple[str, tuple[Any, ...], str]] = [
     ("finalists.json", ("entries", 0, "difference", "real"), "entries1.difference.real"),
     ("finalists.json", ("seed_to_seed_deviation",), "seed_to_seed_deviation"),
     ("finalists.json", ("test", "entries", 0, "accuracy", "mean"), "test.entries1.accuracy.mean"),
-    ("coefficients.json", ("points", 2, "product"), "points3.product"),
-    ("coefficients.json", ("points", 0, "accuracy", "loss"), "points1.accuracy.loss"),
-    ("coefficients.json", ("chosen", "proxy_flops"), "chosen.proxy_flops"),
-    ("coefficients.json", ("reference", "eligible"), "reference.eligible"),
-    ("coefficients.json", ("seed_to_seed_deviation",), "seed_to_seed_deviation"),
+    ("coefficients.json", ("alpha",), "alpha"),
+    ("coefficients.json", ("shares", "depth"), "shares.depth"),
+    ("coefficients.json", ("compared", 0, "probability"), "compared1.probability"),
+    ("coefficients.json", ("members", 2, "mean"), "members3.mean"),
     ("family/b7.json", ("stages", 0, "width"), "stages1.width"),
     ("family/b2.json", ("provenance", "phi"), "provenance.phi"),
     ("run.json", ("trials", "finished"), "trials.finished"),
@@ -292,7 +290,6 @@ def test_what_is_derived_is_computed_again(
     [
         ("finalists.json", ("entries", 0), "entries1.accuracy.mean"),
         ("finalists.json", ("test", "entries", 0), "test.entries1.accuracy.mean"),
-        ("coefficients.json", ("points", 0), "points1.accuracy.mean"),
     ],
 )
 def test_one_evaluation_that_was_changed_is_found_without_the_study(
@@ -315,8 +312,7 @@ def test_a_front_that_lacks_a_point_is_not_the_front(copy: Path) -> None:
 def test_other_choices_are_found(copy: Path) -> None:
     """The coefficients chosen, and with them the whole family, made to be others."""
     data = load(copy / "coefficients.json")
-    other = next(one for one in data["points"] if one["eligible"] and one != data["chosen"])
-    data["chosen"] = other
+    data |= {"alpha": 1.3, "beta": 1.1, "gamma": 1.1275}
     forge(copy, "coefficients.json", data)
     found = keys(copy)
     assert {file for file, _ in found} >= {"coefficients.json", "family/b1.json"}

@@ -15,7 +15,7 @@ def run_state(**changes: Any) -> dict[str, Any]:
             "budget": {"flops": 400_000_000},
             "data": None,
             "proxy": "imagenet",
-            "grid_proxy": "training",
+            "coefficients": "prior",
             "latency": None,
             "objective": "accuracy",
             "sampler": "random",

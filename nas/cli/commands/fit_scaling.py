@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nas.runs.scaling_evidence import ResampledChoice, VariedChoice
     from nas.strategies.scaling_choice import ScalingChoice
 
-_ALONE = ("depth", "width", "resolution")
-
 
 def fit_scaling(
     table: Annotated[
@@ -109,19 +107,14 @@ def _print(
     )
     _print_groups(metadata)
     _print_scores(metadata)
-    own = choice.direction.coefficients()
-    shares = ", ".join(
-        f"{name} {share:.0%} ({choice.intervals[name][0]:.0%} to {choice.intervals[name][1]:.0%})"
-        for name, share in choice.direction.shares().items()
-    )
     print_lines(
         "",
-        f"EfficientNet-B0: (α, β, γ) = ({own.alpha:.3f}, {own.beta:.3f}, {own.gamma:.3f})",
-        f"  shares of the growth, with 90 % intervals: {shares}",
-        f"  shares whose interval reaches 0: {', '.join(choice.reach_zero) or 'none'}",
+        f"EfficientNet-B0: (α, β, γ) = {choice.coefficients}",
+        f"  shares of the growth, with 90 % intervals: {choice}",
+        f"  shares whose interval reaches 0: {', '.join(choice.may_be_zero) or 'none'}",
         "  probability of being better than "
-        + ", ".join(f"{name} alone {choice.better_than[name]:.2f}" for name in _ALONE)
-        + f" (to 16 times the FLOPs), the paper's {choice.better_than['paper']:.2f} (b1 to b3)",
+        + ", ".join(f"{one.name} {one.probability:.2f}" for one in choice.compared)
+        + "; single dimensions to 16 times the FLOPs, the paper's over b1 to b3",
         f"  expected regret in ln error, b1 to b3: chosen {choice.regret:.4f}, "
         f"the paper's {choice.paper_regret:.4f}",
         "",

@@ -105,16 +105,17 @@ def main_job(
             rich_help_panel=ACCURACY,
         ),
     ] = None,
-    grid_proxy: Annotated[
-        str,
+    coefficients: Annotated[
+        str | None,
         typer.Option(
-            metavar="NAME",
-            help="Proxy that measures accuracy for the scaling coefficients: training, or an "
-            "installed one that accepts scaled networks.",
-            autocompletion=completion.one_of("training"),
+            metavar="prior|training",
+            help="Evidence by which the scaling coefficients are chosen: published trainings "
+            "(prior), or these and trainings of small networks on the images (training).",
+            show_default="training with --data, else prior",
+            autocompletion=completion.one_of("prior", "training"),
             rich_help_panel=ACCURACY,
         ),
-    ] = "training",
+    ] = None,
     finalists: Annotated[
         int | None,
         typer.Option(
@@ -191,7 +192,7 @@ def main_job(
         max_pixels=max_pixels,
         resolution=resolution,
         proxy=proxy,
-        grid_proxy=grid_proxy,
+        coefficients=coefficients,
         objective=objective,
         sampler=sampler,
         trials=trials,

@@ -20,11 +20,14 @@ from nas.cli.console import (
 )
 from nas.cli.panels import SEARCH
 from nas.cli.parameters import Jobs, Json, Quiet, Verbose, out_option, seed_option
+from nas.cli.scaling_tables import best_table, compared_table
 from nas.cli.terminal_progress import TerminalProgress
 from nas.errors import InputError, Interrupted
 from nas.spaces.budget import amount
 
-TARGETS = ("b0",)
+TARGETS = ("b0", "scaling")
+
+FOLDERS = {"b0": "results/b0-discovery", "scaling": "results/scaling"}
 
 NEAREST = 3
 """Trained networks that are shown for each network."""
@@ -37,23 +40,30 @@ def reproduce(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="b0",
-            help="Discovery to reproduce: b0, that of EfficientNet-B0.",
-            autocompletion=completion.one_of("b0"),
+            metavar="b0|scaling",
+            help="What to reproduce: b0, the discovery of EfficientNet-B0; scaling, the evidence "
+            "for scaling depth, width and resolution together.",
+            autocompletion=completion.one_of(*TARGETS),
         ),
     ],
     random: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             help="Number of random networks that B0 is ranked among.",
+            show_default="100000",
             rich_help_panel=SEARCH,
         ),
-    ] = 100_000,
+    ] = None,
     trials: Annotated[
-        int,
-        typer.Option(metavar="N", help="Number of trials of each search.", rich_help_panel=SEARCH),
-    ] = 300,
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Number of trials of each search.",
+            show_default="300",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     samplers: Annotated[
         str | None,
         typer.Option(
@@ -65,33 +75,79 @@ def reproduce(
         ),
     ] = None,
     seeds: Annotated[
-        int,
+        int | None,
         typer.Option(
             metavar="N",
             help="Number of searches with each sampler, with a seed each.",
+            show_default="20",
             rich_help_panel=SEARCH,
         ),
-    ] = 20,
-    seed: Annotated[int, seed_option(SEARCH, "Seed of the first search.")] = 0,
+    ] = None,
+    seed: Annotated[
+        int | None, seed_option(SEARCH, "Seed of the first search.", show_default="0")
+    ] = None,
     jobs: Jobs = None,
-    out: Annotated[str, out_option("DIR", "Folder to write.", True)] = "results/b0-discovery",
+    out: Annotated[
+        str | None,
+        out_option("DIR", "Folder to write.", "results/b0-discovery or results/scaling"),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Reproduce the discovery of EfficientNet-B0, on predicted ImageNet accuracy."""
+    """Reproduce the discovery of EfficientNet-B0, or the evidence for compound scaling.
+
+    Both are computed from what is known of other people's trainings on ImageNet; the options of
+    searches are for b0.
+    """
+    if target not in TARGETS:
+        raise InputError(f"reproduce {target!r} is not accepted: {', '.join(TARGETS)}")
+    folder = Path(out or FOLDERS[target])
+    own = {"random": random, "trials": trials, "samplers": samplers, "seeds": seeds, "seed": seed}
+    options = {name: value for name, value in own.items() if value is not None}
+    if target == "scaling":
+        given = [*options, *([] if jobs is None else ["jobs"])]
+        if given:
+            raise InputError(f"--{given[0]}: not accepted with reproduce scaling")
+        _reproduce_scaling(folder, json=json, quiet=quiet)
+    else:
+        _reproduce_b0(folder, options, jobs, json=json, quiet=quiet)
+
+
+def _reproduce_scaling(out: Path, *, json: bool, quiet: bool) -> None:
+    from nas.runs.reproduction.scaling import reproduce_scaling
+
+    with TerminalProgress(quiet=quiet) as progress:
+        data = reproduce_scaling(out, progress)
+    if json:
+        print_json(data)
+    elif not quiet:
+        for table in (compared_table(data), best_table(data)):
+            print_table(table)
+            print_lines("")
+        _print_sentences("Conclusions", data["conclusions"])
+        _print_sentences("Limits", [data["evidence"]["limits"] + "."])
+        print_written(out)
+
+
+def _print_sentences(title: str, sentences: list[str]) -> None:
+    print_lines(title)
+    print_facts([("•", sentence) for sentence in sentences], least=1)
+    print_lines("")
+
+
+def _reproduce_b0(
+    out: Path, options: dict[str, Any], jobs: int | None, *, json: bool, quiet: bool
+) -> None:
     from nas.runs.reproduction.evidence import ReproductionSettings
     from nas.runs.reproduction.reproduce import reproduce as reproduce_discovery
 
-    if target not in TARGETS:
-        raise InputError(f"reproduce {target!r} is not accepted: {', '.join(TARGETS)}")
-    options: dict[str, Any] = {"random": random, "trials": trials, "seeds": seeds, "seed": seed}
-    if samplers is not None:
-        options["samplers"] = tuple(samplers.split(","))
+    if "samplers" in options:
+        options = {**options, "samplers": tuple(options["samplers"].split(","))}
     settings = ReproductionSettings(**options)
     try:
         with TerminalProgress(quiet=quiet) as progress:
-            data = reproduce_discovery(settings, Path(out), jobs=jobs, progress=progress)
+            data = reproduce_discovery(settings, out, jobs=jobs, progress=progress)
     except KeyboardInterrupt:
         raise Interrupted(
             "interrupted; nothing was saved: rerun the command to start again"
@@ -112,10 +168,8 @@ def reproduce(
                 print_table(table)
             print_lines("")
         for title, sentences in (("Conclusions", data["conclusions"]), ("Limits", data["limits"])):
-            print_lines(title)
-            print_facts([("•", sentence) for sentence in sentences], least=1)
-            print_lines("")
-        print_written(Path(out))
+            _print_sentences(title, sentences)
+        print_written(out)
 
 
 def _table(title: str, *headings: str, caption: str | None = None) -> Table:

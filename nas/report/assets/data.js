@@ -37,6 +37,7 @@ function amount(value) {
 }
 
 const percent = (value, digits = 2) => (100 * value).toFixed(digits);
+const wholePercent = (share) => `${percent(share, 0)} %`;
 const fixed = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const signed = (value, digits = 2) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 const thousands = (value) => value.toLocaleString("en");

@@ -366,103 +366,104 @@ function choicesFigure(colours, importance) {
   };
 }
 
-const MARKS = { chosen: "★", tied: "=", paper: "P", off: "!" };
+// Shares in the plane: depth alone at the left, width alone at the right, resolution alone on top.
+const flat = ([, width, resolution]) => [width + resolution / 2, (resolution * Math.sqrt(3)) / 2];
 
-// The coefficients: γ against β; each cell lists α, and its colour is the measured value.
-function gridFigure(colours, grid) {
-  const byLoss = grid.ranked_by === "loss";
-  const value = (point) => (byLoss ? point.accuracy.loss : 100 * point.accuracy.mean);
-  const measuredPoints = grid.points.filter((point) => point.accuracy);
-  const distinct = (key) => [...new Set(grid.points.map((point) => point[key]))].sort((a, b) => a - b);
-  const betas = distinct("beta");
-  const gammas = distinct("gamma");
-  const values = measuredPoints.map(value);
-  const [least, most] = [Math.min(...values), Math.max(...values)];
-  const z = gammas.map(() => betas.map(() => null));
-  const texts = gammas.map(() => betas.map(() => ""));
-  const cells = new Map();
-  // The best first: where several share a cell, its colour is the best one's.
-  for (const point of grid.points) {
-    const [row, column] = [gammas.indexOf(point.gamma), betas.indexOf(point.beta)];
-    const key = `${row},${column}`;
-    if (!cells.has(key)) cells.set(key, { row, column, points: [] });
-    cells.get(key).points.push(point);
-    if (z[row][column] === null && point.accuracy) z[row][column] = value(point);
+// The smallest set of directions that holds so much of the posterior, by place.
+function region(mass, level) {
+  const order = mass.map((_, at) => at).sort((a, b) => mass[b] - mass[a]);
+  const whole = mass.reduce((a, b) => a + b, 0);
+  const inside = new Set();
+  let held = 0;
+  for (const at of order) {
+    if (held >= level * whole) break;
+    held += mass[at];
+    inside.add(at);
   }
-  const annotations = [];
-  for (const { row, column, points } of cells.values()) {
-    texts[row][column] = points.map((point) => lines(pointText(point, byLoss))).join("<br><br>");
-    const share = most > least ? (z[row][column] - least) / (most - least) : 1;
-    const shade = between(colours.low, colours.high, byLoss ? 1 - share : share);
-    annotations.push({
-      x: column, // a place: a category that reads as a number would be taken for one
-      y: row,
-      text: points
-        .map((point) => [point.alpha, ...point.marks.map((mark) => MARKS[mark])].join("\u2009"))
-        .join("<br>"),
-      showarrow: false,
-      font: { size: 11, color: z[row][column] === null ? colours.ink : readableOn(shade) },
-    });
-  }
-  // By its standoff, above a colour bar, the title would stand between the ticks.
-  const across = axis(colours, "β width", { type: "category" });
-  const scale = byLoss
-    ? [[0, colours.high], [1, colours.low]]
-    : [[0, colours.low], [1, colours.high]];
+  return inside;
+}
+
+// The directions of growth: the posterior of the best one, and what it is compared with.
+function triangleFigure(colours, scaling) {
+  const { shares, mass } = scaling.posterior;
+  const words = (own) => `depth ${wholePercent(own[0])}, width ${wholePercent(own[1])}, resolution ${wholePercent(own[2])}`;
+  const dots = (name, own, marker, more) => ({
+    type: "scatter",
+    mode: "markers",
+    name: plain(name),
+    x: own.map((one) => flat(one)[0]),
+    y: own.map((one) => flat(one)[1]),
+    text: own.map((one) => lines([name, words(one)])),
+    hovertemplate: "%{text}<extra></extra>",
+    marker,
+    ...more,
+  });
+  const wide = region(mass, 0.9);
+  const narrow = region(mass, 0.5);
+  const pick = (inside) => shares.filter((_, at) => inside(at));
+  const corners = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]];
+  const values = (own) => [own.depth, own.width, own.resolution];
+  const paper = scaling.compared[0];
   return {
     data: [
       {
-        type: "heatmap",
-        x: betas.map(String),
-        y: gammas.map(String),
-        z,
-        text: texts,
-        hovertemplate: "%{text}<extra></extra>",
-        hoverongaps: false,
-        colorscale: scale,
-        xgap: 2,
-        ygap: 2,
-        colorbar: {
-          orientation: "h",
-          y: 1.02,
-          yanchor: "bottom",
-          ypad: 0,
-          thickness: 10,
-          len: 0.7,
-          tickfont: { color: colours.soft, size: 11 },
-          title: {
-            text: byLoss ? "validation loss (lower is better)" : "accuracy (%)",
-            font: { color: colours.soft, size: 12 },
-            side: "top",
-          },
-          outlinewidth: 0,
-        },
+        type: "scatter", mode: "lines", x: corners.map((one) => flat(one)[0]), y: corners.map((one) => flat(one)[1]),
+        line: { color: colours.soft, width: 1.2 }, hoverinfo: "skip", showlegend: false,
       },
+      dots("90 % of the posterior", pick((at) => wide.has(at) && !narrow.has(at)),
+        { color: colours.blue, opacity: 0.25, size: 11, symbol: "hexagon2" }),
+      dots("50 % of the posterior", pick((at) => narrow.has(at)),
+        { color: colours.blue, opacity: 0.6, size: 11, symbol: "hexagon2" }),
+      ...(scaling.training
+        ? [dots("own trainings", scaling.training.points.map((one) => values(one.shares)), { color: colours.green, size: 8 })]
+        : []),
+      dots("equal shares", [[1 / 3, 1 / 3, 1 / 3]], { color: colours.ink, size: 9, symbol: "cross-thin", line: { width: 2, color: colours.ink } }),
+      dots(paper.name, [values(paper.shares)], { color: colours.orange, size: 11, symbol: "diamond" }),
+      dots("chosen", [values(scaling.shares)], { color: colours.vermilion, size: 15, symbol: "star" }),
     ],
-    layout: layout(colours, Math.max(320, 130 + 34 * gammas.length), {
-      xaxis: { ...across, title: { ...across.title, standoff: undefined } },
-      yaxis: axis(colours, "γ resolution", { type: "category" }),
-      annotations,
-      margin: { l: 56, r: 16, t: 12, b: 48 },
+    layout: layout(colours, 380, {
+      xaxis: axis(colours, "", { visible: false, range: [-0.12, 1.12], fixedrange: true }),
+      yaxis: axis(colours, "", { visible: false, range: [-0.1, 0.95], scaleanchor: "x", fixedrange: true }),
+      annotations: ["depth alone", "width alone", "resolution alone"].map((text, at) => ({
+        x: flat(corners[at])[0], y: flat(corners[at])[1] + (at === 2 ? 0.05 : -0.06), text, showarrow: false,
+        font: { size: 12, color: colours.soft },
+      })),
+      margin: { l: 8, r: 8, t: 12, b: 8 },
     }),
   };
 }
 
-function pointText(point, byLoss) {
-  const words = {
-    chosen: "chosen",
-    tied: "not significantly different from the best (95 % CI)",
-    paper: "the paper's coefficients",
-    off: "off the FLOPs target",
+// The predicted error of the members relative to b0, beside the published family's.
+function errorFigure(colours, members, others) {
+  const steps = [0, ...members.map((one) => one.doublings)];
+  const at = (times) => [1, ...members.map((one) => Math.exp(one.mean + times * one.standard_error))];
+  const [first] = others.networks;
+  const band = (y, more) => ({
+    type: "scatter", mode: "lines", x: steps, y, line: { width: 0 }, hoverinfo: "skip", showlegend: false, ...more,
+  });
+  return {
+    data: [
+      band(at(-1.645)),
+      band(at(1.645), { fill: "tonexty", fillcolor: colours.blue + "33", showlegend: true, name: "90 % interval" }),
+      {
+        type: "scatter", mode: "lines+markers", name: "predicted", x: steps, y: at(0),
+        line: { color: colours.blue, width: 2 }, marker: { color: colours.blue, size: 7 },
+        hovertemplate: "%{x} doublings: %{y:.3f}<extra>predicted</extra>",
+      },
+      {
+        type: "scatter", mode: "markers", name: plain(`${others.name}, published`),
+        x: others.networks.map((one) => Math.log2(one.flops / first.flops)),
+        y: others.networks.map((one) => (100 - one.top1) / (100 - first.top1)),
+        text: others.networks.map((one) => plain(one.name)),
+        marker: { color: colours.grey, size: 9, symbol: "square-open" },
+        hovertemplate: "%{text}: %{y:.3f}<extra></extra>",
+      },
+    ],
+    layout: layout(colours, 320, {
+      xaxis: axis(colours, "doublings of b0's FLOPs", {}),
+      yaxis: axis(colours, "top-1 error relative to b0", {}),
+    }),
   };
-  const found = point.accuracy;
-  return [
-    `α ${point.alpha}, β ${point.beta}, γ ${point.gamma}`,
-    `${point.ratio.toFixed(2)}× the FLOPs (α·β²·γ² = ${point.product.toFixed(2)})`,
-    found ? `accuracy ${accuracyText(found)}, ${found.n} seeds` : "not measured",
-    ...(found && byLoss ? [`loss ${found.loss.toFixed(3)}`] : []),
-    ...point.marks.map((mark) => words[mark]),
-  ];
 }
 
 // FLOPs over φ: the family, exact doubling, and the published family.

@@ -412,36 +412,60 @@ function finalsSection({ run }) {
   );
 }
 
-function gridSection({ run }) {
-  const grid = run.grid;
-  if (!grid) return null;
-  const chosen = grid.chosen;
-  const byLoss = grid.ranked_by === "loss";
-  const tied = grid.points.filter((point) => point.marks.includes("tied")).length;
-  const rows = grid.points.map((point) => ({
-    chosen: point.marks.includes("chosen"),
+function scalingSection({ run }) {
+  const scaling = run.scaling;
+  if (!scaling) return null;
+  const names = ["depth", "width", "resolution"];
+  const shares = names.map((name) => ({
     cells: [
-      `${point.marks.map((mark) => MARKS[mark]).join("")} α ${point.alpha}`.trim(), String(point.beta),
-      String(point.gamma), point.product.toFixed(2), `${point.ratio.toFixed(2)}×`, accuracyText(point.accuracy),
-      ...(byLoss ? [point.accuracy ? point.accuracy.loss.toFixed(3) : "–"] : []),
-      point.accuracy ? String(point.accuracy.n) : "0",
+      name, wholePercent(scaling.shares[name]), scaling.intervals[name].map(wholePercent).join(" to "),
+    ],
+  }));
+  const compared = scaling.compared.map((one) => ({
+    cells: [
+      one.name, names.map((name) => wholePercent(one.shares[name])).join(" / "), wholePercent(one.probability),
+      `${signed(100 * one.difference, 1)} (${one.interval.map((value) => signed(100 * value, 1)).join(" to ")})`,
     ],
   }));
   return section(
     "coefficients", "Scaling coefficients",
-    `Chosen: α ${chosen.alpha} depth, β ${chosen.beta} width, γ ${chosen.gamma} resolution, which realise ` +
-      `${chosen.ratio.toFixed(2)}× the FLOPs. ${tied || "None"} of the others ${tied === 1 ? "is" : "are"} not ` +
-      "significantly different from the best (95 % CI).",
-    grid.points.some((point) => point.accuracy)
-      ? plot("Heat map of the coefficients: resolution against width, depth in the cells",
-          (colours) => gridFigure(colours, grid))
-      : null,
-    el("p", { class: "fine" },
-      "Each cell lists the α of its points; its colour is that of the best of them. ★ chosen, = not significantly " +
-        "different from the best (95 % CI), P the paper's coefficients, ! off the FLOPs target."),
-    el("details", {}, el("summary", {}, "All coefficients as a table"),
-      table("All coefficients, by rank", ["α", "β", "γ", "α·β²·γ²", "FLOPs", "accuracy", ...(byLoss ? ["loss"] : []), "seeds"], rows)),
+    `α ${scaling.alpha.toFixed(3)} depth, β ${scaling.beta.toFixed(3)} width, γ ${scaling.gamma.toFixed(3)} ` +
+      "resolution: the posterior mean of the direction in which the error falls fastest. " +
+      (scaling.may_be_zero.length ? `The evidence does not tell the share of ${scaling.may_be_zero.join(" and ")} from 0. ` : "") +
+      `The error along it is expected to be ${(100 * scaling.regret).toFixed(1)} % above that of the best direction, which is ` +
+      `not known; along the paper's, ${(100 * scaling.paper_regret).toFixed(1)} %.`,
+    el("div", { class: "pair" },
+      plot("Triangle of the shares of depth, width and resolution", (colours) =>
+        triangleFigure(colours, scaling)),
+      el("div", {},
+        table("Shares of the growth in log FLOPs, with 90 % intervals", ["", "share", "interval"], shares),
+        table("Other directions: probability that the one chosen has the lower error, and how much higher " +
+          "theirs is in per cent (90 % interval)",
+          ["direction", "depth / width / resolution", "probability", "error"], compared))),
+    growthTable(scaling.training),
+    el("p", { class: "fine" }, `By ${scaling.evidence.kind}. ${scaling.evidence.limits}.`),
   );
+}
+
+function growthTable(training) {
+  if (!training) return null;
+  const lengths = [...new Set(training.points.flatMap((point) => point.runs.map((run) => run.images_seen)))].sort((a, b) => a - b);
+  const rows = training.points.map((point) => ({
+    cells: [
+      Object.values(point.shares).map(wholePercent).join(" / "), amount(point.flops),
+      ...lengths.map((length) => {
+        const run = point.runs.find((one) => one.images_seen === length && one.accuracy);
+        return run ? accuracyText(run.accuracy) : "–";
+      }),
+    ],
+  }));
+  return table(
+    `Own trainings on ${training.data}: a small network of ${amount(training.flops)} FLOPs, grown eight times in each direction, ` +
+      "accuracy after so many images. " +
+      (training.with_resolution ? "" : "Resolution did not grow: the images have too few pixels. ") +
+      `They moved ${wholePercent(training.moved)} of the growth; without them: ` +
+      `${Object.entries(training.prior).map(([name, share]) => `${name} ${wholePercent(share)}`).join(", ")}.`,
+    ["depth / width / resolution", "FLOPs", ...lengths.map((length) => `${length.toLocaleString("en")} images`)], rows);
 }
 
 const efficientnet = DATA.published.families.find((family) => family.name === "EfficientNet");
@@ -453,15 +477,18 @@ function familySection({ run, place }) {
     cells: [
       member.name, String(member.resolution), String(member.layers), amount(member.flops),
       (member.flops / base).toFixed(2), amount(member.params), String(member.dropout),
+      member.shares ? Object.values(member.shares).map((share) => (100 * share).toFixed(0)).join(" / ") : "–",
     ],
   }));
   return section(
     "family", "Family",
     "The baseline scaled by the coefficients. Each file is self-contained: it is all that is needed to build its network.",
     el("div", { class: "pair" },
-      table("b0 is the baseline", ["name", "px", "layers", "FLOPs", "× b0", "params", "dropout"], rows),
+      table("b0 is the baseline", ["name", "px", "layers", "FLOPs", "× b0", "params", "dropout", "shares (%)"], rows),
       el("div", {}, plot("FLOPs of the family's members", (colours) =>
         familyFigure(colours, [{ run, family: run.family, place }], efficientnet)))),
+    run.scaling && plot("Error predicted of the family's members after training on ImageNet, relative to b0", (colours) =>
+      errorFigure(colours, run.scaling.members, efficientnet)),
   );
 }
 
@@ -524,7 +551,7 @@ function overview() {
       run.baseline ? amount(run.baseline.cost.flops) : "–",
       run.baseline ? accuracyText(run.baseline.accuracy) : "–",
       run.trials ? thousands(run.trials.count) : "–", `${run.sampler}, seed ${run.seed}`,
-      run.grid ? `${run.grid.chosen.alpha}, ${run.grid.chosen.beta}, ${run.grid.chosen.gamma}` : "–",
+      run.scaling ? [run.scaling.alpha, run.scaling.beta, run.scaling.gamma].map((one) => one.toFixed(2)).join(", ") : "–",
       minutes(Object.values(run.seconds).reduce((a, b) => a + b, 0)), run.title,
     ],
   }));
@@ -593,7 +620,7 @@ function sections() {
       choicesSection(one),
       best && stagesSection([best, one.run.reference], "The network, stage by stage"),
       finalsSection(one),
-      gridSection(one),
+      scalingSection(one),
       familySection(one),
       trustSection(one),
       publishedSection(one),

@@ -1,89 +1,66 @@
-"""The coefficients: the points made and one of them chosen again, from their evaluations."""
+"""The trainings of grown networks, from the study or from the file that holds them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from nas.evaluation.objective import Objective, make_objective
-from nas.evaluation.seeded_runs import MeasuredNetwork, SeededRun
-from nas.evaluation.study import Study
+from nas.errors import InputError
+from nas.evaluation.objective import make_objective
 from nas.files import validate
-from nas.networks.architecture import Architecture
-from nas.networks.cost import measure_cost
 from nas.records.coefficients_file import CoefficientsFile
-from nas.runs.schedule import GRID_POINTS
-from nas.runs.verify.json_diff import JsonDifference, differing
-from nas.runs.verify.verified_folder import NoRows, runs_of
-from nas.spaces.budget import Budget
-from nas.strategies.scaling_candidates import (
-    ScalingCandidate,
-    View,
-    candidates,
-    reference_point,
-    spread,
-)
-from nas.strategies.scaling_grid import choose_coefficients, with_reference_point
+from nas.records.plan import grown_phase
+from nas.runs.coefficients import MeasuredGrowth
+from nas.runs.growth import growth_of_runs, planned_networks
+from nas.runs.verify.verified_folder import runs_of
+from nas.runs.verify.verified_run import COEFFICIENTS, VerifiedRun
 
-FILE = "coefficients.json"
-OBJECTIVE: Objective = make_objective("accuracy", Budget("none"), "loss")
-
-Named = Callable[..., str]
-"""What the run calls the study of a phase and of what belongs to it."""
-Opened = Callable[[str], AbstractContextManager[Study | None]]
-
-_COEFFICIENTS: TypeAdapter[CoefficientsFile] = TypeAdapter(CoefficientsFile)
+_FILE: TypeAdapter[CoefficientsFile] = TypeAdapter(CoefficientsFile)
 
 
-class ScaledPoints:
-    """The points that were evaluated, which follow from the baseline.
+def growth_of(run: VerifiedRun, data: dict[str, Any]) -> MeasuredGrowth | None:
+    """Return the trainings that the coefficients follow from; None: there are none.
 
     Args:
-        baseline: what they scale.
-        view: the network that is trained for another.
-        pixels: of the images.
+        run: that is verified.
+        data: content of its ``coefficients.json``.
+
+    Raises:
+        InputError: the file is not what it should be.
     """
-
-    def __init__(self, baseline: Architecture, view: View, pixels: int) -> None:
-        self._baseline = baseline
-        self._points = spread(candidates(baseline, view=view, image_resolution=pixels), GRID_POINTS)
-        self._reference = reference_point(baseline, view=view, image_resolution=pixels)
-        self._raced = with_reference_point(self._points, self._reference)
-
-    def of_document(self, data: Any) -> Iterator[JsonDifference]:
-        """Yield where ``coefficients.json`` does not follow from the evaluations in it."""
-        file = validate(_COEFFICIENTS, data, FILE)
-        runs = {point.coefficients: point.runs for point in file.points}
-        networks = [_measured(point, runs.get(point.coefficients, ())) for point in self._raced]
-        yield from self._differences(data, networks)
-
-    def of_study(
-        self, data: Any, seed: int, named: Named, opened: Opened
-    ) -> Iterator[JsonDifference]:
-        """Yield where ``coefficients.json`` does not follow from the study.
-
-        Raises:
-            NoRows: the study has none of these.
-        """
-        points = (str(point.coefficients) for point in self._points)
-        name = named("grid", self._baseline.key(), *points)
-        with opened(name) as study:
-            if study is None:
-                raise NoRows(name)
-            architectures = [point.architecture for point in self._raced]
-            networks = runs_of(architectures, study, OBJECTIVE, seed, "grid").all_measured()
-        yield from self._differences(data, list(networks))
-
-    def _differences(self, data: Any, networks: list[MeasuredNetwork]) -> Iterator[JsonDifference]:
-        found = choose_coefficients(self._raced, self._reference, networks)
-        yield from differing(FILE, data, None if found is None else found.to_dict())
-
-
-def _measured(point: ScalingCandidate, runs: tuple[SeededRun, ...]) -> MeasuredNetwork:
-    """Return a point's network with its evaluations, the scores computed from the accuracies."""
-    architecture = point.architecture
-    network = MeasuredNetwork(architecture.name, measure_cost(architecture), runs)
-    return network.rescored(OBJECTIVE)
+    written = validate(_FILE, data, COEFFICIENTS).training
+    plan = None if run.state.plan is None else run.state.plan.scaled
+    if plan is None or (written is None and not run.has_study):
+        return None
+    baseline = run.baseline_record.architecture
+    try:
+        networks = planned_networks(baseline, plan)
+    except InputError:
+        return None  # the run said that this baseline cannot grow so far
+    images = run.state.data
+    name = "the images" if images is None else images.name
+    if run.has_study:
+        by_length = []
+        objective = make_objective("accuracy", run.budget, "loss")
+        for settings in plan.trainings:
+            phase = grown_phase(settings)
+            own = [network.architecture for network in networks]
+            with run.folder.study(run.named(phase, *(one.key() for one in own))) as study:
+                if study is not None:
+                    found = runs_of(own, study, objective, run.identity["seed"], phase)
+                    by_length.append((settings.images_seen, found.all_measured()))
+        if by_length:
+            return growth_of_runs(baseline, plan, name, networks, by_length)
+        run.note("study.log has no trainings of grown networks")
+    if written is None or len(written.points) != len(networks):
+        return None
+    return MeasuredGrowth(
+        data=name,
+        classes=baseline.num_classes,
+        flops=written.flops,
+        pixels=plan.pixels,
+        with_resolution=plan.with_resolution,
+        networks=tuple(networks),
+        runs=tuple(point.runs for point in written.points),
+    )

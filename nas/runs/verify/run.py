@@ -14,21 +14,19 @@ from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.objective import make_objective, pareto_front, ranked
 from nas.evaluation.trial import Trial
-from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import Coefficients
 from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_predictor import ImagenetProxy
 from nas.proxies.registry import SUPERNET
-from nas.proxies.short_training import reduced_architecture
 from nas.records.results import baseline_record, family_of, front_records, tested
 from nas.records.run_state import FAMILY
+from nas.runs.coefficients import choose_coefficients
 from nas.runs.identity import corrected, final
 from nas.runs.schedule import CHECKED
-from nas.runs.verify.coefficients import ScaledPoints
+from nas.runs.verify.coefficients import growth_of
 from nas.runs.verify.finalists import finals_of, test_of
 from nas.runs.verify.json_diff import JsonDifference, counted, differing
 from nas.runs.verify.verified_folder import (
-    NoRows,
     VerifiedFolder,
     VerifyStep,
     runs_of,
@@ -69,7 +67,6 @@ class _RunChecks:
         identity, command = self.run.identity, self.run.state.command
         if command is not None:
             for key, written, given in (
-                ("grid_proxy", identity["grid_proxy"], command.grid_proxy),
                 ("objective", identity["objective"], command.objective),
                 ("sampler", identity["sampler"], command.sampler),
                 ("seed", identity["seed"], command.seed),
@@ -158,7 +155,11 @@ class _RunChecks:
         more |= final(self.run.finals_written)
         latencies = self.run.budget.latencies
         record = baseline_record(best, self.run.provenance, test, more, latencies)
-        yield from differing(BASELINE, data, record.to_dict())
+        computed = record.to_dict()
+        if self.test is None and not self.run.has_study:
+            # The study alone knows the test of a baseline without finalists.
+            computed["provenance"]["test"] = theirs.get("test")
+        yield from differing(BASELINE, data, computed)
         if latencies is not None:
             timed = self.run.state.latency
             own = None if timed is None else timed.sum
@@ -170,39 +171,12 @@ class _RunChecks:
             yield JsonDifference(BASELINE, "cost", "over the budget", str(self.run.budget))
 
     def of_coefficients(self) -> Iterator[JsonDifference]:
-        """The points cost what they say, and the choice among them follows from what they had."""
-        if not self.run.folder.has(COEFFICIENTS):
-            return
-        data = self.run.folder.read(COEFFICIENTS)
-        if "grid_proxy" in self.run.identity["plugins"]:
-            self.run.note(
-                f"the coefficients were chosen by proxy {self.run.identity['grid_proxy']!r}, "
-                "which is not built in: they are not recomputed"
-            )
-            return
-        plan, images, best = (
-            self.run.state.plan,
-            self.run.state.data,
-            self.run.baseline_record.architecture,
-        )
-        if plan is None or images is None:
-            raise InputError("plan or data: null is not accepted where there are coefficients")
-        pixels = images.image_resolution
-
-        def view(architecture: Architecture) -> Architecture:
-            channels = len(images.mean)
-            return reduced_architecture(
-                architecture, plan.grid, best.resolution, channels, images.classes
-            )
-
-        points = ScaledPoints(best, view, pixels)
-        yield from points.of_document(data)
-        if self.run.has_study:
-            seed, opened = self.run.identity["seed"], self.run.folder.study
-            try:
-                yield from points.of_study(data, seed, self.run.named, opened)
-            except NoRows:
-                self.run.note("study.log has no trainings of these coefficients")
+        """The direction follows from the baseline, this version's predictor and the trainings."""
+        if self.run.folder.has(COEFFICIENTS):
+            data = self.run.folder.read(COEFFICIENTS)
+            baseline = self.run.baseline_record.architecture
+            found = choose_coefficients(baseline, growth_of(self.run, data))
+            yield from differing(COEFFICIENTS, data, found.to_dict())
 
     def of_family(self) -> Iterator[JsonDifference]:
         """Each member follows from the baseline and the coefficients chosen."""
@@ -210,7 +184,7 @@ class _RunChecks:
         there = {path.name for path in family.glob("*.json")} if family.is_dir() else set()
         expected: dict[str, Any] = {}
         if self.run.folder.has(COEFFICIENTS):
-            chosen = self.run.folder.read(COEFFICIENTS)["chosen"]
+            chosen = self.run.folder.read(COEFFICIENTS)
             coefficients = Coefficients(*(chosen[key] for key in ("alpha", "beta", "gamma")))
             members = family_of(self.run.baseline_record, coefficients)
             expected = {f"{m.architecture.name}.json": m.to_dict() for m in members}
@@ -227,7 +201,7 @@ class _RunChecks:
 
     def of_accuracies(self) -> Iterator[JsonDifference]:
         """Every accuracy is of as many trainings as it names seeds."""
-        for name in (FRONT, BASELINE, FINALS, COEFFICIENTS):
+        for name in (FRONT, BASELINE, FINALS):
             if self.run.folder.has(name):
                 yield from counted(name, self.run.folder.read(name))
 

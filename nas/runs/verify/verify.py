@@ -18,6 +18,7 @@ from nas.records.document import SEAL, Document, check_schema, sealed
 from nas.records.fidelity_document import FidelityDocument
 from nas.records.reproduction_document import ReproductionDocument
 from nas.records.run_state import RunState
+from nas.records.scaling_document import ScalingDocument
 from nas.records.table_document import TableDocument
 from nas.records.training_document import TrainingDocument
 from nas.report.tensorboard import FOLDER as EVENTS
@@ -26,6 +27,7 @@ from nas.runs.verify.comparison import comparison_parts
 from nas.runs.verify.json_diff import NOTHING, JsonDifference, differing, text
 from nas.runs.verify.reproduction import discovery_parts
 from nas.runs.verify.run import run_parts
+from nas.runs.verify.scaling import scaling_parts
 from nas.runs.verify.table import table_parts
 from nas.runs.verify.training import training_parts
 from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep
@@ -50,6 +52,7 @@ PARTS: dict[type[Document], Callable[[VerifiedFolder], list[VerifyStep]]] = {
     TableDocument: table_parts,
     FidelityDocument: _of_fidelity,
     TrainingDocument: training_parts,
+    ScalingDocument: scaling_parts,
 }
 """What of each kind of folder can be computed again."""
 
