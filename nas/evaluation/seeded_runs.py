@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from nas.evaluation.objective import Objective
 from nas.evaluation.scheduler import FailureStreak, Scheduler
 from nas.evaluation.source import FixedList, Planned
 from nas.evaluation.study import Study
-from nas.evaluation.study_row import Param, StudyRow
+from nas.evaluation.study_row import StudyRow
 from nas.files import validate
 from nas.networks.architecture import Architecture
 from nas.networks.cost import Cost, measure_cost
@@ -120,7 +120,6 @@ class SeededRuns:
         objective: what a score is, by accuracy or by loss; costs do not count.
         seed: from which the rounds' seeds are derived.
         purpose: in a word; other purposes have other seeds.
-        params: the study's parameters of each network.
         deadline: nothing starts that would probably end later than this ``time.monotonic()``.
         tolerant: the proxy knows only part of the space: failures in a row do not end the run.
         total: about how many evaluations there will be.
@@ -136,7 +135,6 @@ class SeededRuns:
         *,
         seed: int,
         purpose: str,
-        params: Sequence[Mapping[str, Param]] | None = None,
         deadline: float | None = None,
         tolerant: bool = False,
         total: int = 0,
@@ -148,7 +146,6 @@ class SeededRuns:
         self._objective = objective
         self._seed = seed
         self._purpose = purpose
-        self._params = params
         self._deadline = deadline
         self._total = total
         self._on_evaluation = on_evaluation
@@ -201,7 +198,7 @@ class SeededRuns:
         return Planned(
             Task(number, network, derived_seed(self._seed, self._purpose, turn)),
             str(number),
-            {} if self._params is None else self._params[index],
+            {},
             {"architecture": network.name},
         )
 

@@ -49,8 +49,7 @@ class Study:
     Args:
         location: a folder (the study is ``study.log`` in it) or a storage URL.
         name: the study's name; one location holds any number of studies.
-        choices: the values that each parameter may take; a parameter with none listed is a
-            number between the given (low, high).
+        choices: the values that each parameter may take.
         owner: this driver's name, where others may share the study; every evaluation must then be
             claimed first. A journal has one driver and no claims.
         metric: the name of a row's value, for dashboards; set when the study is made.
@@ -64,7 +63,6 @@ class Study:
         location: Path | str,
         name: str,
         choices: Mapping[str, Sequence[Param]],
-        ranges: Mapping[str, tuple[float, float]] | None = None,
         owner: str | None = None,
         metric: str | None = None,
     ) -> None:
@@ -79,8 +77,6 @@ class Study:
             key: optuna.distributions.CategoricalDistribution(tuple(values))
             for key, values in choices.items()
         }
-        for key, (low, high) in (ranges or {}).items():
-            self._distributions[key] = optuna.distributions.FloatDistribution(low, high)
         try:
             url = self._location.url
             with nullcontext() if url is None else making_tables(url):

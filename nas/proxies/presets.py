@@ -118,8 +118,12 @@ def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
 
     The candidate has the middle value of every choice.
     """
-    middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
-    return _speed(data, space, middle, default_settings(data, space), device)
+    return _speed(data, space, middle_network(space), default_settings(data, space), device)
+
+
+def middle_network(space: SearchSpace) -> Architecture:
+    """Return the network with the middle value of every choice, whose speed stands for all."""
+    return space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
 
 
 def grown_speed(

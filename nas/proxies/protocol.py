@@ -130,20 +130,6 @@ class FittedToTable(Protocol):
         ...
 
 
-@runtime_checkable
-class TrainsReduced(Protocol):
-    """A proxy that trains a reduced form of each network: narrower, or of fewer pixels."""
-
-    @property
-    def image_resolution(self) -> int:
-        """Pixels a side of the images that it has; more resolution than that adds nothing."""
-        ...
-
-    def reduced(self, arch: Architecture) -> Architecture:
-        """Return the network that is trained in place of ``arch``."""
-        ...
-
-
 def capabilities_of(proxy: Proxy | type[Proxy]) -> ProxyCapabilities:
     """Return what a proxy declares, or the defaults where it declares nothing.
 
@@ -160,11 +146,6 @@ def capabilities_of(proxy: Proxy | type[Proxy]) -> ProxyCapabilities:
         f"proxy {owner.__name__}: capabilities: {type(declared).__name__} is not accepted: "
         "a ProxyCapabilities"
     )
-
-
-def reduced(proxy: Proxy, arch: Architecture) -> Architecture:
-    """Return the network that a proxy trains in place of ``arch``, which may be ``arch`` itself."""
-    return proxy.reduced(arch) if isinstance(proxy, TrainsReduced) else arch
 
 
 def description(proxy: Proxy) -> dict[str, Any]:

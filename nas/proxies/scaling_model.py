@@ -22,8 +22,6 @@ from nas.errors import InputError
 
 Floats = npt.NDArray[np.floating[Any]]
 
-DIMENSIONS = ("depth", "width", "resolution")
-
 PARAMETERS = 9
 """Three slopes, three curvatures and three interactions, in this order."""
 

@@ -167,8 +167,8 @@ def predict_scaling(
     """Return how ln(ImageNet top-1 error) changes when a base is scaled.
 
     By published accuracies of scaled networks (``nas/_models/scaling.json`` names them). They are
-    EfficientNets, MobileNets and their like, by other people's recipes: the further the base is
-    from these, the less the standard error covers.
+    EfficientNets, MobileNets and their like, by other people's recipes. A base outside the range of
+    theirs is judged by the nearest within it, which the standard error does not cover.
 
     Args:
         depth: multiplier of the layers; FLOPs grow alike.

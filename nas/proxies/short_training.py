@@ -116,7 +116,6 @@ class TrainingProxy:
             data.validation_images[sample].to(device),
             data.validation_labels[sample].to(device),
         )
-        self.image_resolution = data.resolution
         self._base_resolution = 0
 
     def describe(self) -> dict[str, Any]:

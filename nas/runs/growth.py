@@ -50,7 +50,25 @@ def measure_growth(session: RunSession, baseline: Architecture, plan: ScaledPlan
             by_length.append((settings.images_seen, rounds.all_measured()))
     data = session.state.data
     return growth_of_runs(
-        baseline, plan, "the images" if data is None else data.name, networks, by_length
+        baseline,
+        plan,
+        "the images" if data is None else data.name,
+        networks,
+        runs_of_networks(by_length),
+    )
+
+
+def runs_of_networks(
+    by_length: Sequence[tuple[int, Sequence[MeasuredNetwork]]],
+) -> tuple[tuple[GrownRun, ...], ...]:
+    """Return the trainings of each network, from those of all networks for each length."""
+    return tuple(
+        tuple(
+            GrownRun(images_seen=images_seen, round=run.round, accuracy=run.accuracy)
+            for (images_seen, _), network in zip(by_length, networks, strict=True)
+            for run in network.runs
+        )
+        for networks in zip(*(measured for _, measured in by_length), strict=True)
     )
 
 
@@ -59,20 +77,12 @@ def growth_of_runs(
     plan: ScaledPlan,
     data: str,
     networks: Sequence[GrownNetwork],
-    by_length: Sequence[tuple[int, Sequence[MeasuredNetwork]]],
+    runs: tuple[tuple[GrownRun, ...], ...],
 ) -> MeasuredGrowth:
-    """Return the evaluations of grown networks, by length, as what is known of their growth."""
+    """Return grown networks and the trainings of each as what is known of their growth."""
     small = small_base(
         baseline, plan.flops, plan.pixels, baseline.in_channels, baseline.num_classes
     )
-    runs = [
-        tuple(
-            GrownRun(images_seen=images_seen, round=run.round, accuracy=run.accuracy)
-            for images_seen, measured in by_length
-            for run in measured[place].runs
-        )
-        for place in range(len(networks))
-    ]
     return MeasuredGrowth(
         data=data,
         classes=baseline.num_classes,
@@ -80,5 +90,5 @@ def growth_of_runs(
         pixels=plan.pixels,
         with_resolution=plan.with_resolution,
         networks=tuple(networks),
-        runs=tuple(runs),
+        runs=runs,
     )

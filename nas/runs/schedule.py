@@ -15,6 +15,7 @@ from nas.proxies.presets import (
     final_settings,
     grown_settings,
     grown_speed,
+    middle_network,
     settings_for_work,
     supernet_settings,
     training_speed,
@@ -168,9 +169,13 @@ def scaled_plan(
     pixels, with_resolution = pixels_for(data.resolution, space.resolution)
     images = float(GROWN_IMAGES)
     if settings.seconds is not None and settings.scale:
-        middle = space.decode({name: v[len(v) // 2] for name, v in space.choices.items()})
         networks = grown_networks(
-            middle, GROWN_FLOPS, pixels, with_resolution, data.channels, data.num_classes
+            middle_network(space),
+            GROWN_FLOPS,
+            pixels,
+            with_resolution,
+            data.channels,
+            data.num_classes,
         )
         each = shares(settings)["coefficients"] * LATEST * settings.seconds * jobs / len(networks)
         # The slowest and the fastest of the design differ; the mean of the two is about the mean.

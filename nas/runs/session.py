@@ -101,10 +101,10 @@ class RunSession:
         """Return the objective of this run's evaluations by a proxy."""
         return make_objective(kind, self.context.settings.budget, capabilities_of(proxy).rank_by)
 
-    def study(self, name: str, objective: Objective, **ranges: tuple[float, float]) -> Study:
+    def study(self, name: str, objective: Objective) -> Study:
         """Open a study of evaluations of a fixed list of networks."""
         storage = self.context.settings.storage or self.folder.path
-        return Study(storage, name, {}, ranges, owner=self.state.driver, metric=objective.name)
+        return Study(storage, name, {}, owner=self.state.driver, metric=objective.name)
 
     def jobs_for(self, proxy: Proxy) -> int:
         """Return how many evaluations run at once: a supernet shares more than the images."""

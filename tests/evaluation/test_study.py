@@ -97,10 +97,10 @@ def test_rows_come_back_exactly_and_open_with_optuna(kind: str, tmp_path: Path) 
 
 def test_one_place_holds_several_studies(tmp_path: Path) -> None:
     Study(tmp_path, "search", CHOICES).add(ROWS[0])
-    grid = Study(tmp_path, "grid", {}, {"alpha": (1.0, 2.0)})
-    row = StudyRow(7, {"alpha": 1.15}, "finished", 0.5, (), {})
-    grid.add(row)
-    assert Study(tmp_path, "grid", {}, {"alpha": (1.0, 2.0)}).rows() == {7: row}
+    finals = Study(tmp_path, "finals", {})
+    row = StudyRow(7, {}, "finished", 0.5, (), {})
+    finals.add(row)
+    assert Study(tmp_path, "finals", {}).rows() == {7: row}
     assert Study(tmp_path, "search", CHOICES).rows() == {0: ROWS[0]}
 
 

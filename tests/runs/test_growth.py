@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from nas.cli import _run as command
 from nas.errors import InputError
 from nas.progress import SilentProgress
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
+from nas.report.document import run_document
+from nas.report.run_folder import read_run
+from nas.report.scaling_plot import draw_triangle
 from nas.runs.verify.verify import Verification, verify
 from tests.support.documents import ROOT
 from tests.support.job import IMAGES_SEEN, draw_pictures, load, results, words
@@ -83,10 +87,16 @@ def test_all_of_it_is_verified_with_the_study_and_without(copy: Path) -> None:
     assert verified(copy).differences == ()
 
 
-def test_the_page_and_the_pictures_show_it(finished: Path) -> None:
-    page = (finished / "report.html").read_text(encoding="utf-8")
-    assert "Own trainings on" in page
-    assert (finished / "coefficients.png").stat().st_size > 10_000
+def test_the_report_has_it_and_the_picture_marks_it(finished: Path, copy: Path) -> None:
+    written = load(finished / "coefficients.json")
+    assert run_document(read_run(finished))["scaling"]["training"] == written["training"]
+    assert draw_triangle(written) != draw_triangle({**written, "training": None})
+    (copy / "study.log").unlink()
+    data = json.loads((copy / "coefficients.json").read_text())
+    data["training"]["flops"] += 1
+    (copy / "coefficients.json").write_text(json.dumps(data))
+    found = {(one.file, one.key) for one in verified(copy).differences}
+    assert ("coefficients.json", "training.flops") in found
 
 
 def test_the_same_command_again_trains_nothing(

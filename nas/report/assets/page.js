@@ -440,7 +440,7 @@ function scalingSection({ run }) {
       el("div", {},
         table("Shares of the growth in log FLOPs, with 90 % intervals", ["", "share", "interval"], shares),
         table("Other directions: probability that the one chosen has the lower error, and how much higher " +
-          "theirs is in per cent (90 % interval)",
+          "theirs is in percent (90 % interval)",
           ["direction", "depth / width / resolution", "probability", "error"], compared))),
     growthTable(scaling.training),
     el("p", { class: "fine" }, `By ${scaling.evidence.kind}. ${scaling.evidence.limits}.`),

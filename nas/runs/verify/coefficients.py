@@ -12,7 +12,7 @@ from nas.files import validate
 from nas.records.coefficients_file import CoefficientsFile
 from nas.records.plan import grown_phase
 from nas.runs.coefficients import MeasuredGrowth
-from nas.runs.growth import growth_of_runs, planned_networks
+from nas.runs.growth import growth_of_runs, planned_networks, runs_of_networks
 from nas.runs.verify.verified_folder import runs_of
 from nas.runs.verify.verified_run import COEFFICIENTS, VerifiedRun
 
@@ -51,16 +51,9 @@ def growth_of(run: VerifiedRun, data: dict[str, Any]) -> MeasuredGrowth | None:
                     found = runs_of(own, study, objective, run.identity["seed"], phase)
                     by_length.append((settings.images_seen, found.all_measured()))
         if by_length:
-            return growth_of_runs(baseline, plan, name, networks, by_length)
+            return growth_of_runs(baseline, plan, name, networks, runs_of_networks(by_length))
         run.note("study.log has no trainings of grown networks")
     if written is None or len(written.points) != len(networks):
         return None
-    return MeasuredGrowth(
-        data=name,
-        classes=baseline.num_classes,
-        flops=written.flops,
-        pixels=plan.pixels,
-        with_resolution=plan.with_resolution,
-        networks=tuple(networks),
-        runs=tuple(point.runs for point in written.points),
-    )
+    runs = tuple(point.runs for point in written.points)
+    return growth_of_runs(baseline, plan, name, networks, runs)
