@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nas.data import ImageData
+from nas.errors import InputError
 from nas.proxies.presets import (
     GROWN_FLOPS,
     GROWN_IMAGES,
@@ -169,26 +171,38 @@ def scaled_plan(
     pixels, with_resolution = pixels_for(data.resolution, space.resolution)
     images = float(GROWN_IMAGES)
     if settings.seconds is not None and settings.scale:
-        networks = grown_networks(
-            middle_network(space),
-            GROWN_FLOPS,
-            pixels,
-            with_resolution,
-            data.channels,
-            data.num_classes,
-        )
-        each = shares(settings)["coefficients"] * LATEST * settings.seconds * jobs / len(networks)
-        # The slowest and the fastest of the design differ; the mean of the two is about the mean.
-        speeds = [
-            grown_speed(data, space, one.architecture, pixels, settings.device)
-            for one in (networks[0], networks[-1])
-        ]
-        validated = len(GROWN_LENGTHS) * min(GROWN_VALIDATION, len(data.validation_labels)) / 3
-        seen = 2 / sum(1 / speed for speed in speeds) * each - validated
-        images = max(256.0, min(200_000.0, 0.95 * seen / sum(GROWN_LENGTHS)))
+        seconds = shares(settings)["coefficients"] * LATEST * settings.seconds * jobs
+        with suppress(InputError):  # a network that cannot grow: the phase says so, if it is chosen
+            images = _grown_images(data, space, pixels, with_resolution, seconds, settings.device)
     return ScaledPlan(
         flops=GROWN_FLOPS,
         pixels=pixels,
         with_resolution=with_resolution,
         trainings=grown_settings(data, pixels, images),
     )
+
+
+def _grown_images(
+    data: ImageData,
+    space: SearchSpace,
+    pixels: int,
+    with_resolution: bool,
+    seconds: float,
+    device: str,
+) -> float:
+    """Return the training images of the longest trainings of grown networks, by the time for all.
+
+    Raises:
+        InputError: the middle network of the space cannot grow so far.
+    """
+    networks = grown_networks(
+        middle_network(space), GROWN_FLOPS, pixels, with_resolution, data.channels, data.num_classes
+    )
+    # The slowest and the fastest of the design differ; the mean of the two is about the mean.
+    speeds = [
+        grown_speed(data, space, one.architecture, pixels, device)
+        for one in (networks[0], networks[-1])
+    ]
+    validated = len(GROWN_LENGTHS) * min(GROWN_VALIDATION, len(data.validation_labels)) / 3
+    seen = 2 / sum(1 / speed for speed in speeds) * seconds / len(networks) - validated
+    return max(256.0, min(200_000.0, 0.95 * seen / sum(GROWN_LENGTHS)))

@@ -10,6 +10,7 @@ import torch
 
 import nas.runs.schedule
 from nas.data import ImageData
+from nas.errors import InputError
 from nas.runs.schedule import LATEST, make_plan, scaled_plan, shares, time_for
 from nas.runs.settings import RunSettings
 from nas.spaces.budget import parse_budget
@@ -101,6 +102,12 @@ def test_growth_is_measured_as_the_images_and_the_time_allow(
     # Twelve networks, two at once, for each length.
     work = 12 * sum(one.images_seen for one in longer.trainings) / 300 / 2
     assert 0.8 < work / (shares(timed)["coefficients"] * LATEST * 7_200) < 1
+
+    def refuses(*of: object) -> None:
+        raise InputError("skips do not grow")
+
+    monkeypatch.setattr(nas.runs.schedule, "grown_networks", refuses)
+    assert scaled_plan(timed, _images(32), SPACE, 2) == small
     assert scaled_plan(replace(settings, coefficients="prior"), _images(32), SPACE, 2) is None
 
 

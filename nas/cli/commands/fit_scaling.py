@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from nas.proxies.scaling_validation import ScalingScores
     from nas.runs.scaling_evidence import ResampledChoice, VariedChoice
     from nas.strategies.scaling_choice import ScalingChoice
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What the command has to say.
+
+    Attributes:
+        out: folder that was written; ``size``: bytes of its files.
+        metadata: of the predictor.
+        choice: for EfficientNet-B0; ``varied``: otherwise; ``moved``: over resampled groups.
+    """
+
+    out: str
+    size: int
+    metadata: ScalingMetadata
+    choice: ScalingChoice
+    varied: list[VariedChoice]
+    moved: ResampledChoice
 
 
 def fit_scaling(
@@ -51,32 +69,31 @@ def fit_scaling(
 
         size = write_scaling(fit_table(rows, say), Path(out))
         predictor = read_scaling(Path(out))
-        choice = choose_direction(predictor.surface())
-        varied = varied_choices(predictor.trainings, predictor.fit)
-        moved = resampled_choice(predictor.trainings, predictor.fit, say=say)
+        fitted = _Fitted(
+            out,
+            size,
+            predictor.metadata,
+            choose_direction(predictor.surface()),
+            varied_choices(predictor.trainings, predictor.fit),
+            resampled_choice(predictor.trainings, predictor.fit, say=say),
+        )
     if json:
-        print_json(_document(out, size, predictor.metadata, choice, varied, moved))
+        print_json(_document(fitted))
     elif not quiet:
-        _print(out, size, predictor.metadata, choice, varied, moved)
+        _print(fitted)
 
 
-def _document(
-    out: str,
-    size: int,
-    metadata: ScalingMetadata,
-    choice: ScalingChoice,
-    varied: list[VariedChoice],
-    moved: ResampledChoice,
-) -> dict[str, Any]:
+def _document(fitted: _Fitted) -> dict[str, Any]:
+    metadata = fitted.metadata
     return {
-        "out": out,
-        "bytes": size,
+        "out": fitted.out,
+        "bytes": fitted.size,
         "trainings": metadata.trainings,
         "hyperparameters": metadata.hyperparameters.model_dump(),
         "scores": metadata.scores.model_dump(),
         "base_scores": metadata.base_scores.model_dump(),
         "plain_scores": metadata.plain_scores.model_dump(),
-        "choice": choice.to_dict(),
+        "choice": fitted.choice.to_dict(),
         "varied": [
             {
                 "name": one.name,
@@ -84,23 +101,17 @@ def _document(
                 **asdict(one.direction.coefficients()),
                 "all_grow": one.all_grow,
             }
-            for one in varied
+            for one in fitted.varied
         ],
-        "resampled": asdict(moved),
+        "resampled": asdict(fitted.moved),
     }
 
 
-def _print(
-    out: str,
-    size: int,
-    metadata: ScalingMetadata,
-    choice: ScalingChoice,
-    varied: list[VariedChoice],
-    moved: ResampledChoice,
-) -> None:
+def _print(fitted: _Fitted) -> None:
+    metadata, choice = fitted.metadata, fitted.choice
     print_lines(
-        f"{out}: {metadata.trainings} trainings in {len(metadata.groups)} groups, "
-        f"{size / 1024:.0f} KiB",
+        f"{fitted.out}: {metadata.trainings} trainings in {len(metadata.groups)} groups, "
+        f"{fitted.size / 1024:.0f} KiB",
         "hyperparameters: "
         + ", ".join(f"{k} {v:g}" for k, v in metadata.hyperparameters.model_dump().items()),
         "",
@@ -119,7 +130,7 @@ def _print(
         f"the paper's {choice.paper_regret:.4f}",
         "",
     )
-    _print_varied(varied, moved)
+    _print_varied(fitted.varied, fitted.moved)
 
 
 def _print_groups(metadata: ScalingMetadata) -> None:
