@@ -16,12 +16,12 @@ from nas.errors import InputError
 from nas.export.equivalence import Equivalence
 from nas.export.folder import export_folder, finish
 from nas.export.int8 import Quantised, quantise
-from nas.export.optional_packages import package, versions
 from nas.export.random_network import random_network
 from nas.export.targets import PACKAGES, Original, Target, check_expressible, write_target
 from nas.files import sha256
 from nas.networks.architecture import Architecture, Norm
 from nas.networks.cost import measure_cost
+from nas.networks.optional_packages import package, versions
 from nas.networks.weights import network_with
 from nas.networks.weights_file import read_weights
 from nas.progress import Progress, SilentProgress

@@ -15,10 +15,10 @@ from torch import Tensor
 from nas.data import ImageData, preprocess
 from nas.errors import InputError
 from nas.export.onnx import INPUT, onnx_model, run, session
-from nas.export.optional_packages import package
 from nas.files import write_bytes
 from nas.networks.architecture import Architecture
 from nas.networks.modules import Network
+from nas.networks.optional_packages import package
 from nas.progress import Progress
 from nas.seeding import derived_seed
 

@@ -28,10 +28,10 @@ from nas.environment import cache_folder, memory
 from nas.errors import InputError
 from nas.export.latency_networks import _others, covering
 from nas.export.latency_runners import _images, _processor, _Runner, _runner
-from nas.export.optional_packages import versions
 from nas.files import digest
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
+from nas.networks.optional_packages import versions
 from nas.progress import Progress
 from nas.seeding import derived_rng
 from nas.spaces.latency_table import (

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.onnx import INPUT, OUTPUT, onnx_model
-from nas.export.optional_packages import package
 from nas.networks.architecture import Architecture
 from nas.networks.modules import Network, build
+from nas.networks.optional_packages import package
 from nas.spaces.latency_table import (
     Setting,
 )

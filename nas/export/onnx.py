@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from nas._version import __version__
-from nas.export.optional_packages import package
 from nas.networks.architecture import Architecture
 from nas.networks.modules import Block, Network, SqueezeExcite
+from nas.networks.optional_packages import package
 
 OPSET = 17
 _IR_VERSION = 8  # the one of that opset, which older runtimes read too

@@ -21,6 +21,12 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 
 
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Return the activation of a tensor of any shape."""
+    result: Tensor = _ACTIVATIONS[activation]()(x.clone())
+    return result
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch norm and, unless ``activation`` is None, an activation."""
 

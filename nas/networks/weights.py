@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
-from nas.networks.pretrained_names import rename
+from nas.networks.pretrained_names import Layout, rename
 from nas.networks.weights_file import Weights, read_weights
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CLASSIFIER = ("head.4.weight", "head.4.bias")
 """The parameters whose shapes depend on the number of classes."""
 
-_FIRST = "stem.0.weight"
+FIRST = "stem.0.weight"
 """The parameter whose shape depends on the number of channels of the images."""
 
 _COUNTER = "num_batches_tracked"
@@ -126,6 +126,29 @@ def network_with(
     return network
 
 
+def state_shapes(
+    architecture: Architecture, layout: Layout, only: Sequence[str] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's tensors by their names in a library.
+
+    Args:
+        architecture: of the network.
+        layout: the library.
+        only: names in our networks of those that are wanted; None: all.
+
+    Raises:
+        InputError: a block of this architecture has no name there.
+    """
+    import torch
+
+    from nas.networks.modules import Network
+
+    with torch.device("meta"):
+        state = Network(architecture).state_dict()
+    shapes = {name: tuple(state[name].shape) for name in (state if only is None else only)}
+    return rename(shapes, architecture, layout)
+
+
 def aligned(tensor: Tensor) -> Tensor:
     """Return a contiguous copy in memory that PyTorch allocates, at a multiple of 64 bytes.
 
@@ -148,9 +171,9 @@ def _transferred(
     headless = not any(name in tensors for name in CLASSIFIER)
     if headless or (classifier is not None and classifier.ndim == 2 and len(classifier) != classes):
         changed |= {name: fresh[name] for name in CLASSIFIER}
-    first, channels = tensors.get(_FIRST), fresh[_FIRST].shape[1]
+    first, channels = tensors.get(FIRST), fresh[FIRST].shape[1]
     if first is not None and first.ndim == 4 and first.shape[1] not in (0, channels):
-        changed[_FIRST] = _of_channels(first, channels)
+        changed[FIRST] = _of_channels(first, channels)
     return changed
 
 

@@ -46,6 +46,22 @@ class Normalisation(_TrainingPart):
     std: tuple[float, ...]
 
 
+class InheritedWeights(_TrainingPart):
+    """Trained weights that a training began with.
+
+    Attributes:
+        source: as the user named them: a file, or a library and a name.
+        sha256: of the file that holds them.
+        architecture: name of the network that they are of.
+        key: of this network, which says whether it is the one that is trained.
+    """
+
+    source: str
+    sha256: str
+    architecture: str
+    key: str
+
+
 class TrainingScore(_TrainingPart):
     """What the trained network is worth on one part of the images.
 
@@ -69,6 +85,7 @@ class TrainingDocument(Document):
         convention: by which FLOPs are counted.
         data: the images.
         normalisation: of the images.
+        inherited: trained weights that it began with; None: new ones.
         resolution: pixels that the network is trained and used at.
         stem_stride: of the network.
         recipe: how it is trained.
@@ -99,6 +116,7 @@ class TrainingDocument(Document):
     seconds: float | None = None
     validation: TrainingScore | None = None
     test: TrainingScore | None = None
+    inherited: InheritedWeights | None = None
 
     @property
     def best_known(self) -> TrainingScore | None:

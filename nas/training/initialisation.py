@@ -11,14 +11,13 @@ from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.networks.fast_convolution import fold_norms, lay_out
 from nas.networks.modules import Network, build
+from nas.networks.pretrained import Normalisation, Pretrained
 from nas.networks.weights import CLASSIFIER, network_with
-from nas.networks.weights_file import Weights, read_weights
+from nas.networks.weights_file import read_weights
 from nas.seeding import derived_seed
 from nas.training.distillation import Teacher
+from nas.training.inheritance import inherit_into
 from nas.training.random_numbers import isolated_rng
-
-Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation of each channel of the images, scaled to 0…1."""
 
 MIN_FINAL_MAP = 2
 """Pixels a side of the last feature map below which the stem's stride becomes 1."""
@@ -77,38 +76,35 @@ def _final_map(architecture: Architecture, pixels: int) -> int:
 def initialise(
     architecture: Architecture,
     data: ImageData,
-    weights: Weights | None,
+    weights: Pretrained | None,
     *,
     stochastic_depth: float,
     seed: int,
     device: str,
 ) -> Initialisation:
-    """Return a network with its initial weights: random ones, or those of a file.
+    """Return a network with its initial weights: random ones, or inherited from trained ones.
 
     Images are normalised by their own mean and standard deviation, or as those that the weights
-    were trained on. The classifier of the file is used only if its classes are those of the data.
+    were trained on. A trained classifier is used only if its classes are those of the data.
 
     Args:
         architecture: as :func:`adapt_architecture` returns it.
         data: the images to train on.
-        weights: the content of a file; None: random weights.
+        weights: trained weights, of this network or of another; None: random weights.
         stochastic_depth: probability that the last block is dropped in training.
         seed: of the random weights.
         device: where to train.
-
-    Raises:
-        InputError: the weights are of an architecture that differs in more than its classes,
-            channels, resolution and the stride of its stem.
     """
     with isolated_rng("cpu", derived_seed(seed, "weights")):
         network = build(architecture, stochastic_depth=stochastic_depth, zero_init_residual=True)
         normalisation: Normalisation = data.mean, data.std
         if weights is not None:
-            tensors = network_with(weights, architecture, transfer=True).state_dict()
-            if weights.trained_on is not None and weights.trained_on.classes != data.classes:
-                tensors |= {name: network.state_dict()[name] for name in CLASSIFIER}
-            network.load_state_dict(tensors)
+            fresh = {name: network.state_dict()[name].clone() for name in CLASSIFIER}
+            inherit_into(network, architecture, weights, data.train_images)
+            if weights.classes is not None and weights.classes != data.classes:
+                network.load_state_dict(network.state_dict() | fresh)
             normalisation = weights.normalisation(data.channels) or normalisation
+    network.train()
     network.to(device)
     lay_out(network, device)
     return Initialisation(network, normalisation)

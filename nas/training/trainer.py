@@ -15,12 +15,12 @@ from torch import Tensor
 from nas.data import ImageData, augment, cutmix, preprocess
 from nas.data.augmentation import parse_augmentation
 from nas.networks.modules import Network
+from nas.networks.pretrained import Normalisation
 from nas.seeding import derived_seed
 from nas.training.batches import BatchOrder
 from nas.training.checkpoint import CheckpointFolder, with_prefix, without_prefix
 from nas.training.distillation import Teacher
 from nas.training.divergence import check_finite
-from nas.training.initialisation import Normalisation
 from nas.training.optimiser import Optimiser
 from nas.training.precision import autocast
 from nas.training.random_numbers import seeded_generator

@@ -24,12 +24,12 @@ from nas.export.equivalence import (
     check_equivalence,
 )
 from nas.export.onnx import count, onnx_model, run, session
-from nas.export.optional_packages import package
 from nas.export.random_network import random_network
 from nas.export.targets import Target
 from nas.networks.architecture import Architecture, Norm
 from nas.networks.cost import measure_cost
 from nas.networks.modules import Block, Network, build
+from nas.networks.optional_packages import package
 from nas.networks.weights_file import save_weights
 from tests.support.exports import export, small
 from tests.support.same_function import doubled

@@ -13,8 +13,8 @@ import nas
 from nas.cli import _run as command
 from nas.export import targets
 from nas.export.equivalence import ACCEPTED
-from nas.export.optional_packages import package
 from nas.networks.cost import measure_cost
+from nas.networks.optional_packages import package
 from tests.support.exports import small
 
 

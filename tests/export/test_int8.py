@@ -14,9 +14,9 @@ from nas.data import ImageData
 from nas.errors import InputError
 from nas.export.int8 import ENOUGH, _accuracies, quantise
 from nas.export.onnx import onnx_model
-from nas.export.optional_packages import package
 from nas.networks.architecture import Architecture
 from nas.networks.modules import build
+from nas.networks.optional_packages import package
 from nas.networks.weights_file import TrainedOn, save_weights
 from tests.support.exports import small
 from tests.support.silent import Silent

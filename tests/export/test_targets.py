@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 import nas
 from nas.errors import InputError
-from nas.export.optional_packages import package
 from nas.export.random_network import random_network
 from nas.export.targets import Target, check_expressible, load_source
 from nas.export.timm import timm_definition
 from nas.export.torchvision import torchvision_definition
 from nas.networks.architecture import Architecture, Norm, Stage, Stem
 from nas.networks.cost import measure_cost
+from nas.networks.optional_packages import package
 from nas.networks.weights import load_weights
 from nas.networks.weights_file import read_weights, save_weights
 from nas.spaces.registry import shipped

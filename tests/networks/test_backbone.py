@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 import nas
 from nas.errors import InputError
-from nas.export.optional_packages import package
 from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem, efficientnet_b0
 from nas.networks.modules import Backbone, Network, build
+from nas.networks.optional_packages import package
 from nas.networks.pretrained_names import rename
 from nas.spaces.toml import read_space
 from tests.support.paths import ROOT

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 
 import nas
 from nas.errors import InputError
-from nas.export.optional_packages import package
 from nas.export.random_network import random_images, random_network, randomise
 from nas.networks.architecture import Architecture, Norm
 from nas.networks.modules import build
+from nas.networks.optional_packages import package
 from nas.networks.pretrained_names import rename
 from nas.networks.weights import load_weights
 from nas.networks.weights_file import IMAGENET, TrainedOn, read_weights, save_weights

@@ -64,9 +64,19 @@ def train(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE",
-            help="Initial weights to fine-tune: of nas-search, timm or torchvision.",
+            metavar="FILE|timm:NAME|torchvision:NAME",
+            help="Trained weights to begin with, of ARCH or of another network.",
             show_default="random",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    weights_architecture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="Network of the weights.",
+            show_default="as the file says, or as its tensors are",
+            autocompletion=completion.architectures,
             rich_help_panel=NETWORK,
         ),
     ] = None,
@@ -182,7 +192,10 @@ def train(
         data=data,
         image_options=ImageOptions(fit, augment, max_pixels),
         out=None if out is None else Path(out),
-        weights=None if weights is None else Path(weights),
+        weights=weights,
+        weights_architecture=None
+        if weights_architecture is None
+        else load_architecture(weights_architecture),
         teacher=None if teacher is None else load_architecture(teacher),
         teacher_weights=None if teacher_weights is None else Path(teacher_weights),
         temperature=temperature,

@@ -22,7 +22,9 @@ class TrainSettings:
         architecture: the network.
         data: images, by name or path; None: the built-in ones.
         out: folder of the training; None: ``results/ARCHITECTURE-DATA``.
-        weights: initial weights to fine-tune; None: random ones.
+        weights: trained weights to begin with, of this network or of another: a file,
+            ``timm:NAME`` or ``torchvision:NAME``; None: random ones.
+        weights_architecture: network that the weights are of, where their file does not say so.
         teacher: network for knowledge distillation; None: none.
         teacher_weights: its weights.
         temperature: that the teacher's logits are divided by; None: 2.
@@ -47,7 +49,8 @@ class TrainSettings:
     architecture: Architecture
     data: str | None = None
     out: Path | None = None
-    weights: Path | None = None
+    weights: Path | str | None = None
+    weights_architecture: Architecture | None = None
     teacher: Architecture | None = None
     teacher_weights: Path | None = None
     temperature: float | None = None
@@ -69,6 +72,8 @@ class TrainSettings:
         """Refuse what is not accepted."""
         if (self.teacher is None) != (self.teacher_weights is None):
             raise InputError("--teacher and --teacher-weights need each other")
+        if self.weights_architecture is not None and self.weights is None:
+            raise InputError("--weights-architecture needs --weights")
         if self.temperature is not None and self.teacher is None:
             raise InputError("--temperature needs --teacher")
         if self.epochs is not None and self.seconds is not None:

@@ -21,11 +21,13 @@ from nas.files import sha256, write_bytes
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import write_record
 from nas.networks.cost import CONVENTION, measure_cost
+from nas.networks.pretrained import Pretrained, load_pretrained
 from nas.networks.weights import load_weights
-from nas.networks.weights_file import TrainedOn, Weights, read_weights, save_weights
+from nas.networks.weights_file import TrainedOn, read_weights, save_weights
 from nas.progress import Progress, SilentProgress, shown_as
 from nas.records.result_folder import ResultFolder
 from nas.records.training_document import (
+    InheritedWeights,
     Normalisation,
     TrainingDocument,
     TrainingImages,
@@ -117,7 +119,10 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
                 f"{asked.stem.stride}: {architecture.resolution} px would give a last feature "
                 "map of 1 × 1"
             )
-        identity = _identity(settings, architecture, data)
+        weights = None
+        if settings.weights is not None:
+            weights = load_pretrained(settings.weights, settings.weights_architecture, asked)
+        identity = _identity(settings, architecture, data, weights)
         before = results.before
         if before is not None and (before.status == "finished" or _has_steps(results)):
             results.check_identity(identity)
@@ -125,7 +130,9 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
             before = None  # another training, of which nothing is there yet
         batch_size = settings.batch_size or BATCH_SIZE
         with out_of_memory_told(settings.device, batch_size, architecture.resolution):
-            session = _TrainSession(settings, architecture, data, identity, results, progress)
+            session = _TrainSession(
+                settings, architecture, data, weights, identity, results, progress
+            )
             if before is not None and before.status == "finished":
                 return session.finished(before)
             try:
@@ -152,6 +159,7 @@ class _TrainSession:
         settings: TrainSettings,
         architecture: Architecture,
         data: ImageData,
+        weights: Pretrained | None,
         identity: dict[str, Any],
         results: ResultFolder[TrainingDocument],
         progress: Progress,
@@ -159,6 +167,7 @@ class _TrainSession:
         self._settings = settings
         self._architecture = architecture
         self._data = data.to(settings.device)
+        self._weights = weights
         self._identity = identity
         self._results = results
         self._progress = progress
@@ -166,7 +175,7 @@ class _TrainSession:
     def train(self, before: TrainingDocument | None) -> Trained:
         """Train, and write what is kept."""
         settings, results = self._settings, self._results
-        weights = None if settings.weights is None else read_weights(settings.weights)
+        weights = self._weights
         for text in () if weights is None else weights.notes:
             self._progress.note(f"{settings.weights}: {text}")
         if before is None:
@@ -224,7 +233,7 @@ class _TrainSession:
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
         return Trained(folder, self._architecture, document)
 
-    def _scheduled(self, weights: Weights | None) -> tuple[Recipe, TrainingSchedule]:
+    def _scheduled(self, weights: Pretrained | None) -> tuple[Recipe, TrainingSchedule]:
         settings, data = self._settings, self._data
         images, resolution = len(data.train_labels), self._architecture.resolution
         batch_size = min(settings.batch_size or BATCH_SIZE, images)
@@ -267,7 +276,7 @@ class _TrainSession:
         )
         return recipe(schedule.epochs), schedule
 
-    def _throughput(self, weights: Weights | None, recipe: Recipe) -> Throughput:
+    def _throughput(self, weights: Pretrained | None, recipe: Recipe) -> Throughput:
         initial = self._initialise(weights, recipe)
         return measure_throughput(
             lambda schedule: self._trainer(initial, recipe, schedule),
@@ -277,7 +286,7 @@ class _TrainSession:
             self._settings.seconds or 0.0,
         )
 
-    def _initialise(self, weights: Weights | None, recipe: Recipe) -> Initialisation:
+    def _initialise(self, weights: Pretrained | None, recipe: Recipe) -> Initialisation:
         return initialise(
             self._architecture,
             self._data,
@@ -332,6 +341,7 @@ class _TrainSession:
                 imbalance=data.imbalance,
             ),
             normalisation=Normalisation(mean=mean, std=std),
+            inherited=None if self._weights is None else _inherited(self._weights),
             resolution=architecture.resolution,
             stem_stride=architecture.stem.stride,
             recipe=recipe,
@@ -404,14 +414,17 @@ class _TrainSession:
 
 
 def _identity(
-    settings: TrainSettings, architecture: Architecture, data: ImageData
+    settings: TrainSettings,
+    architecture: Architecture,
+    data: ImageData,
+    weights: Pretrained | None,
 ) -> dict[str, Any]:
     """Return what makes a training this one; a folder that has another is refused."""
     teaches = settings.teacher is not None and settings.teacher_weights is not None
     return {
         "architecture": architecture.key(),
         "data": data.fingerprint,
-        "weights": None if settings.weights is None else sha256(settings.weights),
+        "weights": None if weights is None else [weights.digest, weights.architecture.key()],
         "teacher": None
         if settings.teacher is None or settings.teacher_weights is None
         else [settings.teacher.key(), sha256(settings.teacher_weights)],
@@ -424,3 +437,12 @@ def _identity(
         "shards": settings.shards,
         "seed": settings.seed,
     }
+
+
+def _inherited(weights: Pretrained) -> InheritedWeights:
+    return InheritedWeights(
+        source=weights.source,
+        sha256=weights.digest,
+        architecture=weights.architecture.name,
+        key=weights.architecture.key(),
+    )
