@@ -76,7 +76,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
     if command.resolution is not None:
         if not 1 <= command.resolution <= 16_384:
             raise InputError(f"resolution: {command.resolution} is not accepted: 1 to 16384 pixels")
-        space = replace(space, resolution=command.resolution)
+        space = space.at_resolution(command.resolution)
     reference = command.reference
     budget = load_budget(command.budget)
     return RunSettings(

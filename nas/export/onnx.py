@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas._version import __version__
 from nas.networks.architecture import Architecture
-from nas.networks.modules import Block, Network, SqueezeExcite
+from nas.networks.modules import Block, Network, SamePadConv2d, SqueezeExcite
 from nas.networks.optional_packages import package
 
 OPSET = 17
@@ -199,14 +199,17 @@ class _Graph:
         if bias is not None:
             inputs.append(self.weight(f"{name}.bias", bias))
         top, left = (int(side) for side in module.padding)
+        padded: dict[str, Any] = {"pads": [top, left, top, left]}
+        if isinstance(module, SamePadConv2d):
+            padded = {"auto_pad": "SAME_UPPER"}
         return self.node(
             "Conv",
             name,
             inputs,
             kernel_shape=module.kernel_size,
             strides=module.stride,
-            pads=[top, left, top, left],
             group=module.groups,
+            **padded,
         )
 
     def node(self, kind: str, name: str, inputs: list[str], **attributes: Any) -> str:

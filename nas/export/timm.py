@@ -83,6 +83,7 @@ def timm_definition(architecture: Architecture) -> dict[str, Any]:
         "num_features": architecture.head.width,
         "act_layer": _ACTIVATIONS[architecture.activation],
         "drop_rate": architecture.head.dropout,
+        **({"pad_type": "same"} if architecture.padding == "same" else {}),
         **({"output_stride": stride} if stride > _OUTPUT_STRIDE else {}),
     }
     norm = {"eps": architecture.norm.eps, "momentum": architecture.norm.momentum}

@@ -34,14 +34,30 @@ DROPOUT = {dropout!r}
 def activation():
     return {activation}(inplace=True)
 
-
+{same_pad}
 def conv(in_width, width, kernel, stride=1, groups=1, activate=True):
     """Convolution, batch norm and, unless it ends a block, an activation."""
     layers = [
-        nn.Conv2d(in_width, width, kernel, stride, kernel // 2, groups=groups, bias=False),
+        {conv}(in_width, width, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(width, eps={eps!r}, momentum={momentum!r}),
     ]
     return nn.Sequential(*layers, activation()) if activate else nn.Sequential(*layers)
+'''
+
+_SAME_PAD = '''
+
+class Conv2d(nn.Conv2d):
+    """Pads so that ceil(n / stride) outputs see all n inputs, one more at the end if need be."""
+
+    def forward(self, x):
+        pads = []
+        for size in (x.shape[3], x.shape[2]):
+            kernel, stride = self.kernel_size[0], self.stride[0]
+            total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+            pads += [total // 2, total - total // 2]
+        x = nn.functional.pad(x, pads)
+        return nn.functional.conv2d(x, self.weight, None, self.stride, groups=self.groups)
+
 '''
 
 _SQUEEZE_EXCITE = '''
@@ -181,6 +197,8 @@ def torch_source(architecture: Architecture) -> str:
             num_classes=plainer.num_classes,
             dropout=plainer.head.dropout,
             activation=_ACTIVATIONS[plainer.activation],
+            same_pad=_SAME_PAD if plainer.padding == "same" else "",
+            conv="Conv2d" if plainer.padding == "same" else "nn.Conv2d",
             eps=plainer.norm.eps,
             momentum=plainer.norm.momentum,
         )

@@ -51,6 +51,7 @@ def torchvision_definition(architecture: Architecture) -> dict[str, Any]:
     for field, value, wanted, why in (
         ("in_channels", architecture.in_channels, 3, "its stem takes 3"),
         ("activation", architecture.activation, "silu", "it is always silu"),
+        ("padding", architecture.padding, "symmetric", "it pads all sides alike"),
         ("stem.kernel", stem.kernel, 3, "its stem is 3×3"),
         ("stem.stride", stem.stride, 2, "its stem has stride 2"),
     ):

@@ -16,6 +16,9 @@ from nas.files import validate
 
 Op = Literal["mbconv", "fused_mbconv", "skip"]
 Activation = Literal["relu", "relu6", "silu", "hardswish"]
+Padding = Literal["symmetric", "same"]
+"""How convolutions pad their inputs: by half of the kernel on all sides, or as TensorFlow does, by
+as much as the output needs and one pixel more at the end where that is odd."""
 
 # Numbers are strict (no "3", no True, no 3.0 for 3) one by one: a strict dataclass as a whole would
 # take no plain data at all.
@@ -156,6 +159,7 @@ class Architecture:
     stem: Stem
     stages: Annotated[tuple[Stage, ...], Field(max_length=100)]
     head: Head
+    padding: Padding = "symmetric"
 
     def layers(self) -> tuple[Layer, ...]:
         """Return every block in order, identities left out."""
@@ -181,6 +185,7 @@ class Architecture:
 
         The head's dropout and the norm's constants count; the name does not.
         """
+        padding = [] if self.padding == "symmetric" else [self.padding]
         return _key(
             self.resolution,
             self.in_channels,
@@ -190,11 +195,17 @@ class Architecture:
             self.stem,
             self.layers(),
             self.head,
+            *padding,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the architecture as plain data, in the order of the file format."""
+        """Return the architecture as plain data, in the order of the file format.
+
+        Symmetric padding is left out: files had no such field at first.
+        """
         data = asdict(self)
+        if self.padding == "symmetric":
+            del data["padding"]
         data["stages"] = [dict(stage) for stage in data["stages"]]
         return data
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 from pydantic import ValidationError
@@ -203,3 +204,65 @@ def official(index: int, baseline: Architecture | None = None) -> Architecture:
         name=f"efficientnet-b{index}" if baseline is None else f"{base.name[:150]}-b{index}",
     )
     return replace(scaled, norm=_LARGE_NORM) if index >= 5 and baseline is None else scaled
+
+
+_LITE: tuple[tuple[float, float, int, float], ...] = (
+    # width, depth, resolution, dropout of EfficientNet-Lite0 … Lite4: the official code's table
+    (1.0, 1.0, 224, 0.2),
+    (1.0, 1.1, 240, 0.2),
+    (1.1, 1.2, 260, 0.3),
+    (1.2, 1.4, 280, 0.3),
+    (1.4, 1.8, 300, 0.3),
+)
+
+LITE = len(_LITE)
+"""Number of the published EfficientNet-Lite networks."""
+
+
+def efficientnet_lite(index: int) -> Architecture:
+    """Return EfficientNet-Lite0 … Lite4 (Tan et al. 2020, the official code's ``lite`` folder).
+
+    They have B0's stages without squeeze-excite, ReLU6 and TensorFlow's padding. Stem and head have
+    the same widths in all of them, and the first and the last stage always one layer.
+
+    Args:
+        index: 0 … 4.
+
+    Raises:
+        InputError: no such member.
+    """
+    if not 0 <= index < LITE:
+        raise InputError(f"index: {index} is not accepted: 0 to {LITE - 1}")
+    width, depth, resolution, dropout = _LITE[index]
+    base = efficientnet_b0()
+    stages = []
+    for stage in base.stages:
+        ends = stage in (base.stages[0], base.stages[-1])
+        stages.append(
+            replace(
+                stage,
+                width=round_filters(stage.width, width),
+                layers=1 if ends else round_repeats(stage.layers, depth),
+                se_ratio=0.0,
+            )
+        )
+    return replace(
+        base,
+        name=f"efficientnet-lite{index}",
+        resolution=resolution,
+        activation="relu6",
+        norm=_LARGE_NORM,
+        padding="same",
+        stages=tuple(stages),
+        head=replace(base.head, dropout=dropout),
+    )
+
+
+@cache
+def published() -> dict[str, Architecture]:
+    """Return the networks that others published and that are known by name."""
+    networks = [
+        *(official(index) for index in range(len(OFFICIAL))),
+        *(efficientnet_lite(index) for index in range(LITE)),
+    ]
+    return {network.name: network for network in networks}

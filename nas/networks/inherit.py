@@ -77,9 +77,9 @@ def inherited(
 
     Of kernels the centre is kept, or they are padded with zeros. Of channels the most important
     ones are kept; channels that the other network does not have keep their new weights, and
-    whatever reads them begins at zero. Stages are paired in order; of their layers the first are kept, and
-    layers that are added begin as identities. A squeeze-excite that is added begins as an open
-    gate; one that is not there any more is replaced by its mean gate.
+    whatever reads them begins at zero. Stages are paired in order; of their layers the first are
+    kept, and layers that are added begin as identities. A squeeze-excite that is added begins as an
+    open gate; one that is not there any more is replaced by its mean gate.
 
     The function is the same where the target contains the source: where both have the same
     operations, strides, activation, padding and resolution, expansions of 1 stay 1, inputs are

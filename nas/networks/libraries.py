@@ -75,11 +75,28 @@ def _timm(name: str) -> tuple[Path, Architecture, Weights]:
             f"{source}: a {type(model).__name__} is not of this family; accepted: "
             "EfficientNet, EfficientNetV2, EfficientNet-Lite, MobileNetV2, MnasNet"
         )
+    architecture = timm_architecture(source, model, config.input_size[-1])
+    path = _from_hub(source, config) if config.hf_hub_id else _from_url(source, config.url)
+    about = TrainedOn(tuple(config.mean), tuple(config.std), architecture.resolution, ())
+    return path, architecture, replace(read_weights(path), source=source, trained_on=about)
+
+
+def timm_architecture(source: str, model: Any, resolution: int) -> Architecture:
+    """Return the architecture of one of timm's networks of the class ``EfficientNet``.
+
+    Args:
+        source: name of the network, for messages.
+        model: the network.
+        resolution: of its images, in pixels.
+
+    Raises:
+        InputError: an architecture cannot express it.
+    """
     reader = _ModuleReader(source)
     architecture = Architecture(
-        name=name.partition(".")[0],
-        resolution=config.input_size[-1],
-        in_channels=config.input_size[0],
+        name=source.partition(":")[2].partition(".")[0],
+        resolution=resolution,
+        in_channels=model.conv_stem.in_channels,
         num_classes=model.num_classes,
         activation=reader.activation(model.modules()),
         norm=reader.norm(model.modules()),
@@ -89,9 +106,7 @@ def _timm(name: str) -> tuple[Path, Architecture, Weights]:
         **reader.padding(model.modules()),
     )
     _check(source, architecture, "timm", model)
-    path = _from_hub(source, config) if config.hf_hub_id else _from_url(source, config.url)
-    about = TrainedOn(tuple(config.mean), tuple(config.std), architecture.resolution, ())
-    return path, architecture, replace(read_weights(path), source=source, trained_on=about)
+    return architecture
 
 
 def _torchvision(name: str) -> tuple[Path, Architecture, Weights]:

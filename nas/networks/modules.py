@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any, Literal, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.errors import InputError
-from nas.networks.architecture import Activation, Architecture, Layer, Norm
+from nas.networks.architecture import Activation, Architecture, Layer, Norm, Padding
 
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "relu": partial(nn.ReLU, inplace=True),
@@ -27,6 +28,29 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
     return result
 
 
+class SamePadConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow does (``SAME``), by the size of its input.
+
+    So many pixels are added that an output of ceil(n / stride) sees all of them; where their number
+    is odd, the last row and column have one more.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, in_width, h, w) to (batch, width, ceil(h / stride), ceil(w / stride))."""
+        top, bottom = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
+        left, right = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        if (top, left) == (bottom, right):
+            return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), groups=self.groups)
+        padded = F.pad(x, (left, right, top, bottom))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return how many pixels ``SAME`` padding adds before and after an input of so many pixels."""
+    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2
+
+
 class ConvNormAct(nn.Sequential):
     """Convolution without bias, batch norm and, unless ``activation`` is None, an activation."""
 
@@ -40,10 +64,17 @@ class ConvNormAct(nn.Sequential):
         groups: int = 1,
         activation: Activation | None,
         norm: Norm,
+        padding: Padding = "symmetric",
     ) -> None:
-        conv = nn.Conv2d(
-            in_width, width, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-        )
+        # With stride 1 and an odd kernel both are the same.
+        if padding == "same" and stride > 1 and kernel > 1:
+            conv: nn.Conv2d = SamePadConv2d(
+                in_width, width, kernel, stride, groups=groups, bias=False
+            )
+        else:
+            conv = nn.Conv2d(
+                in_width, width, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+            )
         modules: list[nn.Module] = [
             conv,
             nn.BatchNorm2d(width, eps=norm.eps, momentum=norm.momentum),
@@ -123,7 +154,9 @@ class Block(nn.Module):
         return out
 
 
-def mbconv(layer: Layer, activation: Activation, norm: Norm) -> nn.Sequential:
+def mbconv(
+    layer: Layer, activation: Activation, norm: Norm, padding: Padding = "symmetric"
+) -> nn.Sequential:
     """Return an inverted bottleneck: expand 1x1, depthwise k x k, squeeze-excite, project 1x1."""
     inner = layer.in_width * layer.expansion
     modules: list[nn.Module] = []
@@ -138,6 +171,7 @@ def mbconv(layer: Layer, activation: Activation, norm: Norm) -> nn.Sequential:
             groups=inner,
             activation=activation,
             norm=norm,
+            padding=padding,
         )
     )
     if layer.se_width:
@@ -146,7 +180,9 @@ def mbconv(layer: Layer, activation: Activation, norm: Norm) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def fused_mbconv(layer: Layer, activation: Activation, norm: Norm) -> nn.Sequential:
+def fused_mbconv(
+    layer: Layer, activation: Activation, norm: Norm, padding: Padding = "symmetric"
+) -> nn.Sequential:
     """Return a fused bottleneck: expand by k x k, squeeze-excite, project 1x1 (Tan & Le 2021).
 
     With expansion 1 it is the single k x k convolution.
@@ -160,6 +196,7 @@ def fused_mbconv(layer: Layer, activation: Activation, norm: Norm) -> nn.Sequent
                 stride=layer.stride,
                 activation=activation,
                 norm=norm,
+                padding=padding,
             )
         )
     inner = layer.in_width * layer.expansion
@@ -171,6 +208,7 @@ def fused_mbconv(layer: Layer, activation: Activation, norm: Norm) -> nn.Sequent
             stride=layer.stride,
             activation=activation,
             norm=norm,
+            padding=padding,
         )
     ]
     if layer.se_width:
@@ -180,7 +218,11 @@ def fused_mbconv(layer: Layer, activation: Activation, norm: Norm) -> nn.Sequent
 
 
 def block(
-    layer: Layer, activation: Activation, norm: Norm, stochastic_depth: float = 0.0
+    layer: Layer,
+    activation: Activation,
+    norm: Norm,
+    stochastic_depth: float = 0.0,
+    padding: Padding = "symmetric",
 ) -> nn.Module:
     """Return the module of one layer, weights as PyTorch's defaults left them."""
     if layer.op == "skip":
@@ -191,7 +233,7 @@ def block(
         )
     make = mbconv if layer.op == "mbconv" else fused_mbconv
     residual = layer.stride == 1 and layer.in_width == layer.width
-    return Block(make(layer, activation, norm), residual, stochastic_depth)
+    return Block(make(layer, activation, norm, padding), residual, stochastic_depth)
 
 
 def stem(architecture: Architecture) -> nn.Module:
@@ -203,6 +245,7 @@ def stem(architecture: Architecture) -> nn.Module:
         stride=architecture.stem.stride,
         activation=architecture.activation,
         norm=architecture.norm,
+        padding=architecture.padding,
     )
 
 
@@ -324,6 +367,7 @@ def _blocks(architecture: Architecture, stochastic_depth: float) -> list[nn.Modu
             architecture.activation,
             architecture.norm,
             stochastic_depth * index / max(1, len(layers)),
+            architecture.padding,
         )
         for index, layer in enumerate(layers)
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nas.errors import InputError
 from nas.files import sha256
 from nas.networks.architecture import Architecture
-from nas.networks.compound_scaling import OFFICIAL, official
+from nas.networks.compound_scaling import published
 from nas.networks.libraries import LIBRARIES, library_weights
 from nas.networks.weights import CLASSIFIER, FIRST, network_with, state_shapes
 from nas.networks.weights_file import Weights, read_weights
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel of the images, scaled to 0…1."""
+
+LITE_NORMALISATION: Normalisation = ((127 / 255,) * 3, (128 / 255,) * 3)
+"""Of the official EfficientNet-Lite weights: (pixel − 127) / 128."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,12 @@ class Pretrained:
         Args:
             channels: of the images; a normalisation of another number of channels is ignored.
         """
+        if self.weights.layout == "efficientnet_pytorch" and self.weights.trained_on is None:
+            is_lite = self.architecture.key() in {
+                network.key() for name, network in published().items() if "lite" in name
+            }
+            if is_lite and channels == len(LITE_NORMALISATION[0]):
+                return LITE_NORMALISATION
         return self.weights.normalisation(channels)
 
     def network(self, channels: int, classes: int) -> Network:
@@ -87,14 +96,14 @@ def load_pretrained(
     library, _, name = text.partition(":")
     if library in LIBRARIES and name:
         path, known, weights = library_weights(library, name)
-        return Pretrained(text, sha256(path), known, weights, weights.notes)
+        return Pretrained(text, sha256(path), known, weights, weights.steps)
     path = Path(source)
     weights = read_weights(path)
     known_by = ""
     found = weights.architecture or architecture
     if found is None:
         candidates = [] if target is None else [target]
-        candidates += [official(index) for index in range(len(OFFICIAL))]
+        candidates += published().values()
         found = next((one for one in candidates if _has_tensors_of(weights, one)), None)
         if found is None:
             raise InputError(
@@ -102,8 +111,19 @@ def load_pretrained(
                 "the network with --weights-architecture"
             )
         known_by = f"the tensors are those of {found.name}"
-    notes = (*weights.notes, known_by) if known_by else weights.notes
+    notes = (*reading_notes(weights, found), *([known_by] if known_by else []))
     return Pretrained(text, sha256(path), found, weights, notes)
+
+
+def reading_notes(weights: Weights, architecture: Architecture) -> tuple[str, ...]:
+    """Return what a user should know of how a file was read for a network."""
+    if weights.layout != "efficientnet_pytorch" or architecture.padding == "same":
+        return weights.steps
+    return (
+        *weights.steps,
+        "efficientnet_pytorch pads images as TensorFlow does: until it is trained further, the "
+        f"outputs of {architecture.name}, whose padding is symmetric, differ somewhat from its own",
+    )
 
 
 def _has_tensors_of(weights: Weights, architecture: Architecture) -> bool:

@@ -72,17 +72,6 @@ class Weights:
     trained_on: TrainedOn | None = None
     steps: tuple[str, ...] = ()
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know of how the file was read."""
-        if self.layout != "efficientnet_pytorch":
-            return self.steps
-        return (
-            *self.steps,
-            "efficientnet_pytorch pads images as TensorFlow does: until it is trained further, the "
-            "network's outputs differ somewhat from its own",
-        )
-
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return the mean and standard deviation that images must be normalised by, if known.
 
@@ -114,7 +103,7 @@ def read_weights(path: Path) -> Weights:
     known = None if text is None else architecture_from_dict(parse_json(text, source), source)
     about = _trained_on(path, metadata, known)
     weights = Weights(str(path), layout, tensors, known, about, found.steps)
-    for note in weights.notes:
+    for note in weights.steps:
         logger.info("%s: %s", path, note)
     return weights
 

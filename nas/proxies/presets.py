@@ -139,7 +139,7 @@ def grown_speed(
         device: where to train.
     """
     settings = grown_settings(data, pixels, GROWN_IMAGES)[-1]
-    return _speed(data, replace(space, resolution=pixels), network, settings, device)
+    return _speed(data, space.at_resolution(pixels), network, settings, device)
 
 
 def _speed(

@@ -10,6 +10,7 @@ from nas.proxies.protocol import Proxy, ProxyCapabilities
 
 if TYPE_CHECKING:
     from nas.data import ImageData
+    from nas.networks.pretrained import Pretrained
     from nas.proxies.short_training import TrainingSettings
     from nas.proxies.supernet import OnProgress
     from nas.training.supernet_trainer import SupernetSettings
@@ -24,6 +25,7 @@ class ProxySetup:
         data: images; None for a proxy that does not declare ``needs_images``.
         device: where it computes.
         seed: of what it trains once for all networks.
+        weights: trained weights that networks inherit; None: they begin with new ones.
         training: how each network is trained; None: by default.
         supernet: how shared weights are trained; None: by default.
         on_progress: called with the progress of what it trains once for all networks.
@@ -33,6 +35,7 @@ class ProxySetup:
     data: ImageData | None = None
     device: str = "cpu"
     seed: int = 0
+    weights: Pretrained | None = None
     training: TrainingSettings | None = None
     supernet: SupernetSettings | None = None
     on_progress: OnProgress | None = None

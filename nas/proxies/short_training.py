@@ -1,4 +1,4 @@
-"""Proxy ``training``: every candidate is trained from scratch, narrower and for a short time."""
+"""Proxy ``training``: every candidate is trained for a short time, from scratch or fine-tuned."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.fast_convolution import lay_out
 from nas.networks.modules import build
+from nas.networks.pretrained import Normalisation, Pretrained
 from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 from nas.training.batches import BatchOrder, fixed_sample, shift_padding
 from nas.training.divergence import check_finite
+from nas.training.inheritance import inherit_into
 from nas.training.optimiser import Optimiser
 from nas.training.precision import autocast
 from nas.training.random_numbers import isolated_rng
@@ -90,7 +92,7 @@ def reduced_architecture(
 
 
 class TrainingProxy:
-    """Trains each candidate from scratch and ranks by the validation loss.
+    """Trains each candidate, from scratch or fine-tuned, and ranks by the validation loss.
 
     The loss ranks networks better than the accuracy where training is short (Ning et al. 2021,
     arXiv 2008.03064); the accuracy is reported beside it. On the CPU the result is the same for
@@ -100,15 +102,23 @@ class TrainingProxy:
         data: images; those of the test split are used by :meth:`test` alone.
         settings: how to train.
         device: where to train.
+        weights: trained weights that every candidate inherits; None: it is trained from scratch.
     """
 
     name = "training"
     capabilities = ProxyCapabilities(rank_by="loss", needs_images=True, trains_candidates=True)
 
     def __init__(
-        self, data: ImageData, settings: TrainingSettings | None = None, device: str = "cpu"
+        self,
+        data: ImageData,
+        settings: TrainingSettings | None = None,
+        device: str = "cpu",
+        weights: Pretrained | None = None,
     ) -> None:
         self.settings = settings or TrainingSettings()
+        self.weights = weights
+        known = None if weights is None else weights.normalisation(data.channels)
+        self._normalisation: Normalisation = known or (data.mean, data.std)
         self.device = device
         self.data = data.to(device)
         sample = fixed_sample(len(data.validation_labels), self.settings.validation_images)
@@ -119,8 +129,9 @@ class TrainingProxy:
         self._base_resolution = 0
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings as plain data."""
-        return asdict(self.settings) | {"checks": list(self.settings.checks)}
+        """Return the settings as plain data, with the hash of the weights that are inherited."""
+        settings = asdict(self.settings) | {"checks": list(self.settings.checks)}
+        return settings if self.weights is None else settings | {"weights": self.weights.digest}
 
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
         """Remember the resolution of the space; networks are trained in proportion to it."""
@@ -166,7 +177,10 @@ class TrainingProxy:
     ) -> Accuracy:
         reduced = self.reduced(arch)
         with isolated_rng(self.device, seed):
-            network = build(reduced, zero_init_residual=True).to(self.device)
+            network = build(reduced, zero_init_residual=True)
+            if self.weights is not None:
+                inherit_into(network, reduced, self.weights, self.data.train_images)
+            network.to(self.device)
             lay_out(network, self.device)
             found = self._fit(network, reduced.resolution, seed, report)
         if found is None:
@@ -220,7 +234,7 @@ class TrainingProxy:
                 flip=settings.flip,
                 more=more,
             )
-            inputs = preprocess(images, resolution, data.mean, data.std)
+            inputs = preprocess(images, resolution, *self._normalisation)
             with autocast(self.device):
                 labels = data.train_labels[indices]
                 loss = F.cross_entropy(network(inputs), labels, weight=class_weights)
@@ -242,12 +256,12 @@ class TrainingProxy:
     def _score(
         self, network: torch.nn.Module, resolution: int, images: Tensor, labels: Tensor
     ) -> Score:
-        logits = predict(network.eval(), images, resolution, self.data.mean, self.data.std)
+        logits = predict(network.eval(), images, resolution, *self._normalisation)
         return score(logits, labels.cpu(), by_class=not self.data.is_balanced)
 
 
 TRAINING = ProxyFactory(
-    lambda setup: TrainingProxy(setup.images, setup.training, setup.device),
+    lambda setup: TrainingProxy(setup.images, setup.training, setup.device, setup.weights),
     TrainingProxy.capabilities,
 )
 

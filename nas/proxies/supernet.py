@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from nas.accuracy import Accuracy
 from nas.data import ImageData, preprocess
 from nas.errors import InputError
-from nas.files import digest
 from nas.networks.architecture import Architecture
 from nas.networks.compound_scaling import round_filters
 from nas.networks.fast_convolution import fold_norms, lay_out
 from nas.networks.modules import Network
+from nas.networks.pretrained import Normalisation, Pretrained
 from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
@@ -60,6 +60,7 @@ class SupernetProxy:
         device: where to train.
         seed: of the shared weights and their training.
         on_progress: called in the training with how far it is.
+        weights: trained weights that the supernet begins with; None: new ones.
     """
 
     name = "supernet"
@@ -72,7 +73,11 @@ class SupernetProxy:
         device: str = "cpu",
         seed: int = 0,
         on_progress: OnProgress | None = None,
+        weights: Pretrained | None = None,
     ) -> None:
+        self.pretrained = weights
+        known = None if weights is None else weights.normalisation(data.channels)
+        self._normalisation: Normalisation = known or (data.mean, data.std)
         self.settings = settings or SupernetSettings()
         self.device = device
         self.seed = seed
@@ -96,8 +101,10 @@ class SupernetProxy:
         return own + (0 if self._weights is None else self._weights.nbytes)
 
     def describe(self) -> dict[str, Any]:
-        """Return the settings as plain data."""
-        return asdict(self.settings)
+        """Return the settings as plain data, with the hash of the weights that are inherited."""
+        settings = asdict(self.settings)
+        known = self.pretrained
+        return settings if known is None else settings | {"weights": known.digest}
 
     def prepare(self, space: SearchSpace, budget: Budget, folder: Path) -> None:
         """Train the shared weights, or load them from ``folder/supernet`` if they are there.
@@ -110,10 +117,10 @@ class SupernetProxy:
         """
         settings, data = self.settings, self.data
         identity = {
-            "space": digest(asdict(space)),
+            "space": space.fingerprint(),
             "budget": budget.limits,
             "data": data.fingerprint,
-            "settings": asdict(settings),
+            "settings": self.describe(),
             "seed": self.seed,
         }
         if self.training_state is not None and self._identity == identity:
@@ -123,13 +130,17 @@ class SupernetProxy:
         feasible.check()
         narrow = narrow_space(space, settings, data.channels, data.num_classes)
         weights = SharedWeights(narrow, self.seed, self.device)
+        if self.pretrained is not None:
+            weights.inherit(self.pretrained, data.train_images)
 
         def draw(rng: random.Random) -> NetworkPath:
             # Different choices may make the same network, which has one path.
             network = space.decode(feasible.sample(rng))
             return weights.path(translate_choices(space.encode(network), space, narrow))
 
-        trainer = SupernetTrainer(weights, data, settings, draw, self.seed, self.device)
+        trainer = SupernetTrainer(
+            weights, data, settings, draw, self.seed, self.device, self._normalisation
+        )
         self._space, self._weights, self._identity = space, weights, identity
         logger.info(
             "supernet of %s: training on %s for %d steps on %s",
@@ -193,12 +204,17 @@ class SupernetProxy:
     def _inputs(self, images: Tensor) -> Tensor:
         """Return images as the input of the supernet, on its device."""
         pixels = images.to(self.device)
-        return preprocess(pixels, self.settings.resolution, self.data.mean, self.data.std)
+        return preprocess(pixels, self.settings.resolution, *self._normalisation)
 
 
 SUPERNET = ProxyFactory(
     lambda setup: SupernetProxy(
-        setup.images, setup.supernet, setup.device, setup.seed, setup.on_progress
+        setup.images,
+        setup.supernet,
+        setup.device,
+        setup.seed,
+        setup.on_progress,
+        setup.weights,
     ),
     SupernetProxy.capabilities,
 )

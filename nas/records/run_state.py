@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -267,11 +267,11 @@ class RunState(Document):
             return None
         pixels = None if self.command is None else self.command.resolution
         if pixels is not None:
-            space = replace(space, resolution=pixels)
+            space = space.at_resolution(pixels)
         if self.searched is not None:
             channels, classes = self.searched.input
             space = replace(space, in_channels=channels, num_classes=classes)
-        return space if digest(asdict(space)) == self.identity["space"] else None
+        return space if space.fingerprint() == self.identity["space"] else None
 
 
 def study_name(prefix: str, phase: str, identity: Any, *more: str) -> str:

@@ -126,7 +126,7 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
     start = time.monotonic()
     progress = progress or SilentProgress()
     with ResultFolder.open(settings.out, ComparisonDocument, progress.note) as results:
-        space = replace(load_space("efficientnet"), resolution=settings.base_resolution)
+        space = load_space("efficientnet").at_resolution(settings.base_resolution)
         most = max(DEFAULT_RESOLUTION, highest_resolution(settings))
         data, jobs = load_shared_images(
             settings.data,

@@ -6,7 +6,7 @@ import logging
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -211,7 +211,7 @@ def _proxies(
             trainer.prepare(space, settings.budget, folder)
             trainers |= dict.fromkeys(("finals", "check", "test"), trainer)
         if plan.scaled is not None:
-            small = replace(space, resolution=plan.scaled.pixels)
+            small = space.at_resolution(plan.scaled.pixels)
             for training in plan.scaled.trainings:
                 trainer = TrainingProxy(data, training, settings.device)
                 trainer.prepare(small, settings.budget, folder)
@@ -312,7 +312,7 @@ def _latencies(
     """
     path, before = folder.path / LATENCY_FILE, folder.before
     if before is not None:
-        known, now = before.identity["space"], digest(asdict(space))
+        known, now = before.identity["space"], space.fingerprint()
         check_identity(folder.path, {"space": known}, {"space": now})
     if before is None or not path.exists():
         table = source.table(space, progress)

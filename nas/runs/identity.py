@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from nas.accuracy import RankBy
 from nas.data import ImageData
-from nas.files import digest, slug
+from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.networks.cost import CONVENTION
 from nas.proxies.protocol import CorrectsSelection, Proxy, description
@@ -32,7 +31,7 @@ def identity(
     """
     latencies = settings.budget.latencies
     return {
-        "space": digest(asdict(space)),
+        "space": space.fingerprint(),
         "budget": settings.budget.limits,
         "data": None if data is None else data.fingerprint,
         "augment": None if data is None else list(data.augment),

@@ -33,14 +33,17 @@ class Encoding:
         self.limits = _limits(feasible)
         self._stages: list[_StageEncoding] = []
         widths = [space.stem.width]
-        first = 0
+        first = 1 if space.resolutions else 0
         for index, stage in enumerate(space.stages):
             fields = list(stage.values().values())
             table = _StageEncoding(feasible, index, widths, first, fields)
             self._stages.append(table)
             first += len(fields)
             widths = table.widths
-        self._fixed = np.array([feasible.fixed_parts(width) for width in widths], dtype=np.float64)
+        self._fixed = np.array(
+            [[costs.fixed_parts(width) for width in widths] for costs in feasible.costs.values()],
+            dtype=np.float64,
+        )
         self._hash = np.array(
             [random.Random(place).getrandbits(62) | 1 for place in range(len(self.names))],
             dtype=np.int64,
@@ -113,9 +116,10 @@ class Encoding:
         canonical = rows.copy()
         costs = np.zeros((len(rows), len(self.metrics)))
         widths = np.zeros(len(rows), dtype=np.intp)
+        sizes = rows[:, 0] if self.space.resolutions else np.zeros(len(rows), dtype=np.intp)
         for stage in self._stages:
-            widths = stage.settle(rows, widths, canonical, costs)
-        return canonical, costs + self._fixed[widths]
+            widths = stage.settle(rows, sizes, widths, canonical, costs)
+        return canonical, costs + self._fixed[sizes, widths]
 
     def allowed(self, costs: Floats) -> NDArray[np.bool_]:
         within: NDArray[np.bool_] = np.all(costs <= self.limits, axis=1)
@@ -147,7 +151,10 @@ class Encoding:
 
 
 class _StageEncoding:
-    """One stage: for every width before it and every combination, the costs and the width after."""
+    """One stage: for every width before it and every combination, the costs and the width after.
+
+    Costs are by resolution, too.
+    """
 
     def __init__(
         self,
@@ -166,10 +173,11 @@ class _StageEncoding:
         places = np.array(list(product(*map(range, counts))), dtype=np.intp)
         self.widths: list[int] = []
         shape = (len(before), len(rows))
-        self.costs = np.zeros((*shape, len(feasible.metrics)))
+        resolutions = list(feasible.costs.values())
+        self.costs = np.zeros((len(resolutions), *shape, len(feasible.metrics)))
         self.after = np.zeros(shape, dtype=np.intp)
         self.canonical = np.zeros((*shape, len(fields)), dtype=np.intp)
-        known: dict[int, tuple[tuple[int, ...], int, int]] = {}
+        known: dict[int, tuple[list[tuple[int, ...]], int, int]] = {}
         for column, width in enumerate(before):
             known.clear()
             for values, option in feasible.space.filled(index, width).items():
@@ -178,19 +186,19 @@ class _StageEncoding:
                     if option.width not in self.widths:
                         self.widths.append(option.width)
                     found = known[id(option)] = (
-                        feasible.stage_parts(index, width, option.stage),
+                        [one.stage_parts(index, width, option.stage) for one in resolutions],
                         self.widths.index(option.width),
                         rows[tuple(value for _, value in option.choices)],
                     )
                 row = rows[values]
-                self.costs[column, row] = found[0]
+                self.costs[:, column, row] = found[0]
                 self.after[column, row] = found[1]
                 self.canonical[column, row] = places[found[2]]
 
-    def settle(self, rows: Rows, widths: Rows, canonical: Rows, costs: Floats) -> Rows:
+    def settle(self, rows: Rows, sizes: Rows, widths: Rows, canonical: Rows, costs: Floats) -> Rows:
         """Add this stage's costs, make its choices canonical; return the widths after it."""
         code = rows[:, self.columns] @ self.strides
-        costs += self.costs[widths, code]
+        costs += self.costs[sizes, widths, code]
         canonical[:, self.columns] = self.canonical[widths, code]
         after: Rows = self.after[widths, code]
         return after

@@ -8,7 +8,7 @@ backwards, once; with them a network is filled forwards without ever running int
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from nas.errors import InputError
@@ -29,7 +29,8 @@ class Feasible:
     Costs are whole numbers, latency in nanoseconds.
 
     Attributes:
-        metrics: what a network costs here, in the order of :meth:`stage_parts`.
+        metrics: what a network costs here, in the order of :meth:`SpaceCosts.stage_parts`.
+        costs: of the networks of the space, by resolution.
 
     Raises:
         InputError: there is a limit on latency, and nothing says what it is.
@@ -41,14 +42,13 @@ class Feasible:
         if budget.latency_ms is not None and budget.latencies is None:
             raise InputError(f"budget {budget.name!r}: a limit on latency needs a latency table")
         self.metrics = METRICS if budget.latencies is None else (*METRICS, LATENCY)
-        self._metrics = [self.metrics.index(metric) for metric in budget.limits]
         self._limit: Vector = tuple(
             _whole(metric, limit) for metric, limit in budget.limits.items()
         )
-        self._sizes = self._stage_sizes()
-        self._stem: Vector | None = None
-        self._ends: dict[tuple[int, int], tuple[Vector, ...]] = {}
-        self._filled: dict[tuple[int, int], dict[tuple[Value, ...], tuple[Option, Vector]]] = {}
+        self.costs = {
+            pixels: SpaceCosts(space, budget, pixels, self.metrics, self._limit)
+            for pixels in space.pixels
+        }
         self._names = [
             [f"stage{index}.{name}" for name in stage.values()]
             for index, stage in enumerate(space.stages, 1)
@@ -61,15 +61,15 @@ class Feasible:
             if minimum > limit:
                 raise InputError(
                     f"budget {self.budget.name!r}: no network of space {self.space.name!r} at "
-                    f"{self.space.resolution} px is within {said(metric, limit)}; the cheapest "
+                    f"{self._pixels()} px is within {said(metric, limit)}; the cheapest "
                     f"has {said(metric, minimum)}"
                     + (f" ({amount(minimum)})" if metric != LATENCY else "")
                 )
-        if not self._fits(self._start(), self._finish(0, self.space.stem.width)):
+        if not any(costs.fits(costs.start(), 0) for costs in self.costs.values()):
             least = ", ".join(said(metric, value) for metric, value in lowest.items())
             raise InputError(
                 f"budget {self.budget.name!r}: each limit can be met, but no network of space "
-                f"{self.space.name!r} at {self.space.resolution} px meets them together; the "
+                f"{self.space.name!r} at {self._pixels()} px meets them together; the "
                 f"cheapest in each: {least}"
             )
 
@@ -78,7 +78,13 @@ class Feasible:
         only = Feasible(
             self.space, replace(Budget.of(metric, {metric: 1}), latencies=self.budget.latencies)
         )
-        return min(only._finish(0, self.space.stem.width))[0] + only._start()[0]
+        return min(
+            min(costs.finish(0, self.space.stem.width))[0] + costs.start()[0]
+            for costs in only.costs.values()
+        )
+
+    def _pixels(self) -> str:
+        return " or ".join(map(str, self.space.pixels))
 
     def caps(self) -> dict[str, int]:
         """Return the limits by metric, latency in nanoseconds."""
@@ -117,9 +123,13 @@ class Feasible:
 
         Choices that mean nothing for what else is chosen (the kernel of a skip) so become one.
         """
-        return {
+        return self._first(self.space.pixels_of(choices)) | {
             name: value for option in self._settle(choices)[0] for name, value in option.choices
         }
+
+    def _first(self, pixels: int) -> dict[str, Value]:
+        """Return the choice of a resolution, if it is one."""
+        return {"resolution": pixels} if self.space.resolutions else {}
 
     def repair(self, choices: Choices, rng: random.Random) -> dict[str, Value]:
         """Return choices within the budget that differ from the given ones in few places.
@@ -172,8 +182,16 @@ class Feasible:
         by ``n``, the layers and the stages: what several stages can share out among them in
         several ways is gone through once.
         """
+        resolutions = list(self.space.pixels)
+        if rng is not None:
+            rng.shuffle(resolutions)
+        for pixels in resolutions:
+            yield from self._walk(rng, pixels)
+
+    def _walk(self, rng: random.Random | None, pixels: int) -> Iterator[dict[str, Value]]:
         made: dict[tuple[int, Layer], int] = {}
         been: set[tuple[int, int]] = set()
+        costs = self.costs[pixels]
 
         def fill(
             index: int, width: int, spent: Vector, so_far: int
@@ -191,60 +209,28 @@ class Feasible:
                 if (index, after) in been:
                     continue
                 been.add((index, after))
-                total = _add(spent, self._cost(index, width, option.stage))
-                if self._fits(total, self._finish(index + 1, option.width)):
+                total = _add(spent, costs.of(index, width, option.stage))
+                if costs.fits(total, index + 1, option.width):
                     for rest in fill(index + 1, option.width, total, after):
                         yield (option, *rest)
 
-        for options in fill(0, self.space.stem.width, self._start(), 0):
-            yield {name: value for option in options for name, value in option.choices}
-
-    def stage_parts(self, index: int, in_width: int, stage: Stage | None) -> Vector:
-        """Return what one way to fill stage ``index`` (from 0) costs, in every metric."""
-        if stage is None:
-            return tuple(0 for _ in self.metrics)
-        size = self._sizes[index]
-        parts: Vector = stage_cost(stage, in_width, size)
-        table = self.budget.latencies
-        if table is None:
-            return parts
-        return (*parts, table.stage(stage, in_width, size, self.space.activation))
-
-    def fixed_parts(self, width: int) -> Vector:
-        """Return what the stem and a head behind ``width`` channels cost, in every metric."""
-        return _add(self._stem_parts(), self._head_parts(width))
-
-    def _stem_parts(self) -> Vector:
-        empty, size = self.space.architecture(()), self.space.resolution
-        parts: Vector = stem_cost(empty, size)
-        table = self.budget.latencies
-        return parts if table is None else (*parts, table.stem(empty, size))
-
-    def _head_parts(self, width: int) -> Vector:
-        empty, size = self.space.architecture(()), self._sizes[-1]
-        parts: Vector = head_cost(empty, width, size)
-        table = self.budget.latencies
-        return parts if table is None else (*parts, table.head(empty, width, size))
+        for options in fill(0, self.space.stem.width, costs.start(), 0):
+            yield self._first(pixels) | {
+                name: value for option in options for name, value in option.choices
+            }
 
     def _settle(self, choices: Choices) -> tuple[list[Option], Vector]:
         """Return what choices make of each stage, and the cost of it all."""
-        width, spent = self.space.stem.width, self._start()
+        costs = self.costs[self.space.pixels_of(choices)]
+        width, spent = self.space.stem.width, costs.start()
         options = []
         for index, names in enumerate(self._names):
-            row = self._filled.get((index, width)) or self._fill(index, width)
+            row = costs.filled.get((index, width)) or costs.fill(index, width)
             option, cost = row[tuple([choices[name] for name in names])]
             options.append(option)
             spent = _add(spent, cost)
             width = option.width
-        return options, _add(spent, self._finish(len(self._names), width)[0])
-
-    def _fill(self, index: int, width: int) -> dict[tuple[Value, ...], tuple[Option, Vector]]:
-        row = {
-            values: (option, self._cost(index, width, option.stage))
-            for values, option in self.space.filled(index, width).items()
-        }
-        self._filled[index, width] = row
-        return row
+        return options, _add(spent, costs.finish(len(self._names), width)[0])
 
     def _excess(self, choices: Choices) -> float:
         """Return by how much choices exceed the limits, in parts of them, summed; 0: by nothing."""
@@ -255,42 +241,113 @@ class Feasible:
             if cost > limit
         )
 
-    def _stage_sizes(self) -> list[int]:
-        sizes = [-(-self.space.resolution // self.space.stem.stride)]
-        for stage in self.space.stages:
-            sizes.append(-(-sizes[-1] // stage.stride))
-        return sizes
 
-    def _start(self) -> Vector:
-        if self._stem is None:
-            self._stem = self._vector(self._stem_parts())
-        return self._stem
+class SpaceCosts:
+    """What the networks of a space cost at one resolution, stage by stage.
 
-    def _cost(self, index: int, width: int, stage: Stage | None) -> Vector:
+    Args:
+        space: the search space.
+        budget: limits of the costs.
+        pixels: the resolution.
+        metrics: what a network costs.
+        limit: on each metric of the budget.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budget: Budget,
+        pixels: int,
+        metrics: Sequence[str],
+        limit: Vector,
+    ) -> None:
+        self._space = space
+        self._table = budget.latencies
+        self._pixels = pixels
+        self._count = len(metrics)
+        self._metrics = [metrics.index(metric) for metric in budget.limits]
+        self._limit = limit
+        self._sizes = [-(-pixels // space.stem.stride)]
+        for stage in space.stages:
+            self._sizes.append(-(-self._sizes[-1] // stage.stride))
+        self._start: Vector | None = None
+        self._ends: dict[tuple[int, int], tuple[Vector, ...]] = {}
+        self.filled: dict[tuple[int, int], dict[tuple[Value, ...], tuple[Option, Vector]]] = {}
+        """What :meth:`fill` has returned, by stage and width."""
+
+    def stage_parts(self, index: int, in_width: int, stage: Stage | None) -> Vector:
+        """Return what one way to fill stage ``index`` (from 0) costs, in every metric."""
+        if stage is None:
+            return (0,) * self._count
+        size = self._sizes[index]
+        parts: Vector = stage_cost(stage, in_width, size)
+        if self._table is None:
+            return parts
+        return (*parts, self._table.stage(stage, in_width, size, self._space.activation))
+
+    def fixed_parts(self, width: int) -> Vector:
+        """Return what the stem and a head behind ``width`` channels cost, in every metric."""
+        return _add(self._stem_parts(), self._head_parts(width))
+
+    def _stem_parts(self) -> Vector:
+        empty = self._space.architecture(())
+        parts: Vector = stem_cost(empty, self._pixels)
+        return parts if self._table is None else (*parts, self._table.stem(empty, self._pixels))
+
+    def _head_parts(self, width: int) -> Vector:
+        empty, size = self._space.architecture(()), self._sizes[-1]
+        parts: Vector = head_cost(empty, width, size)
+        return parts if self._table is None else (*parts, self._table.head(empty, width, size))
+
+    def fill(self, index: int, width: int) -> dict[tuple[Value, ...], tuple[Option, Vector]]:
+        """Return what each combination of a stage's choices makes, and what that costs."""
+        row = {
+            values: (option, self.of(index, width, option.stage))
+            for values, option in self._space.filled(index, width).items()
+        }
+        self.filled[index, width] = row
+        return row
+
+    def start(self) -> Vector:
+        """Return what the stem costs, in the metrics of the budget."""
+        if self._start is None:
+            self._start = self._vector(self._stem_parts())
+        return self._start
+
+    def of(self, index: int, width: int, stage: Stage | None) -> Vector:
+        """Return what one way to fill a stage costs, in the metrics of the budget."""
         return self._vector(self.stage_parts(index, width, stage))
 
     def _vector(self, parts: Vector) -> Vector:
         return tuple(parts[metric] for metric in self._metrics)
 
-    def _fits(self, spent: Vector, ends: tuple[Vector, ...]) -> bool:
+    def fits(self, spent: Vector, index: int, width: int | None = None) -> bool:
+        """Say whether something that follows from a stage on is within the budget.
+
+        Args:
+            spent: by the stages before.
+            index: of the stage, from 0.
+            width: before it; None: that of the stem.
+        """
+        ends = self.finish(index, self._space.stem.width if width is None else width)
         return any(
             all(a + b <= limit for a, b, limit in zip(spent, end, self._limit, strict=True))
             for end in ends
         )
 
-    def _finish(self, index: int, width: int) -> tuple[Vector, ...]:
-        """Return the cheapest costs of all that follows stage ``index``: a Pareto front."""
+    def finish(self, index: int, width: int) -> tuple[Vector, ...]:
+        """Return the cheapest costs of all that follows from a stage on: a Pareto front."""
         found = self._ends.get((index, width))
         if found is None:
-            if index == len(self.space.stages):
+            if index == len(self._space.stages):
                 found = (self._vector(self._head_parts(width)),)
             else:
                 found = _least(
                     {
                         _add(cost, end)
-                        for option in self.space.options(index, width)
-                        for cost in (self._cost(index, width, option.stage),)
-                        for end in self._finish(index + 1, option.width)
+                        for option in self._space.options(index, width)
+                        for cost in (self.of(index, width, option.stage),)
+                        for end in self.finish(index + 1, option.width)
                     }
                 )
             self._ends[index, width] = found

@@ -9,12 +9,12 @@ from pathlib import Path
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import read_record
-from nas.networks.compound_scaling import OFFICIAL, official
+from nas.networks.compound_scaling import published
 from nas.spaces.budget import Budget, parse_budget, read_budget
 from nas.spaces.search_space import SearchSpace
 from nas.spaces.toml import read_space
 
-KNOWN_ARCHITECTURES = tuple(f"efficientnet-b{index}" for index in range(len(OFFICIAL)))
+KNOWN_ARCHITECTURES = tuple(published())
 
 
 def shipped(kind: str) -> dict[str, Path]:
@@ -57,7 +57,7 @@ def load_architecture(name: str | Path) -> Architecture:
         InputError: no such name or file, or not an architecture.
     """
     if str(name) in KNOWN_ARCHITECTURES:
-        return official(KNOWN_ARCHITECTURES.index(str(name)))
+        return published()[str(name)]
     path = Path(name)
     if not _is_path(name) and not os.path.lexists(path):
         raise InputError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import product, takewhile
 from math import prod
 from typing import Any
 
 from nas.errors import InputError
+from nas.files import digest
 from nas.networks.architecture import (
     Activation,
     Architecture,
@@ -18,6 +19,7 @@ from nas.networks.architecture import (
     Layer,
     Norm,
     Op,
+    Padding,
     Stage,
     Stem,
     stage_layers,
@@ -115,8 +117,12 @@ class StageSpace:
 class SearchSpace:
     """What may be chosen, and what is fixed. Made by ``load_space``; immutable.
 
-    The network's input (``resolution``, ``in_channels``, ``num_classes``) may be replaced
-    (``dataclasses.replace``) to suit a user's data.
+    The network's input (``in_channels``, ``num_classes``) may be replaced (``dataclasses.replace``)
+    to suit a user's data; for the resolution see :meth:`at_resolution`.
+
+    Attributes:
+        resolution: of its networks; the largest one where it is a choice.
+        resolutions: to choose from; empty: it is fixed.
     """
 
     name: str
@@ -129,11 +135,34 @@ class SearchSpace:
     stem: Stem
     head: Head
     stages: tuple[StageSpace, ...]
+    padding: Padding = "symmetric"
+    resolutions: tuple[int, ...] = ()
+
+    @property
+    def pixels(self) -> tuple[int, ...]:
+        """The resolutions of its networks, one or several."""
+        return self.resolutions or (self.resolution,)
+
+    def at_resolution(self, pixels: int) -> SearchSpace:
+        """Return the space with this resolution alone."""
+        return replace(self, resolution=pixels, resolutions=())
+
+    def fingerprint(self) -> str:
+        """Return a hash of the space; what files did not have at first counts only where it is."""
+        data = asdict(self)
+        if self.padding == "symmetric":
+            del data["padding"]
+        if not self.resolutions:
+            del data["resolutions"]
+        return digest(data)
 
     @cached_property
     def choices(self) -> dict[str, tuple[Value, ...]]:
-        """All choices by name, ``stage<i>.<field>``, each with its values in the file's order."""
-        return {
+        """All choices by name, each with its values in the file's order.
+
+        The names are ``stage<i>.<field>``, and ``resolution``, which is the first.
+        """
+        return ({"resolution": self.resolutions} if self.resolutions else {}) | {
             f"stage{index}.{name}": values
             for index, stage in enumerate(self.stages, 1)
             for name, values in stage.values().items()
@@ -163,13 +192,24 @@ class SearchSpace:
             stage, width = space.make(chosen, width)
             if stage is not None:
                 stages.append(stage)
-        return self.architecture(stages)
+        return self.architecture(stages, self.pixels_of(choices))
 
-    def architecture(self, stages: list[Stage] | tuple[Stage, ...]) -> Architecture:
-        """Return the architecture of this space with the given stages, named by its content."""
+    def pixels_of(self, choices: Choices) -> int:
+        """Return the resolution of the network that choices make."""
+        return int(choices["resolution"]) if self.resolutions else self.resolution
+
+    def architecture(
+        self, stages: list[Stage] | tuple[Stage, ...], resolution: int | None = None
+    ) -> Architecture:
+        """Return the architecture of this space with the given stages, named by its content.
+
+        Args:
+            stages: the stages.
+            resolution: pixels; None: those of the space.
+        """
         unnamed = Architecture(
             self.name,
-            self.resolution,
+            resolution or self.resolution,
             self.in_channels,
             self.num_classes,
             self.activation,
@@ -177,6 +217,7 @@ class SearchSpace:
             self.stem,
             tuple(stages),
             self.head,
+            self.padding,
         )
         return replace(unnamed, name=f"{self.name}-{unnamed.key()[:8]}")
 
@@ -199,14 +240,19 @@ class SearchSpace:
         """Return choices that make ``architecture``: the first, in the file's order.
 
         ``decode(encode(a))`` has the layers of ``a``; the same ``key`` too, if ``a`` is of this
-        space. The input (resolution, channels, classes), the norm's constants and the head's
-        dropout are the space's to say and not compared.
+        space. The input (resolution where it is no choice, channels, classes), the norm's constants
+        and the head's dropout are the space's to say and not compared.
 
         Raises:
             InputError: the architecture is not in this space; names what differs.
         """
         where = f"architecture {architecture.name!r} is not in space {self.name!r}"
-        for key in ("activation", "stem"):
+        if self.resolutions and architecture.resolution not in self.resolutions:
+            raise InputError(
+                f"{where}: resolution is {architecture.resolution}, the space has "
+                f"{_listed(self.resolutions)}"
+            )
+        for key in ("activation", "padding", "stem"):
             theirs, ours = getattr(architecture, key), getattr(self, key)
             if theirs != ours:
                 raise InputError(f"{where}: {key} is {theirs!r}, the space has {ours!r}")
@@ -238,7 +284,8 @@ class SearchSpace:
         if found is None:
             done, index, width = furthest
             raise InputError(f"{where}: {self._difference(wanted, done, index, width)}")
-        return {name: value for option in found for name, value in option.choices}
+        first = {"resolution": architecture.resolution} if self.resolutions else {}
+        return first | {name: value for option in found for name, value in option.choices}
 
     def _difference(self, wanted: tuple[Layer, ...], done: int, index: int, width: int) -> str:
         """Say why no option of stage ``index`` (from 0) makes the layers from ``done`` on."""

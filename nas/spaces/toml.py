@@ -7,7 +7,15 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 from nas.errors import InputError
 from nas.files import parse_toml, read_text, validate
@@ -21,6 +29,7 @@ from nas.networks.architecture import (
     Layers,
     Norm,
     Op,
+    Padding,
     Ratio,
     Resolution,
     Stem,
@@ -130,11 +139,12 @@ class _SpaceFile(BaseModel):
     schema_: Annotated[Literal["nas-search-space/1"], Field(alias="schema")]
     name: Annotated[str, Field(strict=True, min_length=1, max_length=100)]
     source: Annotated[str, Field(strict=True)] = ""
-    resolution: Resolution
+    resolution: Annotated[tuple[Resolution, ...], BeforeValidator(_tuple)]
     in_channels: Channels = 3
     num_classes: Classes
     activation: Activation
     norm: Norm = Norm()
+    padding: Padding = "symmetric"
     stem: Stem
     head: Head
     stage: Annotated[list[_StageFile], Field(min_length=1, max_length=64)]
@@ -158,11 +168,13 @@ def space_from_dict(data: dict[str, Any], source: str = "space") -> SearchSpace:
     return SearchSpace(
         name=file.name,
         source=file.source,
-        resolution=file.resolution,
+        resolution=max(file.resolution),
+        resolutions=file.resolution if isinstance(data["resolution"], list) else (),
         in_channels=file.in_channels,
         num_classes=file.num_classes,
         activation=file.activation,
         norm=file.norm,
+        padding=file.padding,
         stem=file.stem,
         head=file.head,
         stages=tuple(stage.stage(names) for stage, names in zip(file.stage, listed, strict=True)),

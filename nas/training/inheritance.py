@@ -65,7 +65,12 @@ def inherit(
 
 
 def inherit_into(
-    network: Network, architecture: Architecture, source: Pretrained, images: Tensor | None
+    network: Network,
+    architecture: Architecture,
+    source: Pretrained,
+    images: Tensor | None,
+    *,
+    ordered: bool = False,
 ) -> None:
     """Replace the new weights of a network by those that it inherits.
 
@@ -74,6 +79,7 @@ def inherit_into(
         architecture: of the network.
         source: trained weights.
         images: see :func:`inherit`.
+        ordered: sort all channels by their importance.
     """
     channels, classes = architecture.in_channels, architecture.num_classes
     if images is not None and images.shape[1] != channels:
@@ -87,7 +93,9 @@ def inherit_into(
         mean, std = source.normalisation(channels) or default_normalisation(channels)
         inputs = preprocess(sample, architecture.resolution, mean, std)
     gates = {} if inputs is None else measure_gates(giver, inputs)
-    tensors = inherited(giver.state_dict(), known, architecture, network.state_dict(), gates)
+    tensors = inherited(
+        giver.state_dict(), known, architecture, network.state_dict(), gates, ordered=ordered
+    )
     network.load_state_dict(tensors)
     if inputs is not None:
         measure_norms(network, inputs)

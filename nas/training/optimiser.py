@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -22,6 +22,32 @@ def learning_rate_factor(progress: float, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
 
 
+def layer_factors(names: Iterable[str], decay: float) -> dict[str, float]:
+    """Return what multiplies the learning rate of each parameter of a network.
+
+    It falls with the distance from the classifier by the same factor a layer: a trained network's
+    first layers are general, and its last ones are not (Howard & Ruder 2018, section 3.2).
+
+    Args:
+        names: of the parameters, as :class:`nas.networks.modules.Network` has them.
+        decay: factor from one layer to the one before it; 1: all have the same rate.
+    """
+    depths = {name: _depth(name) for name in names}
+    last = max((depth for depth in depths.values() if depth is not None), default=0)
+    return {
+        name: 1.0 if depth is None else decay ** (last + 1 - depth)
+        for name, depth in depths.items()
+    }
+
+
+def _depth(name: str) -> int | None:
+    """Return how many layers are before a parameter's; None: it is one of the head."""
+    part, _, rest = name.partition(".")
+    if part == "stem":
+        return 0
+    return None if part == "head" else 1 + int(rest.partition(".")[0])
+
+
 class Optimiser:
     """AdamW with warm-up and cosine decay; biases and norms have no weight decay.
 
@@ -31,6 +57,7 @@ class Optimiser:
         weight_decay: of tensors with at least two dimensions.
         warm_up: share of the steps in which the learning rate rises.
         steps: of the whole training.
+        factors: what multiplies the learning rate of each parameter; None: nothing.
     """
 
     def __init__(
@@ -41,16 +68,24 @@ class Optimiser:
         weight_decay: float,
         warm_up: float,
         steps: int,
+        factors: Mapping[str, float] | None = None,
     ) -> None:
         self._parameters = dict(parameters)
         self._learning_rate = learning_rate
         self._warm_up = warm_up
         self._steps = steps
-        tensors = self._parameters.values()
+        groups: dict[tuple[bool, float], list[Tensor]] = {}
+        for name, tensor in self._parameters.items():
+            factor = 1.0 if factors is None else factors[name]
+            groups.setdefault((tensor.ndim > 1, factor), []).append(tensor)
         self._adamw = torch.optim.AdamW(
             [
-                {"params": [p for p in tensors if p.ndim > 1], "weight_decay": weight_decay},
-                {"params": [p for p in tensors if p.ndim <= 1], "weight_decay": 0.0},
+                {
+                    "params": tensors,
+                    "weight_decay": weight_decay if decays else 0.0,
+                    "factor": factor,
+                }
+                for (decays, factor), tensors in groups.items()
             ],
             lr=learning_rate,
             fused=True,
@@ -72,7 +107,7 @@ class Optimiser:
             factor: multiplies its learning rate.
         """
         for group in self._adamw.param_groups:
-            group["lr"] = factor * self.learning_rate(step)
+            group["lr"] = factor * group["factor"] * self.learning_rate(step)
         self._adamw.step()
 
     def state(self) -> dict[str, Tensor]:

@@ -43,6 +43,9 @@ class Recipe:
         cutmix: probability that a patch of an image is another image's.
         progressive_resizing: from which share of the steps images have which share of the
             resolution.
+        layer_decay: what multiplies the learning rate of a layer, relative to the one after it.
+        classifier_alone: share of the steps, the first ones, in which nothing but the classifier is
+            trained; 1: all of them.
         shards: parts of a batch that are computed at once; batch norms normalise each by itself.
     """
 
@@ -59,6 +62,8 @@ class Recipe:
     cutout: float = 0.0
     cutmix: float = 0.0
     progressive_resizing: tuple[tuple[float, float], ...] = PROGRESSIVE
+    layer_decay: float = 1.0
+    classifier_alone: float = 0.0
     shards: int = 1
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.networks.modules import RandomModule
+from nas.networks.modules import Dropout, RandomModule
 
 SHARDS = {"cpu": 2}
 """Shards of a batch by the type of the device, unless asked for; 1 on others, which compute a whole
@@ -62,6 +62,7 @@ class Replicas:
             [buffer for buffer in one.buffers() if buffer.is_floating_point()]
             for one in self._networks
         ]
+        self._features = True
         for one, generator in zip(self._networks, self._generators, strict=True):
             for module in one.train().modules():
                 if isinstance(module, RandomModule):
@@ -71,6 +72,22 @@ class Replicas:
         """Return a replica, in training mode, its random numbers seeded."""
         self._generators[number].manual_seed(seed)
         return self._networks[number]
+
+    def train(self, *, features: bool) -> None:
+        """Choose what is in training mode: all of it, or dropout alone.
+
+        Args:
+            features: layers before the classifier are trained; otherwise their batch norms
+                normalise by the statistics that they have.
+        """
+        if features == self._features:
+            return
+        self._features = features
+        for one in self._networks:
+            one.train(features)
+            for module in one.modules():
+                if isinstance(module, Dropout):
+                    module.train()
 
     def spread_buffers(self) -> None:
         """Copy the buffers of the network, which are averaged or loaded, to the other replicas."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from nas.data import ImageData, augment, preprocess
 from nas.data.augmentation import parse_augmentation
 from nas.errors import Diverged
+from nas.networks.pretrained import Normalisation
 from nas.seeding import derived_rng
 from nas.training.batches import BatchOrder, shift_padding
 from nas.training.checkpoint import CheckpointFolder, with_prefix, without_prefix
@@ -115,6 +116,7 @@ class SupernetTrainer:
         draw: returns a random network of the space.
         seed: of all random numbers.
         device: where to train.
+        normalisation: of the images; None: by their own mean and standard deviation.
     """
 
     def __init__(
@@ -125,7 +127,9 @@ class SupernetTrainer:
         draw: Callable[[random.Random], NetworkPath],
         seed: int,
         device: str,
+        normalisation: Normalisation | None = None,
     ) -> None:
+        self._normalisation: Normalisation = normalisation or (data.mean, data.std)
         self._weights = weights
         self._data = data
         self._settings = settings
@@ -265,7 +269,7 @@ class SupernetTrainer:
             flip=settings.flip,
             more=self._more,
         )
-        inputs = preprocess(images, settings.resolution, data.mean, data.std)
+        inputs = preprocess(images, settings.resolution, *self._normalisation)
         leaves = self._weights.leaves(path)
         with autocast(self._device):
             logits = self._weights.forward(path, inputs, leaves)

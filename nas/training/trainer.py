@@ -16,12 +16,13 @@ from nas.data import ImageData, augment, cutmix, preprocess
 from nas.data.augmentation import parse_augmentation
 from nas.networks.modules import Network
 from nas.networks.pretrained import Normalisation
+from nas.networks.weights import CLASSIFIER
 from nas.seeding import derived_seed
 from nas.training.batches import BatchOrder
 from nas.training.checkpoint import CheckpointFolder, with_prefix, without_prefix
 from nas.training.distillation import Teacher
 from nas.training.divergence import check_finite
-from nas.training.optimiser import Optimiser
+from nas.training.optimiser import Optimiser, layer_factors
 from nas.training.precision import autocast
 from nas.training.random_numbers import seeded_generator
 from nas.training.recipe import Recipe
@@ -152,6 +153,8 @@ class Trainer:
         self._replicas = Replicas(network, recipe.shards, device)
         self._parameters = dict(network.named_parameters())
         names, sizes = list(self._parameters), [p.numel() for p in self._parameters.values()]
+        self._factors = layer_factors(names, recipe.layer_decay)
+        self._alone = round(recipe.classifier_alone * schedule.steps)
         self._parts = [
             self._part([names[position] for position in positions])
             for positions in balanced_parts(sizes, recipe.shards)
@@ -169,6 +172,7 @@ class Trainer:
                 weight_decay=self._recipe.weight_decay,
                 warm_up=self._recipe.warm_up,
                 steps=self._schedule.steps,
+                factors={name: self._factors[name] for name in names},
             ),
         )
 
@@ -248,13 +252,15 @@ class Trainer:
             for number, part in enumerate(split(indices, self._recipe.shards))
         ]
         self._replicas.spread_buffers()
+        self._replicas.train(features=step >= self._alone)
         found = workers(self._gradients, shards)
         self._replicas.average_buffers([shard.share for shard in shards])
 
         def update(part: _Part) -> None:
             for name in part.names:
                 # Added in the order of the shards, whichever thread was the first to finish.
-                self._parameters[name].grad = _sum([gradients[name] for _, gradients in found])
+                gradients = [one[name] for _, one in found if name in one]
+                self._parameters[name].grad = _sum(gradients) if gradients else None
             part.optimiser.step(step)
             self._average.update(step, part.names)
 
@@ -291,8 +297,9 @@ class Trainer:
         if self._teacher is not None:
             loss = self._teacher.blend(loss, logits, images)
         loss = shard.share * loss
-        gradients = torch.autograd.grad(loss, list(self._parameters.values()))
-        return loss.detach(), dict(zip(self._parameters, gradients, strict=True))
+        names = CLASSIFIER if shard.step < self._alone else tuple(self._parameters)
+        gradients = torch.autograd.grad(loss, [self._parameters[name] for name in names])
+        return loss.detach(), dict(zip(names, gradients, strict=True))
 
     def score(self, images: Tensor, labels: Tensor) -> tuple[Score, Tensor]:
         """Return the score of the averaged weights, and the class predicted for each image (CPU).

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch.func import functional_call
 
 from nas.networks.architecture import Layer, stage_layers
 from nas.networks.fast_convolution import quicken
-from nas.networks.modules import Block, Network, block, head, stem
-from nas.spaces.search_space import Choices, SearchSpace
+from nas.networks.modules import Block, Network, block, build, head, stem
+from nas.networks.pretrained import Pretrained
+from nas.spaces.search_space import Choices, SearchSpace, StageSpace, Value
+from nas.training.inheritance import inherit_into
 
 NetworkPath = tuple[tuple[str, Layer], ...]
 """A network as a path through the supernet: its layers, each with its place in the space."""
@@ -150,6 +153,28 @@ class SharedWeights:
                 module.momentum = None
         return network
 
+    def inherit(self, weights: Pretrained, images: Tensor | None = None) -> None:
+        """Let the largest network of the space inherit trained weights; the others share them.
+
+        The channels of the source are sorted by their importance, so that the first ones, which
+        smaller networks use, are the best choice. Kinds of blocks that this network does not have
+        keep their new weights.
+
+        Args:
+            weights: trained weights.
+            images: uint8 (n, channels, h, w), on which gates that are not kept are measured.
+        """
+        choices = largest_choices(self.space)
+        largest = self.space.decode(choices)
+        network = build(largest, zero_init_residual=True)
+        inherit_into(network, largest, weights, images, ordered=True)
+        own = dict(network.named_parameters())
+        with torch.no_grad():
+            for part in self._parts(self.path(choices)):
+                for name, tensor in part.module.named_parameters():
+                    values = own[f"{part.prefix}.{name}"]
+                    _slice(self.banks[part.banks[name]], tensor.shape).copy_(values)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs: the banks, without the modules of each thread.
 
@@ -190,7 +215,9 @@ class SharedWeights:
 
     def _block(self, prefix: str, place: str, layer: Layer) -> _SharedModule:
         space = self.space
-        module = self._module(layer, lambda: block(layer, space.activation, space.norm))
+        module = self._module(
+            layer, lambda: block(layer, space.activation, space.norm, padding=space.padding)
+        )
         banks = _named(module, lambda name: f"{place}.{_role(layer, name)}")
         return _SharedModule(prefix, module, banks)
 
@@ -238,6 +265,29 @@ class SharedWeights:
             include(self._head(width))
         generator = torch.Generator().manual_seed(seed)
         return {name: _initial_values(name, extents[name], generator) for name in sorted(extents)}
+
+
+def largest_choices(space: SearchSpace) -> Choices:
+    """Return choices of the network with the most of everything; of kinds of blocks, the largest.
+
+    That is the kind with the most weights at the first of the widths.
+    """
+    chosen: dict[str, Value] = {}
+    width = space.stem.width
+    for index, stage in enumerate(space.stages, 1):
+        values = stage.values()
+        numbers = {name: max(v) for name, v in values.items() if name not in ("op", "block")}
+        kinds = [name for name in ("op", "block") if name in values]
+        made = [numbers | {name: v} for name in kinds for v in values[name]] or [numbers]
+        largest = max(made, key=partial(_stage_weights, stage, width))
+        chosen |= {f"stage{index}.{name}": value for name, value in largest.items()}
+        width = stage.make(largest, width)[1]
+    return {name: chosen[name] if name in chosen else max(v) for name, v in space.choices.items()}
+
+
+def _stage_weights(stage: StageSpace, width: int, chosen: Mapping[str, Value]) -> int:
+    made, _ = stage.make(chosen, width)
+    return 0 if made is None else sum(layer.weights for layer in stage_layers(made, width))
 
 
 def _place(stage: int, layer: int) -> str:

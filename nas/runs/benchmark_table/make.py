@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from nas.evaluation.local import local_engine
 from nas.evaluation.objective import Objective
 from nas.evaluation.seeded_runs import open_seeded_runs
 from nas.evaluation.study import Study
-from nas.files import digest, write_text
+from nas.files import write_text
 from nas.progress import Progress, SilentProgress
 from nas.proxies import presets
 from nas.proxies.short_training import TrainingProxy
@@ -132,7 +132,7 @@ def make_table(settings: TableSettings, progress: Progress | None = None) -> Mad
         proxy = TrainingProxy(data, training, settings.device)
         proxy.prepare(space, Budget("none"), results.path)
         identity = TableIdentity(
-            space=digest(asdict(space)),
+            space=space.fingerprint(),
             data=data.fingerprint,
             flops=[low, high],
             networks=settings.networks,

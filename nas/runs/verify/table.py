@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 from nas.errors import InputError
-from nas.files import digest
 from nas.proxies.benchmark_table import read_table
 from nas.records.table_document import TableDocument
 from nas.runs.benchmark_table.make import OBJECTIVE, ROWS, STUDY
@@ -32,7 +30,7 @@ def _rows(folder: VerifiedFolder, document: TableDocument) -> Iterator[JsonDiffe
         space = load_space(document.space)
     except InputError:
         space = None
-    if space is None or digest(asdict(space)) != identity["space"]:
+    if space is None or space.fingerprint() != identity["space"]:
         folder.notes.append("the search space is not available: its networks are not drawn again")
         return
     low, high = identity["flops"]
