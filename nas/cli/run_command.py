@@ -13,6 +13,7 @@ from nas.cli.option_values import duration, positive
 from nas.cli.terminal_progress import TerminalProgress, resumable
 from nas.environment import check_device
 from nas.errors import InputError
+from nas.files import slug
 from nas.spaces.latency_table import TableFile
 from nas.spaces.registry import load_architecture, load_budget, load_space
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nas.runs.pipeline import RunResult
     from nas.runs.settings import LatencySource, RunSettings
     from nas.spaces.budget import Budget
+
+DEFAULT_SPACE = "efficientnet"
 
 RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
@@ -65,14 +68,30 @@ def run_job(
 
 def _settings(command: RunCommand, out: Path | None) -> RunSettings:
     from nas.data.dataset import ImageOptions
+    from nas.networks.pretrained import load_pretrained
     from nas.runs.settings import RunSettings
+    from nas.spaces.around import space_around
+    from nas.spaces.toml import space_to_dict
 
     if command.engine not in ("local", "ray"):
         raise InputError(f"engine {command.engine!r} is not accepted: local or ray")
     for option in RAY_OPTIONS:
         if getattr(command, option) is not None and command.engine != "ray":
             raise InputError(f"--{option.replace('_', '-')}: not accepted without --engine ray")
-    space = load_space(command.space)
+    weights = None
+    if command.weights is not None:
+        source = command.weights_architecture
+        weights = load_pretrained(
+            command.weights, None if source is None else load_architecture(source)
+        )
+    elif command.weights_architecture is not None:
+        raise InputError("--weights-architecture needs --weights")
+    made = None
+    if command.space is None and weights is not None:
+        space = space_around(weights.architecture, f"around-{slug(weights.architecture.name)}")
+        made = space_to_dict(space)
+    else:
+        space = load_space(command.space or DEFAULT_SPACE)
     if command.resolution is not None:
         if not 1 <= command.resolution <= 16_384:
             raise InputError(f"resolution: {command.resolution} is not accepted: 1 to 16384 pixels")
@@ -104,6 +123,9 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         finalists=_finalists(command.finalists),
         reference=None if reference is None else load_architecture(reference),
         check=command.check,
+        weights=weights,
+        made_space=made,
+        train=command.train,
         latency=_latency_source(command, budget),
         command=command,
     )
@@ -170,6 +192,7 @@ def _document(result: RunResult) -> dict[str, Any]:
             }
             for member in result.family
         ],
+        "trained": None if result.trained is None else result.trained.model_dump(mode="json"),
     }
 
 

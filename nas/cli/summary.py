@@ -24,6 +24,7 @@ from nas.spaces.latency_table import milliseconds
 if TYPE_CHECKING:
     from nas.accuracy import Accuracy
     from nas.networks.architecture_file import ArchitectureRecord
+    from nas.records.run_state import TrainedBaseline
     from nas.runs.coefficients import ChosenCoefficients
     from nas.runs.pipeline import RunResult
     from nas.statistics import PairedDifference
@@ -124,6 +125,8 @@ def _facts(result: RunResult, budget: Budget) -> Iterator[tuple[str, str]]:
         yield "corrected", f"{words} (for selection bias: the best of many)"
     if result.test is not None:
         yield from _tested(result.test)
+    if result.trained is not None:
+        yield "trained", trained_words(result.trained)
     if result.check is not None:
         yield "proxy", str(result.check).removeprefix("the proxy ")
     if result.scaling is not None:
@@ -134,6 +137,18 @@ def _facts(result: RunResult, budget: Budget) -> Iterator[tuple[str, str]]:
     seconds = result.phase_seconds
     phases = ", ".join(f"{name} {value:,.0f} s" for name, value in seconds.items())
     yield "time", f"{sum(seconds.values()) / 60:.1f} min ({phases})"
+
+
+def trained_words(trained: TrainedBaseline) -> str:
+    """Return what the baseline is worth after its final training, on images it has not seen."""
+    known = {"test": trained.test, "validation": trained.validation}
+    part, found = next((part, one) for part, one in known.items() if one is not None)
+    spread = 1.96 * found["standard_error"]
+    return (
+        f"{trained.file}: {part} accuracy {found['mean']:.4f} (95 % CI "
+        f"{max(0.0, found['mean'] - spread):.4f} to {min(1.0, found['mean'] + spread):.4f}) after "
+        f"{trained.epochs:.3g} epochs at {trained.resolution} px"
+    )
 
 
 def _scaled(scaling: ChosenCoefficients) -> Iterator[tuple[str, str]]:

@@ -39,15 +39,18 @@ def covering(space: SearchSpace, known: set[str], seed: int = 0) -> list[Archite
     rng = derived_rng(seed, "latency")
     times = dict.fromkeys(known, COVERS)
     found: list[Architecture] = []
-    while True:
-        gain, stages = _Way(space, times, rng).best(0, space.stem.width)
-        network = space.architecture(stages)
-        gain += _missing(keys(network)[:1], times)
-        if gain == 0:
-            return found
-        for key in keys(network):
-            times[key] = times.get(key, 0) + 1
-        found.append(network)
+    for pixels in space.pixels:
+        at = space.at_resolution(pixels)
+        while True:
+            gain, stages = _Way(at, times, rng).best(0, space.stem.width)
+            network = at.architecture(stages)
+            gain += _missing(keys(network)[:1], times)
+            if gain == 0:
+                break
+            for key in keys(network):
+                times[key] = times.get(key, 0) + 1
+            found.append(network)
+    return found
 
 
 class _Way:

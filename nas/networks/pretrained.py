@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,11 @@ class Pretrained:
     architecture: Architecture
     weights: Weights
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The source without the folders before it, for files that others read."""
+        return os.path.basename(self.source)
 
     @property
     def classes(self) -> tuple[str, ...] | None:

@@ -41,7 +41,7 @@ def knows(space: SearchSpace) -> bool:
     own = load_space(SPACE)
     return all(
         getattr(space, key) == getattr(own, key)
-        for key in ("resolution", "in_channels", "activation", "stem", "stages")
+        for key in ("pixels", "in_channels", "activation", "padding", "stem", "stages")
     ) and (space.head.width == own.head.width)
 
 

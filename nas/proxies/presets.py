@@ -54,19 +54,42 @@ _CHECKED = 0.25
 """Images of the intermediate validation of a short training, relative to its training images."""
 
 
-def default_settings(data: ImageData, space: SearchSpace) -> TrainingSettings:
+FINE_TUNED_IMAGES = 60_000
+"""Training images of shared weights that are inherited, at most."""
+
+FINE_TUNED_RESOLUTION = 96
+"""Pixels at which networks that inherit weights are trained in a search …"""
+
+FINE_TUNED_RATE, SHARED_FINE_TUNED_RATE = 2e-3, 1e-3
+"""… and the learning rates, of networks alone and of shared weights."""
+
+
+def fine_tuned(settings: TrainingSettings, space: SearchSpace) -> TrainingSettings:
+    """Return how networks that inherit trained weights are trained: whole, with more pixels."""
+    return replace(
+        settings,
+        width=1.0,
+        resolution=min(FINE_TUNED_RESOLUTION, space.resolution),
+        learning_rate=FINE_TUNED_RATE,
+    )
+
+
+def default_settings(
+    data: ImageData, space: SearchSpace, *, inherits: bool = False
+) -> TrainingSettings:
     """Return how the candidates of a search are trained where there is no limit on time.
 
     Each sees a third more images than the data has, but at least 4,000 and at most 20,000: then
     two cores train 30 candidates in about twenty minutes.
     """
-    return TrainingSettings(
+    settings = TrainingSettings(
         resolution=min(TrainingSettings.resolution, space.resolution),
         images_seen=max(4_000, min(20_000, len(data.train_labels) * 4 // 3)),
         flip="flip" in data.augment,
         shift="shift" in data.augment,
         augment=data.further_augmentation,
     )
+    return fine_tuned(settings, space) if inherits else settings
 
 
 def final_settings(settings: TrainingSettings) -> TrainingSettings:
@@ -94,13 +117,15 @@ def scaled_settings(
     )
 
 
-def settings_for_work(data: ImageData, space: SearchSpace, images: float) -> TrainingSettings:
+def settings_for_work(
+    data: ImageData, space: SearchSpace, images: float, *, inherits: bool = False
+) -> TrainingSettings:
     """Return settings whose training and validation take as long as training on so many images.
 
     A short training is validated on at most as many images as it was trained on. An image costs a
     third as much to validate as to train on.
     """
-    settings = default_settings(data, space)
+    settings = default_settings(data, space, inherits=inherits)
     validated = (settings.validation_images + settings.check_images) / 3
     share = 1 + (1 + _CHECKED) / 3
     images_seen = min(0.85 * images, max(0.95 * images - validated, 0.95 * images / share))
@@ -113,12 +138,15 @@ def settings_for_work(data: ImageData, space: SearchSpace, images: float) -> Tra
     )
 
 
-def training_speed(data: ImageData, space: SearchSpace, device: str) -> float:
+def training_speed(
+    data: ImageData, space: SearchSpace, device: str, *, inherits: bool = False
+) -> float:
     """Return training images per second of a candidate, measured on this machine in one thread.
 
     The candidate has the middle value of every choice.
     """
-    return _speed(data, space, middle_network(space), default_settings(data, space), device)
+    settings = default_settings(data, space, inherits=inherits)
+    return _speed(data, space, middle_network(space), settings, device)
 
 
 def middle_network(space: SearchSpace) -> Architecture:
@@ -199,7 +227,12 @@ def training_settings(
 
 
 def supernet_settings(
-    data: ImageData, space: SearchSpace, seconds: float | None, device: str
+    data: ImageData,
+    space: SearchSpace,
+    seconds: float | None,
+    device: str,
+    *,
+    inherits: bool = False,
 ) -> SupernetSettings:
     """Return how a supernet is trained in about so many seconds; None: there is no limit on time.
 
@@ -218,6 +251,14 @@ def supernet_settings(
         shift="shift" in data.augment,
         augment=data.further_augmentation,
     )
+    if inherits:
+        settings = replace(
+            settings,
+            width=1.0,
+            resolution=min(FINE_TUNED_RESOLUTION, space.resolution),
+            images_seen=min(settings.images_seen, FINE_TUNED_IMAGES),
+            learning_rate=SHARED_FINE_TUNED_RATE,
+        )
     if seconds is None:
         return settings
     speed = _supernet_speed(data, space, settings, device)

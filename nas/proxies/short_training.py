@@ -25,10 +25,11 @@ from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 from nas.training.batches import BatchOrder, fixed_sample, shift_padding
 from nas.training.divergence import check_finite
-from nas.training.inheritance import inherit_into
-from nas.training.optimiser import Optimiser
+from nas.training.inheritance import inherit_into, suit_momentum
+from nas.training.optimiser import Optimiser, layer_factors
 from nas.training.precision import autocast
 from nas.training.random_numbers import isolated_rng
+from nas.training.recipe import FINE_TUNING_DECAY
 from nas.training.scoring import Score, predict, score
 
 
@@ -187,7 +188,8 @@ class TrainingProxy:
             found = self._score(network, reduced.resolution, images, labels)
         return found.to_accuracy(
             metric=f"{part} accuracy after {self.settings.images_seen:,} training images at "
-            f"{reduced.resolution} px and {self.settings.width:g} of the width",
+            f"{reduced.resolution} px and {self.settings.width:g} of the width"
+            + ("" if self.weights is None else f", from weights of {self.weights.name}"),
             seed=seed,
             proxy=self.name,
             data=f"{self.data.name} ({part})",
@@ -222,7 +224,11 @@ class TrainingProxy:
             weight_decay=settings.weight_decay,
             warm_up=settings.warm_up,
             steps=steps,
+            factors=None
+            if self.weights is None
+            else layer_factors((name for name, _ in network.named_parameters()), FINE_TUNING_DECAY),
         )
+        suit_momentum(network, steps)
         network.train()
         losses = torch.zeros((), device=self.device)
         for step in range(steps):

@@ -16,7 +16,7 @@ from nas.accuracy import Accuracy
 from nas.data import ImageData, preprocess
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
-from nas.networks.compound_scaling import round_filters
+from nas.networks.compound_scaling import round_filters, round_resolution
 from nas.networks.fast_convolution import fold_norms, lay_out
 from nas.networks.modules import Network
 from nas.networks.pretrained import Normalisation, Pretrained
@@ -88,16 +88,14 @@ class SupernetProxy:
         self._space: SearchSpace | None = None
         self._weights: SharedWeights | None = None
         self._identity: dict[str, Any] = {}
-        sample = fixed_sample(len(data.train_labels), self.settings.recalibration_images)
-        self._recalibration = self._inputs(data.train_images[sample])
+        self._inputs: dict[int, tuple[Tensor, Tensor]] = {}
         sample = fixed_sample(len(data.validation_labels), self.settings.validation_images)
-        self._validation = self._inputs(data.validation_images[sample])
         self._labels = data.validation_labels[sample].cpu()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the shared weights and the preprocessed images; not of the data set."""
-        own = self._recalibration.nbytes + self._validation.nbytes
+        own = sum(one.nbytes + other.nbytes for one, other in self._inputs.values())
         return own + (0 if self._weights is None else self._weights.nbytes)
 
     def describe(self) -> dict[str, Any]:
@@ -133,15 +131,17 @@ class SupernetProxy:
         if self.pretrained is not None:
             weights.inherit(self.pretrained, data.train_images)
 
-        def draw(rng: random.Random) -> NetworkPath:
+        def draw(rng: random.Random) -> tuple[NetworkPath, int]:
             # Different choices may make the same network, which has one path.
             network = space.decode(feasible.sample(rng))
-            return weights.path(translate_choices(space.encode(network), space, narrow))
+            choices = translate_choices(space.encode(network), space, narrow)
+            return weights.path(choices), narrow.pixels_of(choices)
 
         trainer = SupernetTrainer(
             weights, data, settings, draw, self.seed, self.device, self._normalisation
         )
         self._space, self._weights, self._identity = space, weights, identity
+        self._inputs = {pixels: self._inputs_at(pixels) for pixels in narrow.pixels}
         logger.info(
             "supernet of %s: training on %s for %d steps on %s",
             space.name,
@@ -160,17 +160,19 @@ class SupernetProxy:
             Diverged: its outputs are not finite.
         """
         network = self.network(arch)
+        pixels = self._pixels_of(arch)
         fold_norms(network)
         with torch.inference_mode(), autocast(self.device):
             logits = [
-                network(part).float() for part in torch.split(self._validation, SCORING_BATCH)
+                network(part).float()
+                for part in torch.split(self._inputs[pixels][1], SCORING_BATCH)
             ]
         # On the CPU, since not every device has double precision.
         found = score(torch.cat(logits).cpu(), self._labels, by_class=not self.data.is_balanced)
         settings = self.settings
         return found.to_accuracy(
             metric=f"validation accuracy with weights that all networks share, after "
-            f"{settings.images_seen:,} training images at {settings.resolution} px and "
+            f"{settings.images_seen:,} training images at {pixels} px and "
             f"{settings.width:g} of the width",
             seed=self.seed,
             proxy=self.name,
@@ -194,17 +196,32 @@ class SupernetProxy:
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         with torch.inference_mode(), autocast(self.device):
-            network.train()(self._recalibration)
+            network.train()(self._inputs[self._pixels_of(arch)][0])
         return network.eval()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs to evaluate."""
         return {**self.__dict__, "on_progress": None}
 
-    def _inputs(self, images: Tensor) -> Tensor:
-        """Return images as the input of the supernet, on its device."""
-        pixels = images.to(self.device)
-        return preprocess(pixels, self.settings.resolution, *self._normalisation)
+    def _pixels_of(self, arch: Architecture) -> int:
+        """Return the resolution at which a network of the space is trained and scored."""
+        assert self._space is not None
+        assert self._weights is not None
+        space, narrow = self._space, self._weights.space
+        return narrow.pixels_of(translate_choices(space.encode(arch), space, narrow))
+
+    def _inputs_at(self, pixels: int) -> tuple[Tensor, Tensor]:
+        """Return the images of recalibration and validation as inputs, on the device."""
+        data, settings = self.data, self.settings
+
+        def inputs(images: Tensor, count: int) -> Tensor:
+            sample = images[fixed_sample(len(images), count)].to(self.device)
+            return preprocess(sample, pixels, *self._normalisation)
+
+        return (
+            inputs(data.train_images, settings.recalibration_images),
+            inputs(data.validation_images, settings.validation_images),
+        )
 
 
 SUPERNET = ProxyFactory(
@@ -247,9 +264,14 @@ def narrow_space(
         )
         if all(len(set(stage.width)) == len(stage.width) for stage in stages):
             break
+    share = settings.resolution / space.resolution
     return replace(
         space,
         resolution=settings.resolution,
+        resolutions=tuple(
+            settings.resolution if pixels == space.resolution else round_resolution(pixels, share)
+            for pixels in space.resolutions
+        ),
         in_channels=channels,
         num_classes=classes,
         stem=replace(space.stem, width=round_filters(space.stem.width, width, divisor)),

@@ -31,7 +31,8 @@ def run_files(folder: Path) -> list[str]:
     """
     found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
     names = [path.relative_to(folder).as_posix() for path in found]
-    return [*(name for name in names if name != RunState.FILE), JOURNAL]
+    weights = [path.name for path in folder.glob("baseline.safetensors")]
+    return [*(name for name in names if name != RunState.FILE), *weights, JOURNAL]
 
 
 def write_found(

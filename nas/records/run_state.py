@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -19,6 +19,7 @@ from nas.records.run_paths import RunPath
 from nas.spaces.budget import LATENCY
 from nas.spaces.registry import load_space
 from nas.spaces.search_space import SearchSpace
+from nas.spaces.toml import space_from_dict
 
 FAMILY = "family"
 """The folder of the scaled networks in a run's folder."""
@@ -47,7 +48,7 @@ class RunCommand(_StatePart):
     """
 
     budget: str
-    space: str
+    space: str | None
     data: str | None
     fit: str = "crop"
     augment: str | None = None
@@ -75,11 +76,17 @@ class RunCommand(_StatePart):
     finalists: int | None
     reference: str | None
     check: bool
+    weights: str | None = None
+    weights_architecture: str | None = None
+    train: bool = False
 
     @property
     def words(self) -> tuple[str | None, ...]:
         """The options whose values may be paths."""
-        named = (self.budget, self.space, self.data, self.latency_table, self.reference)
+        named = (
+            *(self.budget, self.space, self.data, self.latency_table, self.reference),
+            *(self.weights, self.weights_architecture),
+        )
         return (*named, *self.start)
 
     def at(self, places: Mapping[str, str]) -> RunCommand:
@@ -88,7 +95,10 @@ class RunCommand(_StatePart):
         def moved(word: str | None) -> str | None:
             return word if word is None else places.get(word, word)
 
-        options = ("budget", "space", "data", "latency_table", "reference")
+        options = (
+            *("budget", "space", "data", "latency_table", "reference"),
+            *("weights", "weights_architecture"),
+        )
         return self.model_copy(
             update={
                 **{option: moved(getattr(self, option)) for option in options},
@@ -109,6 +119,8 @@ class RunIdentity(TypedDict):
         coefficients: the evidence by which they are chosen.
         latency: fingerprint of the latency table; None: the budget has no limit on latency.
         start: keys of the architectures that are evaluated first.
+        weights: hash of the file of trained weights, and key of their network; missing: there are
+            none.
         plugins: proxies and samplers of other distributions, with name and version, by role.
     """
 
@@ -124,6 +136,7 @@ class RunIdentity(TypedDict):
     seed: int
     start: list[str]
     plugins: dict[str, dict[str, str | None]]
+    weights: NotRequired[list[str]]
 
 
 class ImagesSummary(_StatePart):
@@ -196,6 +209,27 @@ class ProxyCheckSummary(_StatePart):
     kendall_tau_minus_flops_ci95: list[float]
 
 
+class TrainedBaseline(_StatePart):
+    """What the baseline is worth after its final training.
+
+    Attributes:
+        file: its weights.
+        folder: of the training.
+        epochs: how often each image was seen.
+        resolution: pixels that it was trained and is used at.
+        validation: accuracy on the validation images, with which nothing but the number of the
+            epoch was chosen.
+        test: on the test images, which have chosen nothing; None: there are none.
+    """
+
+    file: str
+    folder: str
+    epochs: float
+    resolution: _Count
+    validation: dict[str, Any] | None
+    test: dict[str, Any] | None
+
+
 class RunState(Document):
     """The state of a run.
 
@@ -218,6 +252,11 @@ class RunState(Document):
         latency: of the baseline, where the budget limits it.
         check: how far the proxy can be trusted, where that was measured.
         notes: what was said on the way.
+        made_space: the search space, where the run made it around trained weights.
+        references: networks that finalists are compared with, as architectures; empty in the files
+            of earlier versions.
+        trained: the baseline's final training; None: not yet, or there is none.
+        trained_seconds: that it was given; a session that resumes it keeps them.
     """
 
     model_config = _STRICT
@@ -249,6 +288,10 @@ class RunState(Document):
     trials: TrialCounts | None
     check: ProxyCheckSummary | None
     notes: list[str]
+    made_space: dict[str, Any] | None = None
+    references: list[dict[str, Any]] = Field(default_factory=list)
+    trained: TrainedBaseline | None = None
+    trained_seconds: _Seconds | None = None
 
     def study_name(self, phase: str, *more: str) -> str:
         """Return the name of a phase's study; ``more`` is what else its rows belong to."""
@@ -262,7 +305,10 @@ class RunState(Document):
     def known_space(self) -> SearchSpace | None:
         """Return the search space as the run had it, or None where it is not known here."""
         try:
-            space = load_space(self.space)
+            if self.made_space is not None:
+                space = space_from_dict(self.made_space)
+            else:
+                space = load_space(self.space)
         except InputError:
             return None
         pixels = None if self.command is None else self.command.resolution

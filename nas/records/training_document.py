@@ -50,7 +50,7 @@ class InheritedWeights(_TrainingPart):
     """Trained weights that a training began with.
 
     Attributes:
-        source: as the user named them: a file, or a library and a name.
+        source: name of the file, or a library and a name.
         sha256: of the file that holds them.
         architecture: name of the network that they are of.
         key: of this network, which says whether it is the one that is trained.

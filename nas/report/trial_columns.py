@@ -190,13 +190,14 @@ def tables(trials: Trials, space: SearchSpace) -> dict[str, Any]:
 
     ``stages`` has for each stage how many letters are its own and, by the width before it and these
     letters, the row of ``rows`` that they make (-1: an identity, which is dropped) and the width
-    after it. ``frame`` is what all networks of the space share.
+    after it. The first letters, ``before`` these, are of the whole network; ``frame`` is what all
+    networks of the space share.
     """
     rows: dict[Any, int] = {}
     stages: list[dict[str, Any]] = []
     widths = [space.stem.width] * len(trials)
-    first = 0
     names = list(trials.values)
+    first = before = int(bool(space.resolutions))  # the letter of the resolution
     for index, stage in enumerate(space.stages):
         count = len(stage.values())
         own = trials.words[:, first : first + count].tolist()
@@ -213,11 +214,13 @@ def tables(trials: Trials, space: SearchSpace) -> dict[str, Any]:
         stages.append({"letters": count, "made": {key: list(one) for key, one in made.items()}})
         first += count
     return {
+        "before": before,
         "frame": {
             "resolution": space.resolution,
             "in_channels": space.in_channels,
             "num_classes": space.num_classes,
             "activation": space.activation,
+            **({} if space.padding == "symmetric" else {"padding": space.padding}),
             "norm": asdict(space.norm),
             "stem": asdict(space.stem),
             "head": asdict(space.head),

@@ -46,6 +46,7 @@ from nas.spaces.feasible import Feasible
 from nas.spaces.latency_table import LatencyTable, Setting, TableFile, table_of, write_table
 from nas.spaces.search_space import SearchSpace
 from nas.strategies.proposer import Proposer
+from nas.strategies.reduced_sources import reduced_sources
 from nas.strategies.samplers import make_sampler
 
 logger = logging.getLogger(__name__)
@@ -79,9 +80,23 @@ class RunContext:
     provenance: Mapping[str, Any]
     opening: RunState
 
-    def reference(self) -> Architecture:
-        """Return what finalists are compared with, with the input of the space."""
-        return _with_input(self.settings.reference or efficientnet_b0(), self.space)
+    def references(self) -> tuple[Architecture, ...]:
+        """Return what finalists are compared with, with the input of the space; first the main one.
+
+        With trained weights that is what a user would do without a search: take the network of the
+        weights at the resolution that meets the budget, or narrowed until it does.
+        """
+        settings, space = self.settings, self.space
+        if settings.reference is None and settings.weights is not None:
+            source = replace(
+                settings.weights.architecture,
+                in_channels=space.in_channels,
+                num_classes=space.num_classes,
+            )
+            found = reduced_sources(source, settings.budget)
+            if found:
+                return found
+        return (_with_input(settings.reference or efficientnet_b0(), space),)
 
 
 def resolve(
@@ -177,7 +192,9 @@ def resolve(
 def _with_input(architecture: Architecture, space: SearchSpace) -> Architecture:
     return replace(
         architecture,
-        resolution=space.resolution,
+        resolution=architecture.resolution
+        if architecture.resolution in space.pixels
+        else space.resolution,
         in_channels=space.in_channels,
         num_classes=space.num_classes,
     )
@@ -198,6 +215,7 @@ def _proxies(
     if data is not None and plan is not None:
         setup = ProxySetup(
             data=data,
+            weights=settings.weights,
             device=settings.device,
             seed=settings.seed,
             training=plan.search,
@@ -207,7 +225,7 @@ def _proxies(
         if known is None:
             known = make_proxy(settings.proxy_name, setup)
         if searched is not None:
-            trainer = TrainingProxy(data, plan.finals, settings.device)
+            trainer = TrainingProxy(data, plan.finals, settings.device, settings.weights)
             trainer.prepare(space, settings.budget, folder)
             trainers |= dict.fromkeys(("finals", "check", "test"), trainer)
         if plan.scaled is not None:
@@ -238,7 +256,7 @@ def _opening(
         status="running",
         command=None if command is None else command.model_copy(update={"storage": storage}),
         paths=dict(settings.paths),
-        space=settings.space.name if command is None else command.space,
+        space=settings.space.name if command is None or command.space is None else command.space,
         budget=settings.budget.name if command is None else command.budget,
         storage=storage,
         identity=own,
@@ -255,6 +273,7 @@ def _opening(
         until=None if settings.seconds is None else round(time.time() + settings.seconds),
         seconds={} if before is None else before.seconds,
         sessions=1 if before is None else before.sessions + 1,
+        made_space=None if settings.made_space is None else dict(settings.made_space),
         latency=None,
         trials=None,
         check=None,

@@ -30,7 +30,7 @@ def identity(
         proxy: of the search; None: it is not made yet, and its name stands for it.
     """
     latencies = settings.budget.latencies
-    return {
+    known: RunIdentity = {
         "space": space.fingerprint(),
         "budget": settings.budget.limits,
         "data": None if data is None else data.fingerprint,
@@ -47,6 +47,9 @@ def identity(
         "start": [architecture.key() for architecture in settings.start],
         "plugins": plugins(settings),
     }
+    if settings.weights is not None:
+        known["weights"] = [settings.weights.digest, settings.weights.architecture.key()]
+    return known
 
 
 def plugins(settings: RunSettings) -> dict[str, dict[str, str | None]]:

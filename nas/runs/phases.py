@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from nas.accuracy import at_chance
@@ -10,14 +10,21 @@ from nas.errors import InputError
 from nas.proxies.protocol import capabilities_of
 from nas.proxies.short_training import TrainingProxy, TrainingTestProxy
 from nas.proxies.supernet import SupernetProxy
+from nas.records.run_state import TrainedBaseline
 from nas.runs.coefficients import ChosenCoefficients, choose_coefficients
+from nas.runs.final_training import train_in_run
 from nas.runs.growth import measure_growth
 from nas.runs.schedule import CHECKED, FINAL_SEEDS
 from nas.runs.session import RunSession
 from nas.runs.trial_log import Teller
 from nas.spaces.feasible import Feasible
 from nas.strategies.comparison import SeededComparison, compare_networks
-from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
+from nas.strategies.finalists import (
+    FinalistsResult,
+    compare_finalists,
+    finalists,
+    with_references,
+)
 from nas.strategies.proxy_check import ProxyCheck, check, sample
 from nas.strategies.search import SearchResult, search
 
@@ -32,6 +39,7 @@ class PhaseResults:
         check: how far the proxy can be trusted.
         scaling: the coefficients.
         test: of the baseline and its reference on the test images.
+        trained: the final training of the baseline.
     """
 
     search: SearchResult | None = None
@@ -39,6 +47,7 @@ class PhaseResults:
     check: ProxyCheck | None = None
     scaling: ChosenCoefficients | None = None
     test: SeededComparison | None = None
+    trained: TrainedBaseline | None = None
 
     @property
     def found(self) -> SearchResult:
@@ -116,12 +125,12 @@ def train_finalists(session: RunSession, results: PhaseResults) -> PhaseResults:
     context, settings = session.context, session.context.settings
     trainer, found = context.trainers["finals"], results.found
     chosen = finalists(found.trials, settings.finalist_count)
-    reference = context.reference()
-    networks = with_reference((trial.architecture for trial in chosen), reference)
+    references = context.references()
+    networks = with_references((trial.architecture for trial in chosen), references)
     deadline = session.deadline("finals")
     with session.seeded("finals", networks, trainer, FINAL_SEEDS, deadline) as rounds:
         objective = session.objective(trainer, settings.objective)
-        result = compare_finalists(chosen, networks, reference, rounds, objective, FINAL_SEEDS)
+        result = compare_finalists(chosen, networks, references[0], rounds, objective, FINAL_SEEDS)
     if not result.measured:
         session.notes.add(
             "no finalist could be trained; the baseline is the best network of the search"
@@ -132,7 +141,23 @@ def train_finalists(session: RunSession, results: PhaseResults) -> PhaseResults:
             "baseline is the best network of the search; use another --out with more --time"
         )
     found = replace(found, baseline=result.baseline(chosen) or found.baseline)
+    for text in _as_good(result, len(chosen)) if settings.weights is not None else ():
+        session.notes.add(text)
     return replace(results, search=found, finals=result)
+
+
+def _as_good(result: FinalistsResult, finalists: int) -> Iterator[str]:
+    """Yield which references are as good as the baseline, which a user should rather take."""
+    for index in range(finalists, len(result.comparison.networks)):
+        difference = None
+        if result.chosen is not None:
+            difference = result.comparison.difference(result.chosen, index)
+        if difference is not None and (not difference.real or difference.mean < 0):
+            name = result.comparison.networks[index].name
+            yield (
+                f"the baseline is not significantly better than {name} (95 % CI), which needs no "
+                "search: take that one, or give the run more time"
+            )
 
 
 def check_proxy(session: RunSession, results: PhaseResults) -> PhaseResults:
@@ -187,9 +212,16 @@ def test_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
         return results
     networks, seeds = [best], 1
     if context.settings.finalist_count:
-        networks, seeds = with_reference([best], context.reference()), FINAL_SEEDS
+        networks, seeds = with_references([best], context.references()[:1]), FINAL_SEEDS
     with session.seeded("test", networks, TrainingTestProxy(trainer), seeds, None) as rounds:
         return replace(results, test=compare_networks(rounds, seeds))
+
+
+def train_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
+    """Train the baseline at its own resolution, and keep its weights."""
+    best = results.found.baseline.architecture
+    trained = train_in_run(session, best)
+    return replace(results, trained=trained)
 
 
 Work = Callable[[RunSession, PhaseResults], PhaseResults]
@@ -201,5 +233,6 @@ WORK: Mapping[str, Work] = {
     "check": check_proxy,
     "coefficients": scale_baseline,
     "test": test_baseline,
+    "train": train_baseline,
 }
 """What each phase of :data:`nas.runs.schedule.PHASES` does."""

@@ -13,6 +13,7 @@ from nas.errors import InputError, one_line
 from nas.evaluation.database import resolved
 from nas.evaluation.local import default_jobs
 from nas.evaluation.objective import make_objective
+from nas.files import write_text
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.progress import Progress, SilentProgress
 from nas.proxies.registry import proxy_capabilities
@@ -23,6 +24,7 @@ from nas.records.run_state import (
     LatencyTiming,
     ProxyCheckSummary,
     RunState,
+    TrainedBaseline,
     TrialCounts,
 )
 from nas.runs.coefficients import ChosenCoefficients
@@ -35,6 +37,7 @@ from nas.runs.session import RunSession
 from nas.runs.settings import RunSettings
 from nas.spaces.feasible import Feasible
 from nas.spaces.latency_table import milliseconds
+from nas.spaces.toml import space_to_toml
 from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
 from nas.strategies.proxy_check import ProxyCheck
@@ -43,6 +46,10 @@ from nas.strategies.search import SearchResult
 
 if TYPE_CHECKING:
     from nas.evaluation.ray_cluster import RayCluster
+
+
+SPACE_FILE = "space.toml"
+"""The search space, in a run's folder, where it was made around trained weights."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class RunResult:
     scaling: ChosenCoefficients | None
     family: tuple[ArchitectureRecord, ...]
     test: SeededComparison | None
+    trained: TrainedBaseline | None
     notes: tuple[str, ...]
     phase_seconds: dict[str, float]
 
@@ -87,6 +95,10 @@ def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
         # Ray has a place of its own for what processes share.
         context = resolve(settings, folder, jobs, cluster is None, progress, notes)
         session = RunSession(context, folder, progress, notes, start, cluster)
+        if settings.made_space is not None:
+            write_text(folder.path / SPACE_FILE, space_to_toml(settings.space))
+        if settings.finalist_count:
+            session.save(references=[one.to_dict() for one in context.references()])
         results = PhaseResults()
         left = [phase.name for phase in PHASES if phase.applies(settings)]
         while left:
@@ -113,6 +125,7 @@ def run(settings: RunSettings, progress: Progress | None = None) -> RunResult:
             scaling=scaling,
             family=family,
             test=results.test,
+            trained=results.trained,
             notes=notes.texts,
             phase_seconds=dict(session.state.seconds),
         )
@@ -132,6 +145,8 @@ def _check(settings: RunSettings) -> None:
     make_objective(settings.objective, settings.budget)
     if settings.coefficients_by == "training" and settings.data is None:
         raise InputError("--coefficients training: not accepted without --data")
+    if settings.weights is not None and settings.data is None:
+        raise InputError("--weights: not accepted without --data")
     if settings.finalist_count and settings.data is None and not looks:
         raise InputError(
             f"--finalists {settings.finalist_count}: not accepted without --data: proxy "

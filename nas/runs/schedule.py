@@ -33,6 +33,8 @@ FINAL_SEEDS = 3
 """Trainings of each finalist."""
 CHECKED = 8
 """Networks of the check of a proxy."""
+REFERENCES = {False: 1, True: 2}
+"""Networks that finalists are compared with, by whether they inherit weights."""
 LATEST = 0.92
 """Of --time, counted from the start: by then nothing new starts."""
 SUPERNET_SHARE = 0.8
@@ -45,13 +47,13 @@ def make_plan(settings: RunSettings, data: ImageData, space: SearchSpace, jobs: 
     ``space`` has the input that the data have; ``jobs`` run at once.
     """
     capabilities = proxy_capabilities(settings.proxy_name)
-    supernet = None
+    supernet, inherits = None, settings.weights is not None
     if capabilities.shares_weights:
         # What the supernet leaves of the search's time, the evaluations have.
         seconds = time_for(settings, "supernet", 0.0)
-        supernet = supernet_settings(data, space, seconds, settings.device)
+        supernet = supernet_settings(data, space, seconds, settings.device, inherits=inherits)
     if settings.seconds is None:
-        candidate = default_settings(data, space)
+        candidate = default_settings(data, space, inherits=inherits)
         return Plan(
             search=candidate,
             finals=final_settings(candidate),
@@ -60,17 +62,19 @@ def make_plan(settings: RunSettings, data: ImageData, space: SearchSpace, jobs: 
         )
 
     # What all the time is worth, in images that one candidate after the other is trained on.
-    images = LATEST * settings.seconds * jobs * training_speed(data, space, settings.device)
+    speed = training_speed(data, space, settings.device, inherits=inherits)
+    images = LATEST * settings.seconds * jobs * speed
 
     def within(share: float, trainings: float) -> TrainingSettings:
-        return settings_for_work(data, space, share * images / max(1.0, trainings))
+        work = share * images / max(1.0, trainings)
+        return settings_for_work(data, space, work, inherits=inherits)
 
     parts = shares(settings)
     candidate = within(parts["search"], settings.trial_count)
     count = settings.finalist_count
     # Finalists and reference, the two of them that are tested, and the networks of the check. One
     # that is tested alone has one of the jobs.
-    trainings = (count + 3) * FINAL_SEEDS if count else 1
+    trainings = (count + 2 + REFERENCES[inherits]) * FINAL_SEEDS if count else 1
     trainings += CHECKED if settings.checks else 0
     trainings = max(trainings, jobs)
     further = parts["finals"] + parts["check"] + parts["test"]
@@ -136,6 +140,7 @@ PHASES = (
     Phase("check", lambda settings: settings.checks, lambda settings: 1.0),
     Phase("coefficients", lambda settings: settings.scale, _coefficients_weight),
     Phase("test", _tests, _test_weight),
+    Phase("train", lambda settings: settings.trains, lambda settings: 4.0),
 )
 """The phases of a run, in their order."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
 from nas.files import slug
 from nas.networks.architecture import Architecture
+from nas.networks.pretrained import Pretrained
 from nas.progress import Progress
 from nas.proxies.registry import default_proxy, proxy_capabilities
 from nas.records.coefficients_file import CoefficientsBy
@@ -73,6 +74,12 @@ class RunSettings:
     reference: Architecture | None = None
     """What the finalists are compared with; None: EfficientNet-B0."""
     check: bool = True
+    weights: Pretrained | None = None
+    """Trained weights that networks inherit; None: they are trained from scratch."""
+    made_space: Mapping[str, Any] | None = None
+    """The search space as a file would have it, where it was made around the weights."""
+    train: bool = True
+    """Train the baseline at its own resolution in the end, where there are images."""
     latency: LatencySource | None = None
     """Where a limit on latency has its latencies from."""
     image_options: ImageOptions = DEFAULT_OPTIONS
@@ -90,7 +97,8 @@ class RunSettings:
     @property
     def coefficients_by(self) -> CoefficientsBy:
         """The evidence by which the coefficients are chosen."""
-        return self.coefficients or ("prior" if self.data is None else "training")
+        scratch = self.data is not None and self.weights is None
+        return self.coefficients or ("training" if scratch else "prior")
 
     @property
     def trial_count(self) -> int:
@@ -109,6 +117,11 @@ class RunSettings:
     def checks(self) -> bool:
         """Whether the proxy's ranking is checked: on a user's data only."""
         return self.check and self.data is not None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the baseline is trained in the end: on a user's data only."""
+        return self.train and self.data is not None
 
     @property
     def folder(self) -> Path:

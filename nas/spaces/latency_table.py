@@ -271,9 +271,14 @@ def stage_keys(stage: Stage, in_width: int, size: int, activation: Activation) -
 
 def block_keys(space: SearchSpace) -> Iterator[str]:
     """Yield the keys of all that networks of a space are made of, some of them repeatedly."""
+    for pixels in space.pixels:
+        yield from _keys_at(space, pixels)
+
+
+def _keys_at(space: SearchSpace, pixels: int) -> Iterator[str]:
     empty = space.architecture(())
-    yield stem_key(empty, space.resolution)
-    size = -(-space.resolution // space.stem.stride)
+    yield stem_key(empty, pixels)
+    size = -(-pixels // space.stem.stride)
     widths = {space.stem.width}
     for index, stage in enumerate(space.stages):
         after: set[int] = set()

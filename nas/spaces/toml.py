@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sized
+from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +43,8 @@ from nas.spaces.search_space import FIELDS, BlockChoice, SearchSpace, StageSpace
 
 MAX_OPTIONS = 50_000
 """So many ways to fill a stage behind each width, over all stages: each is looked at and costed."""
+
+SCHEMA = "nas-search-space/1"
 
 _MODEL = ConfigDict(extra="forbid", allow_inf_nan=False)
 _OneOrMore = "accepted: a value or a list of different values"
@@ -204,3 +208,58 @@ def read_space(path: Path) -> SearchSpace:
         InputError: the file cannot be read or is not a search space.
     """
     return space_from_dict(parse_toml(read_text(path), str(path)), str(path))
+
+
+def space_to_dict(space: SearchSpace) -> dict[str, Any]:
+    """Return a search space as :func:`space_from_dict` reads it."""
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": space.name,
+        "source": space.source,
+        "resolution": list(space.resolutions) or space.resolution,
+        "in_channels": space.in_channels,
+        "num_classes": space.num_classes,
+        "activation": space.activation,
+        "norm": asdict(space.norm),
+        "padding": space.padding,
+        "stem": asdict(space.stem),
+        "head": asdict(space.head),
+    }
+    return data | {"stage": [_stage_to_dict(stage) for stage in space.stages]}
+
+
+def _stage_to_dict(stage: StageSpace) -> dict[str, Any]:
+    def value(name: str) -> Any:
+        values = getattr(stage, name)
+        return list(values) if name in stage.listed else values[0]
+
+    fields = ("layers", "width") if stage.blocks else FIELDS
+    data: dict[str, Any] = {"stride": stage.stride}
+    if stage.blocks:
+        data["block"] = [_block_to_dict(block) for block in stage.blocks]
+    skips = stage.op == ("skip",)
+    for name in fields:
+        if getattr(stage, name) and not (skips and name == "se_ratio"):
+            data[name] = value(name)
+    return data
+
+
+def _block_to_dict(block: BlockChoice) -> dict[str, Any]:
+    return {"op": block.op} if block.op == "skip" else asdict(block)
+
+
+def space_to_toml(space: SearchSpace) -> str:
+    """Return a search space as the text of its file."""
+    data = space_to_dict(space)
+    lines = [f"{key} = {_toml(value)}" for key, value in data.items() if key != "stage"]
+    for stage in data["stage"]:
+        lines += ["", "[[stage]]", *(f"{key} = {_toml(value)}" for key, value in stage.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)

@@ -74,13 +74,14 @@ def finalists(trials: Sequence[Trial], count: int) -> tuple[Trial, ...]:
     return tuple(ranked(trials)[:count])
 
 
-def with_reference(
-    architectures: Iterable[Architecture], reference: Architecture
+def with_references(
+    architectures: Iterable[Architecture], references: Iterable[Architecture]
 ) -> list[Architecture]:
-    """Return networks followed by the reference, unless the reference is one of them."""
+    """Return networks followed by the references, each unless it is one of those before."""
     networks = list(architectures)
-    if reference.key() not in {network.key() for network in networks}:
-        networks.append(reference)
+    for reference in references:
+        if reference.key() not in {network.key() for network in networks}:
+            networks.append(reference)
     return networks
 
 
@@ -126,7 +127,7 @@ def compare_finalists(
 
     Args:
         chosen: the finalists.
-        networks: of the finalists and the reference; see :func:`with_reference`.
+        networks: of the finalists and the reference; see :func:`with_references`.
         reference: the network that differences are to.
         runs: where ``networks`` are trained and kept.
         objective: of the search.

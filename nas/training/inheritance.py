@@ -26,6 +26,10 @@ MEASURED_IMAGES = 512
 
 MEASURED_BATCH = 64
 
+SETTLED = 20
+"""Running statistics are the mean over the last 1 / momentum steps: a training has at least so many
+of these."""
+
 
 def inherit(
     weights: Pretrained | Path | str,
@@ -158,6 +162,17 @@ def measure_norms(network: nn.Module, inputs: Tensor) -> None:
         for batch in batches:
             network(batch)
     network.eval()
+
+
+def suit_momentum(network: nn.Module, steps: int) -> None:
+    """Raise the momentum of batch norms that a training of so many steps would not bring home.
+
+    With a momentum of 0.01, which many published networks have, running statistics are still those
+    of the first weights after a hundred steps, and the network is scored with them.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.momentum is not None:
+            module.momentum = max(module.momentum, min(0.1, SETTLED / steps))
 
 
 @contextmanager

@@ -10,8 +10,10 @@ BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
 """The maximum, at :data:`BATCH_SIZE`."""
 
-FINE_TUNING_FACTOR = 0.1
-"""Multiplies the learning rate where the network begins with trained weights."""
+FINE_TUNING_RATE, FINE_TUNING_DECAY, FINE_TUNING_ALONE = 2e-3, 0.9, 0.1
+"""Where the network begins with trained weights: the learning rate at :data:`BATCH_SIZE`, what
+multiplies it from one layer to the one before, and the share of the steps in which the new
+classifier is trained alone. `benchmarks/fine_tuning.py` compares them with others."""
 
 PROGRESSIVE = ((0.0, 0.5), (0.2, 0.75), (0.4, 1.0))
 """Small images first (Tan & Le 2021, section 4): from which share of the steps, which share of the
@@ -71,6 +73,7 @@ def recipe_for(
     epochs: float,
     *,
     fine_tuned: bool = False,
+    frozen: bool = False,
     batch_size: int | None = None,
     learning_rate: float | None = None,
     shards: int = 1,
@@ -85,21 +88,29 @@ def recipe_for(
         epochs: how often each image is seen.
         fine_tuned: the network begins with trained weights: a smaller learning rate, and images of
             the full resolution from the beginning.
+        frozen: nothing but the classifier is fine-tuned.
         batch_size: images a step; None: 64.
         learning_rate: None: proportional to the root of the batch size.
         shards: parts of a batch that are computed at once.
     """
     batch = batch_size or BATCH_SIZE
-    factor = FINE_TUNING_FACTOR if fine_tuned else 1.0
+    rate = FINE_TUNING_RATE if fine_tuned else LEARNING_RATE
     recipe = Recipe(
         batch_size=batch,
-        learning_rate=learning_rate or LEARNING_RATE * math.sqrt(batch / BATCH_SIZE) * factor,
+        learning_rate=learning_rate or rate * math.sqrt(batch / BATCH_SIZE),
         stochastic_depth=0.0 if epochs < 30 else 0.1 if epochs < 100 else 0.2,
         cutout=0.25 if epochs >= 50 else 0.0,
         cutmix=0.5 if epochs >= 100 else 0.0,
         shards=shards,
     )
-    return replace(recipe, progressive_resizing=((0.0, 1.0),)) if fine_tuned else recipe
+    if not fine_tuned:
+        return recipe
+    return replace(
+        recipe,
+        progressive_resizing=((0.0, 1.0),),
+        layer_decay=FINE_TUNING_DECAY,
+        classifier_alone=1.0 if frozen else FINE_TUNING_ALONE,
+    )
 
 
 def progressive_resolutions(

@@ -113,7 +113,7 @@ class SupernetTrainer:
         weights: what is trained, in place.
         data: images, on the device.
         settings: the hyperparameters.
-        draw: returns a random network of the space.
+        draw: returns a random network of the space, and the pixels of its images.
         seed: of all random numbers.
         device: where to train.
         normalisation: of the images; None: by their own mean and standard deviation.
@@ -124,7 +124,7 @@ class SupernetTrainer:
         weights: SharedWeights,
         data: ImageData,
         settings: SupernetSettings,
-        draw: Callable[[random.Random], NetworkPath],
+        draw: Callable[[random.Random], tuple[NetworkPath, int]],
         seed: int,
         device: str,
         normalisation: Normalisation | None = None,
@@ -240,9 +240,9 @@ class SupernetTrainer:
         settings, banks = self._settings, self._weights.banks
         jobs = []
         for number in range(step * settings.paths, (step + 1) * settings.paths):
-            path = self._draw(derived_rng(self._seed, "path", number))
+            path, pixels = self._draw(derived_rng(self._seed, "path", number))
             indices = self._batches[number].to(self._device, non_blocking=True)
-            jobs.append((number, path, indices))
+            jobs.append((number, path, pixels, indices))
         self._optimiser.zero_grad()
         losses = torch.zeros((), device=self._device)
         # Summed in the order of the jobs, whichever thread is the first to finish.
@@ -257,9 +257,11 @@ class SupernetTrainer:
         self._optimiser.step(step, factor=rate)
         return losses
 
-    def _gradients(self, job: tuple[int, NetworkPath, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _gradients(
+        self, job: tuple[int, NetworkPath, int, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a network on a batch, and the gradients of the banks that it uses."""
-        number, path, indices = job
+        number, path, pixels, indices = job
         data, settings = self._data, self._settings
         generator = seeded_generator(self._seed, "augment", number)
         images = augment(
@@ -269,7 +271,7 @@ class SupernetTrainer:
             flip=settings.flip,
             more=self._more,
         )
-        inputs = preprocess(images, settings.resolution, *self._normalisation)
+        inputs = preprocess(images, pixels, *self._normalisation)
         leaves = self._weights.leaves(path)
         with autocast(self._device):
             logits = self._weights.forward(path, inputs, leaves)

@@ -22,6 +22,7 @@ from nas.training.batches import BatchOrder
 from nas.training.checkpoint import CheckpointFolder, with_prefix, without_prefix
 from nas.training.distillation import Teacher
 from nas.training.divergence import check_finite
+from nas.training.inheritance import suit_momentum
 from nas.training.optimiser import Optimiser, layer_factors
 from nas.training.precision import autocast
 from nas.training.random_numbers import seeded_generator
@@ -149,6 +150,7 @@ class Trainer:
         self._pad = min(round(recipe.shift * data.resolution), data.resolution - 1)
         self._cutout = round(recipe.cutout * data.resolution)
         self._class_weights = None if data.is_balanced else data.balanced_weights()
+        suit_momentum(network, schedule.steps)
         self._average = WeightAverage(network, round(recipe.average_horizon * schedule.steps))
         self._replicas = Replicas(network, recipe.shards, device)
         self._parameters = dict(network.named_parameters())

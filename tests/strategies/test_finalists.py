@@ -19,7 +19,7 @@ from nas.networks.architecture import Architecture, efficientnet_b0
 from nas.networks.compound_scaling import scale
 from nas.networks.cost import measure_cost
 from nas.seeding import derived_rng
-from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_reference
+from nas.strategies.finalists import FinalistsResult, compare_finalists, finalists, with_references
 from nas.testing import ToyProxy
 
 B0 = efficientnet_b0()
@@ -49,7 +49,7 @@ def play(
 ) -> FinalistsResult:  # fmt: skip
     objective = objective or Objective("accuracy")
     chosen = finalists(TRIALS, count)
-    networks = with_reference((trial.architecture for trial in chosen), reference)
+    networks = with_references((trial.architecture for trial in chosen), [reference])
     study = Study(folder, "finals", {})
     rounds = SeededRuns(networks, study, InProcess(proxy), objective, seed=0, purpose="finals")
     return compare_finalists(chosen, networks, reference, rounds, objective, seeds=3)

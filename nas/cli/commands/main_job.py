@@ -32,7 +32,6 @@ from nas.cli.parameters import (
     engine_option,
     out_option,
     seed_option,
-    space_option,
 )
 from nas.errors import InputError
 from nas.strategies.samplers import DEFAULT, SAMPLERS
@@ -44,7 +43,16 @@ def main_job(
     latency_table: LatencyTable_ = None,
     latency_backend: LatencyBackend = None,
     latency_batch: LatencyBatch = None,
-    space: Annotated[str, space_option(SEARCH)] = "efficientnet",
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Search space; 'nas-search spaces' lists them.",
+            show_default="efficientnet; with --weights, what can be cut out of their network",
+            autocompletion=completion.spaces,
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     resolution: Annotated[
         int | None,
         typer.Option(
@@ -91,6 +99,25 @@ def main_job(
             rich_help_panel=SEARCH,
         ),
     ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|timm:NAME|torchvision:NAME",
+            help="Trained weights that all networks inherit and are fine-tuned from; needs --data.",
+            show_default="trained from scratch",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    weights_architecture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="Network of the weights.",
+            show_default="as the file says, or as its tensors are",
+            autocompletion=completion.architectures,
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     data: Data = None,
     fit: FitOption = "crop",
     augment: Augment = None,
@@ -140,6 +167,14 @@ def main_job(
         typer.Option(
             "--no-check",
             help="Skip the check of the proxy's ranking against longer trainings.",
+            rich_help_panel=ACCURACY,
+        ),
+    ] = False,
+    no_train: Annotated[
+        bool,
+        typer.Option(
+            "--no-train",
+            help="Skip the final training of the baseline.",
             rich_help_panel=ACCURACY,
         ),
     ] = False,
@@ -213,6 +248,9 @@ def main_job(
         finalists=finalists,
         reference=reference,
         check=not no_check,
+        weights=weights,
+        weights_architecture=weights_architecture,
+        train=not no_train and data is not None,
     )
     run_job(command, None if out is None else Path(out), json=json, quiet=quiet)
 

@@ -80,6 +80,14 @@ def train(
             rich_help_panel=NETWORK,
         ),
     ] = None,
+    freeze: Annotated[
+        bool,
+        typer.Option(
+            "--freeze",
+            help="Train nothing but the classifier; for very few images. Needs --weights.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False,
     data: Annotated[str | None, data_option(TRAINING)] = None,
     fit: Annotated[str, fit_option(TRAINING)] = "crop",
     augment: Annotated[str | None, augment_option(TRAINING)] = None,
@@ -196,6 +204,7 @@ def train(
         weights_architecture=None
         if weights_architecture is None
         else load_architecture(weights_architecture),
+        freeze=freeze,
         teacher=None if teacher is None else load_architecture(teacher),
         teacher_weights=None if teacher_weights is None else Path(teacher_weights),
         temperature=temperature,

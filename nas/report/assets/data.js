@@ -116,7 +116,7 @@ function ofTrials(trials, files) {
     const letters = word(i);
     const made = [];
     let width = decoding.frame.stem.width;
-    let first = 0;
+    let first = decoding.before;
     for (const stage of decoding.stages) {
       const key = `${width}:${letters.slice(first, first + stage.letters)}`;
       const [row, after] = stage.made[key];
@@ -154,9 +154,9 @@ function ofTrials(trials, files) {
     if (!decoding) return { name: name(i), cost, accuracy: accuracy(i), provenance: origin };
     const frame = decoding.frame;
     return {
-      schema: "nas-search-architecture/1",
+      schema: `nas-search-architecture/${frame.padding ? 2 : 1}`,
       name: name(i),
-      resolution: frame.resolution,
+      resolution: origin.choices.resolution || frame.resolution,
       in_channels: frame.in_channels,
       num_classes: frame.num_classes,
       activation: frame.activation,
@@ -164,6 +164,7 @@ function ofTrials(trials, files) {
       stem: frame.stem,
       stages: stages(i),
       head: frame.head,
+      ...(frame.padding ? { padding: frame.padding } : {}),
       cost,
       accuracy: accuracy(i),
       provenance: origin,

@@ -12,6 +12,7 @@ from nas.environment import check_device
 from nas.errors import InputError, check_range
 from nas.files import slug
 from nas.networks.architecture import Architecture
+from nas.networks.pretrained import Pretrained
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class TrainSettings:
         data: images, by name or path; None: the built-in ones.
         out: folder of the training; None: ``results/ARCHITECTURE-DATA``.
         weights: trained weights to begin with, of this network or of another: a file,
-            ``timm:NAME`` or ``torchvision:NAME``; None: random ones.
+            ``timm:NAME``, ``torchvision:NAME``, or what was loaded of them; None: random ones.
         weights_architecture: network that the weights are of, where their file does not say so.
+        freeze: train nothing but the classifier; for very few images.
         teacher: network for knowledge distillation; None: none.
         teacher_weights: its weights.
         temperature: that the teacher's logits are divided by; None: 2.
@@ -49,8 +51,9 @@ class TrainSettings:
     architecture: Architecture
     data: str | None = None
     out: Path | None = None
-    weights: Path | str | None = None
+    weights: Pretrained | Path | str | None = None
     weights_architecture: Architecture | None = None
+    freeze: bool = False
     teacher: Architecture | None = None
     teacher_weights: Path | None = None
     temperature: float | None = None
@@ -74,6 +77,8 @@ class TrainSettings:
             raise InputError("--teacher and --teacher-weights need each other")
         if self.weights_architecture is not None and self.weights is None:
             raise InputError("--weights-architecture needs --weights")
+        if self.freeze and self.weights is None:
+            raise InputError("--freeze needs --weights")
         if self.temperature is not None and self.teacher is None:
             raise InputError("--temperature needs --teacher")
         if self.epochs is not None and self.seconds is not None:

@@ -121,7 +121,11 @@ def train(settings: TrainSettings, progress: Progress | None = None) -> Trained:
             )
         weights = None
         if settings.weights is not None:
-            weights = load_pretrained(settings.weights, settings.weights_architecture, asked)
+            weights = (
+                settings.weights
+                if isinstance(settings.weights, Pretrained)
+                else load_pretrained(settings.weights, settings.weights_architecture, asked)
+            )
         identity = _identity(settings, architecture, data, weights)
         before = results.before
         if before is not None and (before.status == "finished" or _has_steps(results)):
@@ -177,7 +181,7 @@ class _TrainSession:
         settings, results = self._settings, self._results
         weights = self._weights
         for text in () if weights is None else weights.notes:
-            self._progress.note(f"{settings.weights}: {text}")
+            self._progress.note(f"{weights.source}: {text}" if weights else text)
         if before is None:
             recipe, schedule = self._scheduled(weights)
         else:
@@ -242,6 +246,7 @@ class _TrainSession:
             found = recipe_for(
                 epochs,
                 fine_tuned=weights is not None,
+                frozen=settings.freeze,
                 batch_size=batch_size,
                 learning_rate=settings.learning_rate,
                 shards=settings.shards or default_shards(settings.device),
@@ -435,13 +440,14 @@ def _identity(
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "shards": settings.shards,
+        **({"freeze": True} if settings.freeze else {}),
         "seed": settings.seed,
     }
 
 
 def _inherited(weights: Pretrained) -> InheritedWeights:
     return InheritedWeights(
-        source=weights.source,
+        source=weights.name,
         sha256=weights.digest,
         architecture=weights.architecture.name,
         key=weights.architecture.key(),

@@ -22,7 +22,7 @@ from nas.strategies.finalists import (
     choose_finalist,
     compare_finalists,
     finalists,
-    with_reference,
+    with_references,
 )
 
 _FINALISTS: TypeAdapter[FinalistsFile] = TypeAdapter(FinalistsFile)
@@ -43,7 +43,9 @@ def finals_of(run: VerifiedRun) -> dict[str, Any] | None:
     trials = [entry.trial for entry in file.entries if entry.trial is not None]
     if run.from_study and run.reference is not None:
         chosen = finalists(run.known, len(trials))
-        networks = with_reference((trial.architecture for trial in chosen), run.reference)
+        networks = with_references(
+            (trial.architecture for trial in chosen), run.references or [run.reference]
+        )
         name = run.named("finals", *(network.key() for network in networks))
         with run.folder.study(name) as study:
             if study is not None:
@@ -79,7 +81,7 @@ def test_of(run: VerifiedRun) -> SeededComparison | None:
         return SeededComparison.of(_networks(run, file.test.entries, objective))
     networks, seeds = [best], 1
     if data is not None and run.reference is not None:
-        networks, seeds = with_reference([best], run.reference), FINAL_SEEDS
+        networks, seeds = with_references([best], [run.reference]), FINAL_SEEDS
     with run.folder.study(run.named("test", *(n.key() for n in networks))) as study:
         if study is None:
             return None
@@ -94,6 +96,7 @@ def _networks(
     known = {trial.architecture.name: trial.architecture for trial in run.known}
     if run.reference is not None:
         known[run.reference.name] = run.reference
+    known |= {reference.name: reference for reference in run.references}
     networks = [entry.measured.rescored(objective) for entry in entries]
     return [
         replace(network, cost=measure_cost(known[network.name]))

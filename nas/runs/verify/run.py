@@ -85,6 +85,8 @@ class _RunChecks:
         supernet = None if self.run.state.plan is None else self.run.state.plan.supernet
         if supernet is not None and "proxy" not in self.run.identity["plugins"]:
             planned = {"name": SUPERNET, **asdict(supernet)}
+            if "weights" in identity:
+                planned["weights"] = identity["weights"][0]
             yield from differing(RUN, identity["proxy"], planned, "identity.proxy")
 
     def of_trials(self) -> Iterator[JsonDifference]:

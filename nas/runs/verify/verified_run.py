@@ -11,7 +11,7 @@ from nas.errors import InputError
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.objective import Objective, make_objective
 from nas.evaluation.trial import Trial, read_trials
-from nas.networks.architecture import Architecture, efficientnet_b0
+from nas.networks.architecture import Architecture, architecture_from_dict, efficientnet_b0
 from nas.networks.architecture_file import ArchitectureRecord, record_from_dict
 from nas.networks.cost import measure_cost
 from nas.proxies.imagenet_predictor import ImagenetProxy
@@ -55,8 +55,22 @@ class VerifiedRun:
         return space
 
     @cached_property
+    def references(self) -> tuple[Architecture, ...]:
+        """The networks that finalists are compared with, as the run names them; empty: it does not.
+
+        Raises:
+            InputError: one is no architecture.
+        """
+        return tuple(
+            architecture_from_dict(one, f"{RunState.FILE}: references")
+            for one in self.state.references
+        )
+
+    @cached_property
     def reference(self) -> Architecture | None:
         """What finalists are compared with, or None where its file is not there any more."""
+        if self.references:
+            return self.references[0]
         command = self.state.command
         name = None if command is None else command.reference
         try:

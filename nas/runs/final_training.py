@@ -1,0 +1,63 @@
+"""The end of a run on images: its baseline, trained at its own resolution, its weights kept."""
+
+from __future__ import annotations
+
+from nas.files import write_bytes
+from nas.networks.architecture import Architecture
+from nas.records.run_state import TrainedBaseline
+from nas.runs.session import RunSession
+from nas.runs.training.outcome import WEIGHTS
+from nas.runs.training.settings import TrainSettings
+from nas.runs.training.train import train
+
+FOLDER = "training"
+"""Of the training, in a run's folder."""
+
+BASELINE_WEIGHTS = "baseline.safetensors"
+
+SECONDS = 600.0
+"""Of the training, where a run has no limit on time."""
+
+
+def train_in_run(session: RunSession, baseline: Architecture) -> TrainedBaseline:
+    """Train a run's baseline, or resume that; return what it is worth.
+
+    Args:
+        session: of the run.
+        baseline: the network.
+    """
+    settings, folder = session.context.settings, session.folder.path
+    given = session.seconds_for("train")
+    before = session.state.trained_seconds
+    seconds = before or round(SECONDS if given is None else max(MIN_SECONDS, given), 1)
+    session.save(trained_seconds=seconds)
+    trained = train(
+        TrainSettings(
+            architecture=baseline,
+            data=settings.data,
+            out=folder / FOLDER,
+            weights=settings.weights,
+            seconds=seconds,
+            seed=settings.seed,
+            device=settings.device,
+            test=True,
+            image_options=settings.image_options,
+        ),
+        session.progress,
+    )
+    write_bytes(folder / BASELINE_WEIGHTS, (trained.folder / WEIGHTS).read_bytes())
+    document = trained.document
+    result = TrainedBaseline(
+        file=BASELINE_WEIGHTS,
+        folder=FOLDER,
+        epochs=round(document.schedule.epochs, 3),
+        resolution=document.resolution,
+        validation=None if document.validation is None else document.validation.accuracy.to_dict(),
+        test=None if document.test is None else document.test.accuracy.to_dict(),
+    )
+    session.save(trained=result)
+    return result
+
+
+MIN_SECONDS = 5.0
+"""Of the training, where nothing is left of the time."""
