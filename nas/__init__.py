@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from nas.runs.training.train import Trained, train
     from nas.strategies.samplers.protocol import Sampler, SamplerCapabilities
     from nas.strategies.scaling_choice import ScalingChoice
+    from nas.training.inheritance import inherit
     from nas.training.supernet_trainer import SupernetSettings
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "draw_networks",
     "export_network",
     "family",
+    "inherit",
     "load_architecture",
     "load_budget",
     "load_images",
@@ -142,6 +144,7 @@ _LATE = {
     "compare": "nas.runs.comparison",
     "draw_networks": "nas.runs.fidelity.table_sample",
     "export_network": "nas.export.export",
+    "inherit": "nas.training.inheritance",
     "load_images": "nas.data",
     "load_weights": "nas.networks.weights",
     "measure_fidelity": "nas.runs.fidelity.rank_agreement",

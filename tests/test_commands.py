@@ -64,7 +64,7 @@ class Way:
     slow: bool = False
 
 
-WHOLE = "--trials 3 --finalists 1 --no-check --jobs 1"
+WHOLE = "--no-train --trials 3 --finalists 1 --no-check --jobs 1"
 SMALL = f"{WHOLE} --no-scale"
 MINE = "nas-search --budget 400M-flops --data my-images/ --out results/mine"
 TRAIN = "nas-search train results/mine/baseline.json --data my-images/ --time 1h --out trained"
@@ -287,11 +287,11 @@ def _brief(patch: pytest.MonkeyPatch) -> None:
         width=0.25, images_seen=256, batch_size=16, recalibration_images=16, validation_images=16
     )
     for module in (nas.runs.schedule, nas.proxies.presets):
-        patch.setattr(module, "default_settings", lambda *of: training)
+        patch.setattr(module, "default_settings", lambda *of, **how: training)
         if module is nas.proxies.presets:
             patch.setattr(module, "scaled_settings", lambda settings, *of: settings)
         patch.setattr(module, "final_settings", lambda settings: settings)
-        patch.setattr(module, "supernet_settings", lambda *of: supernet)
+        patch.setattr(module, "supernet_settings", lambda *of, **how: supernet)
     patch.setattr(nas.proxies.presets, "training_settings", lambda *of: training)
 
     def few(**options: Any) -> ImageData:

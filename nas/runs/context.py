@@ -93,9 +93,7 @@ class RunContext:
                 in_channels=space.in_channels,
                 num_classes=space.num_classes,
             )
-            found = reduced_sources(source, settings.budget)
-            if found:
-                return found
+            return reduced_sources(source, settings.budget)
         return (_with_input(settings.reference or efficientnet_b0(), space),)
 
 

@@ -20,8 +20,8 @@ STEPS = 200
 def reduced_sources(source: Architecture, budget: Budget) -> tuple[Architecture, ...]:
     """Return a network at the largest resolution within a budget, and as wide as it may be.
 
-    A network that is within the budget as it is, is returned alone. What cannot meet the budget in
-    one of the two ways is left out.
+    A network that is within the budget as it is, is returned alone, and so is one that cannot meet
+    it in either way. What cannot meet it in one of the two ways is left out.
 
     Args:
         source: the network.
@@ -44,7 +44,7 @@ def reduced_sources(source: Architecture, budget: Budget) -> tuple[Architecture,
         if _fits(narrow, budget):
             found.append(narrow)
             break
-    return tuple(found)
+    return tuple(found) or (source,)
 
 
 def _fits(network: Architecture, budget: Budget) -> bool:

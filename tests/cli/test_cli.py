@@ -173,7 +173,7 @@ def test_compare(capsys: Captured) -> None:
 
 def test_evaluate(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quick = TrainingSettings(width=0.25, resolution=16, images_seen=64, batch_size=16)
-    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of: quick)
+    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of, **how: quick)
     folder = pictures(tmp_path / "two kinds", {"a": 8, "b": 8})
     words = ["evaluate", "efficientnet-b0", "--data", str(folder), "--seeds", "2", "--quiet"]
     data = document(words, capsys)

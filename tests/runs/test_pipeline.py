@@ -53,7 +53,7 @@ TINY, ANY = load_space("tiny"), Budget("none")
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = TrainingSettings(width=0.5, resolution=16, images_seen=IMAGES_SEEN, batch_size=16)
-    monkeypatch.setattr(nas.runs.schedule, "default_settings", lambda *of: settings)
+    monkeypatch.setattr(nas.runs.schedule, "default_settings", lambda *of, **how: settings)
     monkeypatch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
     monkeypatch.chdir(tmp_path)
 
@@ -591,7 +591,7 @@ def test_with_images_a_supernet_is_the_default(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     quick = SupernetSettings(resolution=16, images_seen=320, batch_size=8, validation_images=6)
-    monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of: quick)
+    monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of, **how: quick)
     monkeypatch.setattr(supernet_trainer, "INTERVAL", 5)
     monkeypatch.setattr(supernet_trainer, "SAVE_SECONDS", 0.0)
     said = [word for word in words(pictures, tmp_path, "--no-scale") if word != str(tmp_path)]
@@ -634,7 +634,7 @@ def test_a_supernet_that_diverges_again_and_again_is_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     quick = SupernetSettings(resolution=16, images_seen=320, batch_size=8, validation_images=6)
-    monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of: quick)
+    monkeypatch.setattr(nas.runs.schedule, "supernet_settings", lambda *of, **how: quick)
     monkeypatch.setattr(
         supernet_trainer.SupernetTrainer, "_step", lambda *of: torch.tensor(float("nan"))
     )

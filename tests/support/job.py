@@ -18,7 +18,7 @@ SCRIPT = f"""
 import nas.runs.schedule
 from nas.cli import main
 from nas.proxies.short_training import TrainingSettings
-nas.runs.schedule.default_settings = lambda *of: {QUICK}
+nas.runs.schedule.default_settings = lambda *of, **how: {QUICK}
 nas.runs.schedule.final_settings = lambda settings: settings
 main()
 """
@@ -46,6 +46,7 @@ def words(pictures: Path, out: Path, *more: str, trials: int = 3) -> list[str]:
         *("--space", "tiny", "--budget", "1M-flops", "--data", str(pictures)),
         *(() if "--proxy" in more else ("--proxy", "training")),
         *("--trials", str(trials), "--jobs", "1", "--out", str(out)),
+        "--no-train",
         *(() if "--coefficients" in more else ("--coefficients", "prior")),
         *(() if "--finalists" in more else ("--finalists", "0", "--no-check")),
         *more,
