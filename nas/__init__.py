@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nas.runs.fidelity.rank_agreement import Fidelity, measure_fidelity
     from nas.runs.fidelity.table_sample import draw_networks
     from nas.runs.pipeline import RunResult, run
+    from nas.runs.prediction import Prediction, predict
     from nas.runs.settings import RunSettings
     from nas.runs.training.settings import TrainSettings
     from nas.runs.training.train import Trained, train
@@ -68,6 +69,7 @@ __all__ = [
     "InputError",
     "Network",
     "Norm",
+    "Prediction",
     "Proxy",
     "ProxyCapabilities",
     "RunResult",
@@ -104,6 +106,7 @@ __all__ = [
     "measure_cost",
     "measure_fidelity",
     "parse_budget",
+    "predict",
     "predict_scaling",
     "read_table",
     "run",
@@ -127,6 +130,7 @@ _LATE = {
     "ImageData": "nas.data",
     "ImageOptions": "nas.data.dataset",
     "Network": "nas.networks.modules",
+    "Prediction": "nas.runs.prediction",
     "RunResult": "nas.runs.pipeline",
     "RunSettings": "nas.runs.settings",
     "Sampler": "nas.strategies.samplers.protocol",
@@ -148,6 +152,7 @@ _LATE = {
     "load_images": "nas.data",
     "load_weights": "nas.networks.weights",
     "measure_fidelity": "nas.runs.fidelity.rank_agreement",
+    "predict": "nas.runs.prediction",
     "predict_scaling": "nas.proxies.scaling_predictor",
     "run": "nas.runs.pipeline",
     "save_weights": "nas.networks.weights_file",

@@ -95,8 +95,21 @@ WAYS: dict[str, Way] = {
     "nas-search reproduce scaling": Way(),
     "nas-search reproduce b0": Way("--random 200 --trials 4 --seeds 1 --samplers random --jobs 1"),
     TRAIN: Way("--time 3s --resolution 64", after=(MINE,)),
-    "nas-search export trained/architecture.json --weights trained/weights.safetensors --to timm "
-    "--out my-timm": Way(after=(TRAIN,)),
+    "nas-search predict trained my-images/": Way(after=(TRAIN,)),
+    "nas-search predict trained my-images/ --top 3 --csv predictions.csv": Way(after=(TRAIN,)),
+    "nas-search export trained --to timm --out my-timm": Way(after=(TRAIN,)),
+    # Half of the networks around B0 at 64 px have less than 20M FLOPs.
+    "nas-search --budget 100M-flops --data my-images/ --weights timm:efficientnet_b1.ft_in1k "
+    "--out results/tuned": Way(
+        f"{SMALL} --resolution 64",
+        instead=(("timm:efficientnet_b1.ft_in1k", PUBLISHED),),
+    ),
+    "nas-search train results/mine/baseline.json --data my-images/ --weights "
+    "timm:efficientnet_b1.ft_in1k --time 1h --out tuned": Way(
+        "--time 3s --resolution 64",
+        after=(MINE,),
+        instead=(("timm:efficientnet_b1.ft_in1k", PUBLISHED),),
+    ),
     "nas-search compare results/mine/baseline.json efficientnet-b0 --data my-images/ "
     "--seeds 5": Way("--seeds 2 --jobs 1", after=(MINE,)),
     "nas-search fidelity --table results/joint-block/table.jsonl --space joint-block --proxy "

@@ -19,6 +19,7 @@ from nas.cli.commands import (
     import_table,
     latency,
     main_job,
+    predict,
     report,
     reproduce,
     resume,
@@ -45,6 +46,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "compare": compare.compare,
         "train": train.train,
         "evaluate": evaluate.evaluate,
+        "predict": predict.predict,
         "export": export.export,
     },
     PROXIES: {

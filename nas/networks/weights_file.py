@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as validated
@@ -40,13 +40,18 @@ class TrainedOn:
         mean: of each channel, with pixels scaled to 0…1; it is subtracted first.
         std: standard deviation of each channel; the difference is divided by it.
         resolution: height and width in pixels.
-        classes: names, in the order of the network's outputs.
+        classes: names, in the order of the network's outputs; empty: they are not known.
+        fit: how images that are not square became so: ``crop``, ``pad`` or ``squeeze``.
+        image_resolution: pixels a side of the images before they were resized to ``resolution``;
+            None: the same.
     """
 
     mean: _Channels
     std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
     resolution: Annotated[int, Field(strict=True, ge=1)]
     classes: tuple[str, ...]
+    fit: Literal["crop", "pad", "squeeze"] = "crop"
+    image_resolution: Annotated[int, Field(strict=True, ge=1)] | None = None
 
 
 _TRAINED_ON: TypeAdapter[TrainedOn] = TypeAdapter(TrainedOn)

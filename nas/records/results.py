@@ -23,6 +23,9 @@ from nas.strategies.comparison import SeededComparison
 from nas.strategies.finalists import FinalistsResult
 from nas.strategies.search import SearchResult
 
+BASELINE_WEIGHTS = "baseline.safetensors"
+"""The trained weights of a run's baseline, in its folder."""
+
 
 def run_files(folder: Path) -> list[str]:
     """Return the results of a run and its study, by path in its folder.
@@ -31,7 +34,7 @@ def run_files(folder: Path) -> list[str]:
     """
     found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
     names = [path.relative_to(folder).as_posix() for path in found]
-    weights = [path.name for path in folder.glob("baseline.safetensors")]
+    weights = [path.name for path in folder.glob(BASELINE_WEIGHTS)]
     return [*(name for name in names if name != RunState.FILE), *weights, JOURNAL]
 
 

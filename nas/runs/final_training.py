@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from nas.files import write_bytes
 from nas.networks.architecture import Architecture
+from nas.records.beside import WEIGHTS
+from nas.records.results import BASELINE_WEIGHTS
 from nas.records.run_state import TrainedBaseline
 from nas.runs.session import RunSession
-from nas.runs.training.outcome import WEIGHTS
 from nas.runs.training.settings import TrainSettings
 from nas.runs.training.train import train
 
 FOLDER = "training"
 """Of the training, in a run's folder."""
-
-BASELINE_WEIGHTS = "baseline.safetensors"
 
 SECONDS = 600.0
 """Of the training, where a run has no limit on time."""

@@ -20,10 +20,11 @@ from nas.errors import Diverged, InputError
 from nas.export.random_network import random_network
 from nas.networks.architecture_file import read_record
 from nas.networks.weights_file import TrainedOn, read_weights, save_weights
+from nas.records.beside import WEIGHTS
 from nas.records.training_document import TrainingDocument
 from nas.report.tensorboard import write_events
 from nas.runs.training import train as training_life
-from nas.runs.training.outcome import PICTURE, WEIGHTS
+from nas.runs.training.outcome import PICTURE
 from nas.runs.training.settings import TrainSettings
 from nas.runs.training.train import Trained, train
 from nas.training import trainer as loop

@@ -14,6 +14,7 @@ from nas.cli.parameters import Arch, Json, Quiet, Verbose, out_option, seed_opti
 from nas.cli.terminal_progress import TerminalProgress
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
+from nas.records.beside import architecture_in, weights_beside
 from nas.spaces.registry import load_architecture
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def export(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE",
-            help="Weights to export: of nas-search, timm or torchvision.",
-            show_default="random",
+            metavar="FILE|none",
+            help="Weights to export: of nas-search, timm or torchvision; none: random ones.",
+            show_default="those beside ARCH, or random",
             rich_help_panel=NETWORK,
         ),
     ] = None,
@@ -80,9 +81,16 @@ def export(
 
     nas-search export architecture.json --weights weights.safetensors --to onnx --out exported
     """
-    architecture = load_architecture(arch)
-    for option, given in (("--int8", int8), ("--dynamic-resolution", dynamic_resolution)):
-        if given and to != "onnx":
+    file = architecture_in(Path(arch))
+    architecture = load_architecture(arch if file is None else file)
+    given = weights
+    if weights is None and file is not None:
+        beside = weights_beside(file, architecture)
+        weights = None if beside is None else str(beside)
+    elif weights == "none":
+        weights = None
+    for option, wanted in (("--int8", int8), ("--dynamic-resolution", dynamic_resolution)):
+        if wanted and to != "onnx":
             raise InputError(f"{option} needs --to onnx")
     if int8 and weights is None:
         raise InputError("--int8 needs --weights: the accuracy of random weights means nothing")
@@ -107,6 +115,8 @@ def export(
             calibration=_calibration(architecture, data, progress) if int8 else None,
             progress=progress,
         )
+    if weights != given and weights is not None and not quiet:
+        progress.note(f"weights: {weights}, which lies beside {file}")
     if json:
         print_json({"out": out, **made.document})
     elif not quiet:

@@ -10,12 +10,12 @@ from torch import Tensor
 from nas.networks.architecture import Architecture
 from nas.networks.architecture_file import ArchitectureRecord
 from nas.networks.cost import CONVENTION, measure_cost
+from nas.records.beside import WEIGHTS
 from nas.records.training_document import TrainingDocument, TrainingScore
 from nas.training.class_metrics import class_scores, confusion_matrix
 from nas.training.scoring import Score
 from nas.training.trainer import EpochMetrics
 
-WEIGHTS = "weights.safetensors"
 ARCHITECTURE = "architecture.json"
 PICTURE = "history.png"
 

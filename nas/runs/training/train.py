@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nas.data import ImageData
 from nas.data.dataset import load_data
+from nas.data.decode import check_fit
 from nas.environment import environment
 from nas.errors import Diverged
 from nas.files import sha256, write_bytes
@@ -25,6 +26,7 @@ from nas.networks.pretrained import Pretrained, load_pretrained
 from nas.networks.weights import load_weights
 from nas.networks.weights_file import TrainedOn, read_weights, save_weights
 from nas.progress import Progress, SilentProgress, shown_as
+from nas.records.beside import WEIGHTS
 from nas.records.result_folder import ResultFolder
 from nas.records.training_document import (
     InheritedWeights,
@@ -39,7 +41,6 @@ from nas.report.training_plot import draw_history
 from nas.runs.training.outcome import (
     ARCHITECTURE,
     PICTURE,
-    WEIGHTS,
     part_score,
     trained_record,
     training_seconds,
@@ -375,7 +376,14 @@ class _TrainSession:
             test=self._tested(trainer, document),
         )
         mean, std = initial.normalisation
-        known = TrainedOn(mean, std, architecture.resolution, data.classes)
+        known = TrainedOn(
+            mean,
+            std,
+            architecture.resolution,
+            data.classes,
+            check_fit(self._settings.image_options.fit),
+            data.resolution,
+        )
         save_weights(trainer.average, architecture, folder / WEIGHTS, trained_on=known)
         document = self._finish(document)
         if self._settings.tensorboard:

@@ -9,8 +9,9 @@ import torch
 from nas.networks.architecture_file import record_from_dict
 from nas.networks.cost import measure_cost
 from nas.networks.weights_file import read_weights
+from nas.records.beside import WEIGHTS
 from nas.records.training_document import TrainingDocument, TrainingScore
-from nas.runs.training.outcome import ARCHITECTURE, WEIGHTS, trained_record, training_seconds
+from nas.runs.training.outcome import ARCHITECTURE, trained_record, training_seconds
 from nas.runs.verify.json_diff import JsonDifference, differing
 from nas.runs.verify.verified_folder import VerifiedFolder, VerifyStep
 from nas.training.class_metrics import class_scores
