@@ -78,9 +78,7 @@ class Trainings:
                 flip="flip" in self._data.augment,
                 shift="shift" in self._data.augment,
             )
-            proxy = TrainingProxy(
-                self._data, settings, weights=self._weights if inherits else None
-            )
+            proxy = TrainingProxy(self._data, settings, weights=self._weights if inherits else None)
             space = space_around(network, "one").at_resolution(self._pixels)
             proxy.prepare(space, Budget("none"), Path())
             found = proxy.evaluate(network, seed=0, report=lambda step, value: False)
@@ -117,7 +115,9 @@ def main() -> None:
             for rate in RATES
         }
         rates[inherits] = min(losses, key=lambda rate: losses[rate])
-        print("inherited" if inherits else "new weights", {r: round(v, 4) for r, v in losses.items()})
+        print(
+            "inherited" if inherits else "new weights", {r: round(v, 4) for r, v in losses.items()}
+        )
     gains, shares = [], []
     for network in found:
         inherited, fresh = (trainings.of(network, own, rates[own])[0] for own in (True, False))
@@ -130,9 +130,11 @@ def main() -> None:
         )
     (slope, _), covariance = np.polyfit(shares, gains, 1, cov=True)
     half = 1.96 * statistics.stdev(gains) / math.sqrt(len(gains))
-    print(f"mean gain {statistics.mean(gains):+.1f} ± {half:.1f} points (95 % CI), least "
-          f"{min(gains):+.1f}; slope {slope / 10:+.1f} ± {1.96 * covariance[0, 0] ** 0.5 / 10:.1f} "
-          "points for each tenth of the FLOPs")
+    print(
+        f"mean gain {statistics.mean(gains):+.1f} ± {half:.1f} points (95 % CI), least "
+        f"{min(gains):+.1f}; slope {slope / 10:+.1f} ± {1.96 * covariance[0, 0] ** 0.5 / 10:.1f} "
+        "points for each tenth of the FLOPs"
+    )
 
 
 if __name__ == "__main__":

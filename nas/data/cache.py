@@ -18,7 +18,7 @@ from nas.errors import one_line
 logger = logging.getLogger(__name__)
 
 # Part of every key: raise it when decoding or splitting changes.
-FORMAT = "nas-search-images/2"
+FORMAT = "nas-search-images/3"
 
 
 def cache_key(files: Mapping[Path, str], **settings: Any) -> str:
@@ -61,6 +61,7 @@ def read_cache(folder: Path, key: str) -> ImageData | None:
             mean=tuple(metadata["mean"]),
             std=tuple(metadata["std"]),
             notes=tuple(metadata["notes"]),
+            pixel_ranges={kind: (low, high) for kind, (low, high) in metadata["ranges"].items()},
             **tensors,
         )
         # A fifth of a second a gigabyte… and a flipped bit would be a wrong result for good.
@@ -98,6 +99,7 @@ def write_cache(folder: Path, key: str, data: ImageData) -> str | None:
         "mean": data.mean,
         "std": data.std,
         "notes": data.notes,
+        "ranges": data.pixel_ranges,
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

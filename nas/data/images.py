@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nas.data.augmentation import DEFAULT_AUGMENTATION, NONE
+from nas.data.decode import DepthKind, PixelRange
 
 # Classes count as balanced while the largest is at most this many times the smallest.
 BALANCED_WITHIN = 1.5
@@ -27,7 +28,8 @@ class ImageData:
     Images are uint8 `[N, C, H, W]` (stored channels_last), labels int64 `[N]` in
     `0 … num_classes - 1`. The test part is never used for choosing; it is None where the source
     has none. `mean` and `std` are per channel of the training part, scaled to 0…1. `augment` names
-    the augmentations that suit the training images.
+    the augmentations that suit the training images. `pixel_ranges` are the grey values that became
+    0 and 255 of images of more than 8 bits, by the kind of number; empty where there were none.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ImageData:
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
     augment: tuple[str, ...] = DEFAULT_AUGMENTATION
+    pixel_ranges: Mapping[DepthKind, PixelRange] = field(default_factory=dict)
 
     @classmethod
     def from_parts(

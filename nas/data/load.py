@@ -131,9 +131,9 @@ def _grey(images: torch.Tensor) -> torch.Tensor:
 
 def _read(source: Source, asked: Preparation, seed: int, progress: Progress | None) -> ImageData:
     with bombs_are_errors(asked.max_pixels):
-        pixels, labels, said = read_images(source, asked, progress)
-    notes = [*source.notes, *said]
-    classes, parts = label_parts(source, pixels, labels, notes)
+        read = read_images(source, asked, progress)
+    notes = [*source.notes, *read.notes]
+    classes, parts = label_parts(source, read.pixels, read.labels, notes)
     train = parts["train"]
     counts = torch.bincount(train[1], minlength=len(classes))
     if len(classes) < 2:
@@ -157,9 +157,10 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
             missing = int((torch.bincount(parts[split][1], minlength=len(classes)) == 0).sum())
             if missing:
                 notes.append(f"the {split} split lacks {missing} of {len(classes)} classes")
-    return ImageData.from_parts(
+    data = ImageData.from_parts(
         source.name, classes, parts["train"], parts["validation"], parts.get("test"), notes
     )
+    return replace(data, pixel_ranges=read.ranges)
 
 
 def _repeated(parts: Mapping[str, Part]) -> list[str]:

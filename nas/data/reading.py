@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +62,25 @@ class Preparation:
     max_pixels: int | None = None
 
 
-def read_images(
-    source: Source, asked: Preparation, progress: Progress | None
-) -> tuple[dict[str, torch.Tensor], dict[str, list[Label]], list[str]]:
-    """Images uint8 `[N, C, H, W]` (channels_last) and raw labels by split; what was done to them.
+@dataclass(frozen=True)
+class ReadImages:
+    """What was read of a source.
 
-    Broken images are all found before they are told of.
+    Attributes:
+        pixels: uint8 `[N, C, H, W]` (channels_last) by split.
+        labels: by split, as the rows have them.
+        ranges: grey values that became 0 and 255, of images of more than 8 bits.
+        notes: what was done to the images.
     """
+
+    pixels: dict[str, torch.Tensor]
+    labels: dict[str, list[Label]]
+    ranges: Mapping[DepthKind, PixelRange]
+    notes: list[str]
+
+
+def read_images(source: Source, asked: Preparation, progress: Progress | None) -> ReadImages:
+    """Read all images of a source. Broken images are all found before they are told of."""
     # Without a resolution, all images are hoped to have the size of the first; the first one that
     # does not begins it anew. Cheaper than to read all headers beforehand.
     target, exact = asked.resolution, False
@@ -112,13 +124,16 @@ def read_images(
             ranges = _pixel_ranges(source)
             continue
         if broken:
-            raise _all_broken(broken, done)
+            raise all_broken(broken, done)
         if "train" not in labels:
             raise InputError(f"{source.name}: no training images")
-        return pixels, labels, tally.notes(target, asked.channels, asked.fit, ranges or {})
+        ranges = ranges or {}
+        notes = tally.notes(target, asked.channels, asked.fit, ranges)
+        return ReadImages(pixels, labels, ranges, notes)
 
 
-def _all_broken(errors: list[InputError], total: int) -> InputError:
+def all_broken(errors: Sequence[InputError], total: int) -> InputError:
+    """Return one error for all images that cannot be used, of so many in all."""
     if len(errors) == 1:
         return errors[0]
     named = "; ".join(str(error) for error in errors[:NAMED])

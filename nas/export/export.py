@@ -182,10 +182,11 @@ def _notes(original: Original, quantised: Quantised | None) -> list[str]:
     if weights is None or weights.architecture is not None:
         return notes
     if weights.layout == "timm":
-        notes.append(
-            "timm's tf_… networks pad differently and have the same names: the weights are taken "
-            "for those of others"
-        )
+        if original.architecture.padding == "symmetric":
+            notes.append(
+                "timm's tf_… networks pad differently and have the same names: the weights are "
+                "taken for those of others"
+            )
         if original.architecture.norm != Norm():
             notes.append(
                 "timm's efficientnet_b5 … b7 have batch norm's eps 1e-5, "

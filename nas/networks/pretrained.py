@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel of the images, scaled to 0…1."""
 
-LITE_NORMALISATION: Normalisation = ((127 / 255,) * 3, (128 / 255,) * 3)
-"""Of the official EfficientNet-Lite weights: (pixel − 127) / 128."""
-
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -61,12 +58,6 @@ class Pretrained:
         Args:
             channels: of the images; a normalisation of another number of channels is ignored.
         """
-        if self.weights.layout == "efficientnet_pytorch" and self.weights.trained_on is None:
-            is_lite = self.architecture.key() in {
-                network.key() for name, network in published().items() if "lite" in name
-            }
-            if is_lite and channels == len(LITE_NORMALISATION[0]):
-                return LITE_NORMALISATION
         return self.weights.normalisation(channels)
 
     def network(self, channels: int, classes: int) -> Network:

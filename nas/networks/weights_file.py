@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from nas.errors import InputError
 from nas.files import parse_json, validate
-from nas.networks.architecture import Architecture, architecture_from_dict
+from nas.networks.architecture import Architecture, Resolution, architecture_from_dict
 from nas.networks.checkpoint import without_prefix
 from nas.networks.pretrained_names import FIRST_TENSORS, Layout, recognise, rename
 from nas.networks.tensor_file import read_tensors, write_tensors
@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation that the published weights of timm and torchvision expect."""
+
+LITE = ((127 / 255,) * 3, (128 / 255,) * 3)
+"""Likewise of the official EfficientNet-Lite weights: (pixel − 127) / 128."""
 
 _Channels = Annotated[tuple[float, ...], Field(min_length=1)]
 
@@ -44,14 +47,19 @@ class TrainedOn:
         fit: how images that are not square became so: ``crop``, ``pad`` or ``squeeze``.
         image_resolution: pixels a side of the images before they were resized to ``resolution``;
             None: the same.
+        pixel_ranges: grey values that became 0 and 255, by the kind of number, of images of more
+            than 8 bits; empty where there were none.
     """
 
     mean: _Channels
     std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-    resolution: Annotated[int, Field(strict=True, ge=1)]
+    resolution: Resolution
     classes: tuple[str, ...]
     fit: Literal["crop", "pad", "squeeze"] = "crop"
-    image_resolution: Annotated[int, Field(strict=True, ge=1)] | None = None
+    image_resolution: Resolution | None = None
+    pixel_ranges: Mapping[Literal["integer", "floating-point"], tuple[float, float]] = field(
+        default_factory=dict
+    )
 
 
 _TRAINED_ON: TypeAdapter[TrainedOn] = TypeAdapter(TrainedOn)
@@ -77,6 +85,11 @@ class Weights:
     trained_on: TrainedOn | None = None
     steps: tuple[str, ...] = ()
 
+    @property
+    def _is_lite(self) -> bool:
+        """Whether these are EfficientNet-Lite's: of this package, those without squeeze-excite."""
+        return self.layout == "efficientnet_pytorch" and not any("._se_" in n for n in self.tensors)
+
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Return the mean and standard deviation that images must be normalised by, if known.
 
@@ -89,7 +102,7 @@ class Weights:
         if self.trained_on is not None:
             known = self.trained_on.mean, self.trained_on.std
         elif self.architecture is None and self.layout != "nas-search":
-            known = IMAGENET
+            known = LITE if self._is_lite else IMAGENET
         return known if known is not None and len(known[0]) == channels else None
 
 

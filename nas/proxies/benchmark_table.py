@@ -128,9 +128,11 @@ def read_table(path: Path | str) -> Table:
 
 
 def identity(architecture: Architecture) -> Identity:
-    """Return what distinguishes networks, whatever their names, input and classes."""
+    """Return what distinguishes networks, whatever their names, channels and classes."""
     return (
+        architecture.resolution,
         architecture.activation,
+        architecture.padding,
         architecture.stem,
         architecture.layers(),
         architecture.head.width,

@@ -52,6 +52,10 @@ def fit_predictor(
     Raises:
         InputError: a row is not of the space, too few rows, or a space with widths to choose.
     """
+    if space.resolutions:
+        raise InputError(
+            f"space {space.name!r}: resolution is a choice, which the predictor cannot be fitted to"
+        )
     if any(len(stage.width) > 1 for stage in space.stages):
         raise InputError(
             f"space {space.name!r}: stages with several widths are not accepted: a stage's cost "

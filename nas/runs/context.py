@@ -42,11 +42,12 @@ from nas.runs.identity import identity, provenance, study_prefix
 from nas.runs.notes import Notes
 from nas.runs.schedule import make_plan
 from nas.runs.settings import LatencySource, RunSettings
+from nas.spaces.budget import Budget
 from nas.spaces.feasible import Feasible
 from nas.spaces.latency_table import LatencyTable, Setting, TableFile, table_of, write_table
 from nas.spaces.search_space import SearchSpace
 from nas.strategies.proposer import Proposer
-from nas.strategies.reduced_sources import reduced_sources
+from nas.strategies.reduced_sources import reduced_sources, within_budget
 from nas.strategies.samplers import make_sampler
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,7 @@ def resolve(
         content = make_plan(settings, data, space, jobs).model_dump(mode="json")
         plan = validate(_PLAN, drivers.agree("plan", content), drivers.source("plan"))
     proxy, trainers = _proxies(settings, space, data, searched, plan, known, folder.path, progress)
-    starts = tuple(_with_input(start, space) for start in settings.start)
+    starts = tuple(_started(start, space, settings.budget, notes) for start in settings.start)
     own = identity(settings, space, searched, proxy)
     folder.check_identity(own)
     # What cannot be started from, or stored in, is found before the run is written down.
@@ -196,6 +197,20 @@ def _with_input(architecture: Architecture, space: SearchSpace) -> Architecture:
         in_channels=space.in_channels,
         num_classes=space.num_classes,
     )
+
+
+def _started(start: Architecture, space: SearchSpace, budget: Budget, notes: Notes) -> Architecture:
+    """Return a network to evaluate first, at a resolution that the space offers.
+
+    That is its own, or else the largest at which it is within the budget.
+    """
+    found = _with_input(start, space)
+    if start.resolution in space.pixels or not space.resolutions:
+        return found
+    smaller = [replace(found, resolution=pixels) for pixels in sorted(space.pixels, reverse=True)]
+    found = next((one for one in smaller if within_budget(one, budget)), smaller[-1])
+    notes.add(f"{start.name}: starts at {found.resolution} px, which the space offers")
+    return found
 
 
 def _proxies(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -86,7 +86,7 @@ def _trained(settings: AccuracySettings, progress: Progress) -> Accuracy:
     data = load_data(
         settings.data, channels, progress, progress.note, options=settings.image_options
     )
-    space = replace(space, resolution=architecture.resolution)
+    space = space.at_resolution(architecture.resolution)
     each = None if settings.seconds is None else settings.seconds / settings.seeds
     supernet = presets.supernet_settings(data, space, each, device) if shares else None
     training = None if shares else presets.training_settings(data, space, each, device)

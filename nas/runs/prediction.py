@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from nas.networks.pretrained import Pretrained, load_pretrained
 from nas.networks.weights_file import TrainedOn
 from nas.progress import Progress, SilentProgress
 from nas.records.beside import weights_in
+from nas.training.divergence import check_finite
 
 BATCH_SIZE = 64
 
@@ -129,25 +130,26 @@ class Predictor:
 
         Raises:
             InputError: a number is not accepted.
+            Diverged: the network's outputs are not finite.
         """
         check_range("top", top, 1)
         check_range("batch-size", batch_size, 1, 65_536)
         progress, done = progress or SilentProgress(), 0
         files = list(images)
         progress.phase("predict", len(files))
-        with bombs_are_errors():
-            for first in range(0, len(files), batch_size):
-                batch = files[first : first + batch_size]
+        for first in range(0, len(files), batch_size):
+            batch = files[first : first + batch_size]
+            with bombs_are_errors():
                 decoded = [self._decoded(path) for path in batch]
-                good = [one.pixels for one in decoded if isinstance(one, Decoded)]
-                found = iter(self._probabilities(good, top))
-                for path, one in zip(batch, decoded, strict=True):
-                    if isinstance(one, Decoded):
-                        yield Prediction(path, next(found))
-                    else:
-                        yield Prediction(path, error=str(one))
-                done += len(batch)
-                progress.advance(done, "")
+            good = [one.pixels for one in decoded if isinstance(one, Decoded)]
+            found = iter(self._probabilities(good, top))
+            for path, one in zip(batch, decoded, strict=True):
+                if isinstance(one, Decoded):
+                    yield Prediction(path, next(found))
+                else:
+                    yield Prediction(path, error=str(one))
+            done += len(batch)
+            progress.advance(done, "")
 
     def _decoded(self, path: Path) -> Decoded | InputError:
         """Return an image as the training had its own, or why it cannot be read."""
@@ -170,7 +172,7 @@ class Predictor:
             try:
                 return read(None)
             except DeepPixelsError:
-                return read(_own_range(path))
+                return read(_range_of(path, about.pixel_ranges))
         except InputError as error:
             return error
 
@@ -184,6 +186,7 @@ class Predictor:
         with torch.inference_mode():
             inputs = preprocess(images, about.resolution, about.mean, about.std)
             shares: Tensor = self._network(inputs).float().softmax(1).cpu()
+        check_finite(shares, "the outputs of the network")
         values, places = shares.topk(min(top, shares.shape[1]))
         return [
             tuple(
@@ -194,13 +197,13 @@ class Predictor:
         ]
 
 
-def _own_range(path: Path) -> dict[DepthKind, PixelRange]:
-    """Return the range of an image of more than 8 bits, as its own values suggest it."""
+def _range_of(path: Path, known: Mapping[DepthKind, PixelRange]) -> dict[DepthKind, PixelRange]:
+    """Return the range of an image of more than 8 bits: the training's, else by its own values."""
     found = grey_values(path, str(path))
     if found is None:
         return {}
     kind, (low, high) = found
-    return {kind: pixel_range(kind, low, high)}
+    return {kind: known[kind] if kind in known else pixel_range(kind, low, high)}
 
 
 def image_files(words: Iterable[str], listed: Iterable[str] = ()) -> list[Path]:
@@ -211,7 +214,7 @@ def image_files(words: Iterable[str], listed: Iterable[str] = ()) -> list[Path]:
         listed: paths in the place of ``-``, one a line.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or one that is named does not exist.
     """
     found: list[Path] = []
     for word in words:
@@ -222,8 +225,10 @@ def image_files(words: Iterable[str], listed: Iterable[str] = ()) -> list[Path]:
             if not inside:
                 raise InputError(f"{word}: no images in this folder")
             found += inside
-        else:
+        elif os.path.lexists(word):
             found.append(Path(word))
+        else:
+            raise InputError(f"{word}: no such file")
     if not found:
         raise InputError("no images: accepted: files, folders, or - for a list of files")
     return found

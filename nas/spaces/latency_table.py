@@ -271,6 +271,11 @@ def stage_keys(stage: Stage, in_width: int, size: int, activation: Activation) -
 
 def block_keys(space: SearchSpace) -> Iterator[str]:
     """Yield the keys of all that networks of a space are made of, some of them repeatedly."""
+    if space.padding != "symmetric":
+        raise InputError(
+            f"space {space.name!r}: padding {space.padding!r} is not accepted: latencies are those "
+            "of blocks with symmetric padding"
+        )
     for pixels in space.pixels:
         yield from _keys_at(space, pixels)
 

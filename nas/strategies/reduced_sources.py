@@ -27,12 +27,12 @@ def reduced_sources(source: Architecture, budget: Budget) -> tuple[Architecture,
         source: the network.
         budget: limits of its cost; one on latency is not looked at.
     """
-    if _fits(source, budget):
+    if within_budget(source, budget):
         return (source,)
     found = []
     for pixels in range(source.resolution - source.resolution % 2, LEAST_RESOLUTION - 1, -2):
         smaller = replace(source, resolution=pixels, name=f"{source.name}-{pixels}px"[:200])
-        if _fits(smaller, budget):
+        if within_budget(smaller, budget):
             found.append(smaller)
             break
     for step in range(STEPS - 1, 0, -1):
@@ -41,12 +41,13 @@ def reduced_sources(source: Architecture, budget: Budget) -> tuple[Architecture,
             narrow = scale(source, width=factor, name=f"{source.name}-width-{factor:g}"[:200])
         except InputError:
             break
-        if _fits(narrow, budget):
+        if within_budget(narrow, budget):
             found.append(narrow)
             break
     return tuple(found) or (source,)
 
 
-def _fits(network: Architecture, budget: Budget) -> bool:
+def within_budget(network: Architecture, budget: Budget) -> bool:
+    """Return whether a network costs no more than a budget allows; latency is not looked at."""
     cost = measure_cost(network)
     return all(getattr(cost, name, 0) <= limit for name, limit in budget.limits.items())

@@ -12,8 +12,9 @@ import nas
 from nas.networks.compound_scaling import efficientnet_lite, published
 from nas.networks.cost import measure_cost
 from nas.networks.optional_packages import package
-from nas.networks.pretrained import LITE_NORMALISATION, load_pretrained
+from nas.networks.pretrained import load_pretrained
 from nas.networks.pretrained_names import rename
+from nas.networks.weights_file import LITE
 
 
 def lite_file(index: int) -> str:
@@ -48,7 +49,7 @@ def test_logits_equal_those_of_timm(index, pixels):
     timm = package("timm")
     found = load_pretrained(lite_file(index))
     assert found.architecture == published()[f"efficientnet-lite{index}"]
-    assert found.normalisation(3) == LITE_NORMALISATION
+    assert found.normalisation(3) == LITE
     ours = found.network(3, 1000).eval()
     theirs = timm.create_model(f"tf_efficientnet_lite{index}").eval()
     theirs.load_state_dict(rename(ours.state_dict(), found.architecture, "timm"))

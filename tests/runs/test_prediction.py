@@ -178,3 +178,32 @@ def test_export_finds_the_weights_beside(plain, capsys):
     nas.save_architecture(other, folder / "architecture.json")
     assert command(["export", str(folder), "--to", "torch", "--out", str(plain / "other")]) == 0
     assert "trained_on" not in json.loads((plain / "other" / "export.json").read_text())
+
+
+def test_deep_images_are_scaled_by_the_range_of_the_training(tmp_path):
+    """12 bits in 16-bit files: one dark image says nothing of the range."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 20), ("validation", 6)):
+        for name, level in (("dark", 600), ("light", 3000)):
+            for i in range(count):
+                path = tmp_path / "data" / split / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = np.clip(rng.normal(level, 300, (24, 24)), 0, 4095).astype(np.uint16)
+                Image.fromarray(pixels).save(path)
+    settings = TrainSettings(
+        architecture=NETWORK,
+        data=str(tmp_path / "data"),
+        out=tmp_path / "trained",
+        epochs=3,
+        batch_size=16,
+    )
+    train(settings, Silent())
+    history = json.loads((tmp_path / "trained" / "history.json").read_text())
+    found = nas.predict(tmp_path / "trained", [tmp_path / "data" / "validation"])
+    loss = -np.mean(
+        [
+            np.log(next(g.probability for g in one.top if g.name == one.image.parent.name))
+            for one in found
+        ]
+    )
+    assert loss == pytest.approx(history["validation"]["accuracy"]["loss"], abs=1e-4)

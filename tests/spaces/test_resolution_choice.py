@@ -148,3 +148,36 @@ def test_a_space_around_a_network_contains_it_as_the_largest(name):
     most = measure_cost(source).flops
     rng = random.Random(0)
     assert all(measure_cost(space.decode(space.sample(rng))).flops <= most for _ in range(20))
+
+
+def test_a_table_tells_resolutions_apart(space, tmp_path):
+    """Rows that differ in nothing but the resolution are three networks."""
+    import json
+
+    from nas.proxies.registry import known_proxy
+
+    some = every(space)[0]
+    file = tmp_path / "table.jsonl"
+    rows = [
+        {"choices": {**some, "resolution": pixels}, "accuracy": accuracy}
+        for pixels, accuracy in ((48, 0.4), (32, 0.2), (64, 0.9))
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    proxy = known_proxy(f"table:{file}", space)
+    for row in rows:
+        network = space.decode(row["choices"])
+        found = proxy.evaluate(network, seed=0, report=lambda *of: False)
+        assert found.mean == row["accuracy"]
+
+
+def test_a_start_of_another_resolution_begins_where_it_fits(space):
+    from nas.progress import SilentProgress
+    from nas.runs.context import _started
+    from nas.runs.notes import Notes
+
+    network = replace(space.decode(every(space)[0]), resolution=80)
+    flops = measure_cost(replace(network, resolution=48)).flops
+    notes = Notes(SilentProgress())
+    found = _started(network, space, nas.Budget("b", flops=flops), notes)
+    assert found.resolution == 48
+    assert "starts at 48 px" in notes.texts[0]

@@ -81,11 +81,9 @@ def latency(
 ) -> None:
     """Measure the latency of a space's blocks on this machine, for budgets such as 20ms-latency."""
     known = load_space(space)
-    known = replace(
-        known,
-        resolution=positive("resolution", resolution) or known.resolution,
-        num_classes=positive("classes", classes) or known.num_classes,
-    )
+    pixels = positive("resolution", resolution)
+    known = known if pixels is None else known.at_resolution(pixels)
+    known = replace(known, num_classes=positive("classes", classes) or known.num_classes)
     source = measured_here(backend, device, batch, again=again)
     with TerminalProgress(quiet=quiet) as progress:
         table = source.table(known, progress)
@@ -102,7 +100,8 @@ def latency(
             }
         )
     elif not quiet:
-        print_lines(f"{len(table.blocks):,} blocks of space {known.name} at {known.resolution} px")
+        pixels_shown = " or ".join(map(str, known.pixels))
+        print_lines(f"{len(table.blocks):,} blocks of space {known.name} at {pixels_shown} px")
         print_facts(
             [
                 ("measured", str(table.setting)),

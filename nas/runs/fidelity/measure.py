@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data import ImageData
@@ -144,7 +144,7 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
             shared = {"the images": proxy.data.nbytes, "the supernet": proxy.nbytes}
             jobs = jobs_that_fit(jobs, shared, progress.note)
         identity = {
-            "space": digest(asdict(draw.space)),
+            "space": draw.space.fingerprint(),
             "table": draw.table.sha256,
             "data": None if data is None else data.fingerprint,
             "augment": None if data is None else list(data.augment),

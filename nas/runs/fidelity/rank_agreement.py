@@ -156,7 +156,7 @@ def measure_fidelity(
     capabilities = capabilities_of(proxy)
     objective = make_objective("accuracy", Budget("none"), capabilities.rank_by)
     networks = {network.number: network for network in draw.networks}
-    seen = {n: space.architecture(network.architecture.stages) for n, network in networks.items()}
+    seen = {n: _in_space(space, network.architecture) for n, network in networks.items()}
     budget = budget_of(draw, space)
     with TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
@@ -198,9 +198,14 @@ def budget_of(draw: TableSample, space: SearchSpace) -> Budget:
     """
     if len(draw.groups) == 1:
         return Budget("none")
-    drawn = (space.architecture(network.architecture.stages) for network in draw.networks)
+    drawn = (_in_space(space, network.architecture) for network in draw.networks)
     highest = max(measure_cost(architecture).flops for architecture in drawn)
     return Budget(f"{highest}-flops", flops=highest)
+
+
+def _in_space(space: SearchSpace, drawn: Architecture) -> Architecture:
+    """Return a network with the input of a space, and its own resolution where that is a choice."""
+    return space.architecture(drawn.stages, drawn.resolution if space.resolutions else None)
 
 
 def _judge(

@@ -383,6 +383,7 @@ class _TrainSession:
             data.classes,
             check_fit(self._settings.image_options.fit),
             data.resolution,
+            data.pixel_ranges,
         )
         save_weights(trainer.average, architecture, folder / WEIGHTS, trained_on=known)
         document = self._finish(document)
