@@ -1,10 +1,10 @@
-"""What inherited weights are worth: random networks of the space around a source, after so many images.
+"""What inherited weights are worth: random networks around a source, after so many images.
 
-    python benchmarks/inheritance.py efficientnet-lite0 --weights FILE --data cifar10 --out inheritance.jsonl
+    python benchmarks/inheritance.py efficientnet-lite0 --weights FILE --data cifar10 --out FILE
 
-Each network, 30 to 90 % of the source's FLOPs, is trained with inherited and with new weights on the
-same images. The learning rate of both is chosen alike: of some, the one with the lowest mean loss
-on the first networks. Nothing is chosen by test images. Trainings are kept in --out, and the
+Each network, 30 to 90 % of the source's FLOPs, is trained with inherited and with new weights on
+the same images. The learning rate of both is chosen alike: of some, the one with the lowest mean
+loss on the first networks. Nothing is chosen by test images. Trainings are kept in --out, and the
 command resumes there.
 """
 
