@@ -85,7 +85,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
             command.weights, None if source is None else load_architecture(source)
         )
     elif command.weights_architecture is not None:
-        raise InputError("--weights-architecture needs --weights")
+        raise InputError("--weights-arch needs --weights")
     made = None
     if command.space is None and weights is not None:
         space = space_around(weights.architecture, f"around-{slug(weights.architecture.name)}")

@@ -105,7 +105,7 @@ def load_pretrained(
         if found is None:
             raise InputError(
                 f"{path}: names no architecture, and its tensors are of no known network; name "
-                "the network with --weights-architecture"
+                "the network with --weights-arch"
             )
         known_by = f"the tensors are those of {found.name}"
     notes = (*reading_notes(weights, found), *([known_by] if known_by else []))

@@ -151,7 +151,7 @@ def test_other_weights_are_another_run(run, tmp_path):
     ("words", "said"),
     [
         (["--weights", "none.safetensors"], "none.safetensors: no such file"),
-        (["--weights-architecture", "efficientnet-b0"], "--weights-architecture needs --weights"),
+        (["--weights-arch", "efficientnet-b0"], "--weights-arch needs --weights"),
     ],
 )
 def test_wrong_input_is_one_line(words, said, run):

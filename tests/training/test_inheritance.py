@@ -141,7 +141,7 @@ def test_a_file_that_names_no_network_is_known_by_its_tensors(tmp_path):
     network = random_network(small, 0)
     torch.save(network.state_dict(), tmp_path / "plain.pt")
     assert load_pretrained(tmp_path / "plain.pt", target=small).architecture == small
-    with pytest.raises(InputError, match="--weights-architecture"):
+    with pytest.raises(InputError, match="--weights-arch"):
         load_pretrained(tmp_path / "plain.pt")
     b0 = nas.load_architecture("efficientnet-b0")
     torch.save(nas.build(b0).state_dict(), tmp_path / "b0.pt")

@@ -41,7 +41,7 @@ def export(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|none",
+            metavar="FILE",
             help="Weights to export: of nas-search, timm or torchvision; none: random ones.",
             show_default="those beside ARCH, or random",
             rich_help_panel=NETWORK,

@@ -102,8 +102,9 @@ def main_job(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|timm:NAME|torchvision:NAME",
-            help="Trained weights that all networks inherit and are fine-tuned from; needs --data.",
+            metavar="WEIGHTS",
+            help="Trained weights that all networks inherit and are fine-tuned from: a file, or "
+            "timm:NAME or the like; needs --data.",
             show_default="trained from scratch",
             rich_help_panel=SEARCH,
         ),
@@ -111,6 +112,7 @@ def main_job(
     weights_architecture: Annotated[
         str | None,
         typer.Option(
+            "--weights-arch",
             metavar="ARCH",
             help="Network of the weights.",
             show_default="as the file says, or as its tensors are",

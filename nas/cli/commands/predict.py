@@ -38,7 +38,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE…", help="Image files, folders, or - for a list of files on stdin."
+            metavar="IMAGE", help="Image files, folders, or - for a list of files on stdin."
         ),
     ],
     top: Annotated[

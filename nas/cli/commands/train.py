@@ -64,8 +64,9 @@ def train(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|timm:NAME|torchvision:NAME",
-            help="Trained weights to begin with, of ARCH or of another network.",
+            metavar="WEIGHTS",
+            help="Trained weights to begin with, of ARCH or of another network: a file, "
+            "timm:NAME or torchvision:NAME.",
             show_default="random",
             rich_help_panel=NETWORK,
         ),
@@ -73,6 +74,7 @@ def train(
     weights_architecture: Annotated[
         str | None,
         typer.Option(
+            "--weights-arch",
             metavar="ARCH",
             help="Network of the weights.",
             show_default="as the file says, or as its tensors are",

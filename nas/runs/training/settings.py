@@ -76,7 +76,7 @@ class TrainSettings:
         if (self.teacher is None) != (self.teacher_weights is None):
             raise InputError("--teacher and --teacher-weights need each other")
         if self.weights_architecture is not None and self.weights is None:
-            raise InputError("--weights-architecture needs --weights")
+            raise InputError("--weights-arch needs --weights")
         if self.freeze and self.weights is None:
             raise InputError("--freeze needs --weights")
         if self.temperature is not None and self.teacher is None:
