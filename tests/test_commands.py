@@ -214,7 +214,16 @@ WAYS: dict[str, Way] = {
 }
 
 SHRINKS = {
-    *("--trials", "--finalists", "--no-check", "--no-scale", "--jobs", "--random", "--seeds"),
+    *(
+        "--trials",
+        "--finalists",
+        "--no-check",
+        "--no-train",
+        "--no-scale",
+        "--jobs",
+        "--random",
+        "--seeds",
+    ),
     *("--samplers", "--samples", "--networks", "--images", "--epochs", "--resolution", "--time"),
     *("--space", "--gpus-per-trial"),
 }

@@ -70,7 +70,16 @@ def test_resume_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             pixels = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(home / "images" / name / f"{index}.png")
     monkeypatch.chdir(home)
-    words = [*WORDS, "--data", "images", "--proxy", "zero-cost:naswot", "--out", "run"]
+    words = [
+        *WORDS,
+        "--data",
+        "images",
+        "--proxy",
+        "zero-cost:naswot",
+        "--out",
+        "run",
+        "--no-train",
+    ]
     assert command([*words, "--trials", "2", "--finalists", "0", "--no-check"]) == 0
     state = json.loads((home / "run" / "run.json").read_text())
     assert state["command"]["data"] == "images"

@@ -36,7 +36,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             pixels = np.clip(rng.normal(level, 60, (16, 16, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{i}.png")
     settings = TrainingSettings(resolution=16, images_seen=48, batch_size=16)
-    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of: settings)
+    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of, **how: settings)
     monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 

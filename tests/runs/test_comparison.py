@@ -43,7 +43,7 @@ def images(tmp_path: Path) -> str:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = TrainingSettings(resolution=16, images_seen=48, batch_size=16)
-    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of: settings)
+    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of, **how: settings)
     monkeypatch.setattr(nas.proxies.presets, "scaled_settings", lambda settings, *of: settings)
     monkeypatch.setenv("NAS_SEARCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
@@ -81,7 +81,7 @@ def test_networks_are_compared_and_the_study_is_kept(
     assert b"</svg>" in picture
     # Were it to measure the machine's speed again, it would train otherwise now.
     settings = TrainingSettings(resolution=16, images_seen=96, batch_size=16)
-    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of: settings)
+    monkeypatch.setattr(nas.proxies.presets, "default_settings", lambda *of, **how: settings)
     assert command([*words, "--out", "c", "--json"]) == 0
     again = capsys.readouterr()
     assert json.loads(again.out) == data

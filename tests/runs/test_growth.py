@@ -39,7 +39,7 @@ def quick() -> Iterator[None]:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nas.runs.schedule, "default_settings", lambda *of: candidate)
+        patch.setattr(nas.runs.schedule, "default_settings", lambda *of, **how: candidate)
         patch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
         patch.setattr(nas.runs.schedule, "grown_settings", lengths)
         patch.setattr(nas.runs.schedule, "GROWN_FLOPS", 1e5)

@@ -47,7 +47,7 @@ def _quick() -> Iterator[None]:
     """Trainings of a few steps, that choose although they are no better than chance."""
     training = TrainingSettings(width=0.5, resolution=16, images_seen=64, batch_size=16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nas.runs.schedule, "default_settings", lambda *of: training)
+        patch.setattr(nas.runs.schedule, "default_settings", lambda *of, **how: training)
         patch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
         for module in (nas.runs.phases, nas.runs.verify.run):
             patch.setattr(module, "CHECKED", 4)
@@ -70,6 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, _quick: None) -> Path:
                 Image.fromarray(pixels).save(data / split / name / f"{i}.png")
     words = ["--space", "tiny", "--budget", "1M-flops", "--data", str(data), "--proxy", "training"]
     more = ["--trials", "4", "--jobs", "1", "--finalists", "2", "--coefficients", "prior"]
+    more += ["--no-train"]
     assert command([*words, *more, "--quiet", "--out", str(out)]) == 0
     return out
 
