@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from nas.data.decode import (
 from nas.data.folders import images_under
 from nas.environment import check_device
 from nas.errors import InputError, check_range
+from nas.files import write_text
 from nas.networks.architecture import Architecture
 from nas.networks.fast_convolution import fold_norms, lay_out
 from nas.networks.pretrained import Pretrained, load_pretrained
@@ -67,7 +70,7 @@ class Prediction:
     error: str | None = None
 
 
-class Predictor:
+class ImageClassifier:
     """A trained network with what it needs to know of its images.
 
     Args:
@@ -234,6 +237,21 @@ def image_files(words: Iterable[str], listed: Iterable[str] = ()) -> list[Path]:
     return found
 
 
+def write_predictions(found: Iterable[Prediction], path: Path) -> None:
+    """Write predictions as CSV, a row an image and class; whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "rank", "class", "probability"))
+    for one in found:
+        for rank, guess in enumerate(one.top, 1):
+            writer.writerow((one.image, rank, guess.name, guess.probability))
+    write_text(path, text.getvalue())
+
+
 def predict(
     weights: Path | str,
     images: Iterable[Path | str],
@@ -263,5 +281,5 @@ def predict(
         InputError: the weights cannot be read, or there are no images.
     """
     files = image_files(map(str, images))
-    found = Predictor(weights, architecture, device)
+    found = ImageClassifier(weights, architecture, device)
     return list(found.predict(files, top=top, batch_size=batch_size))

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
 from nas.networks.modules import build
+from nas.networks.pretrained import load_pretrained
 from nas.networks.pretrained_names import rename
 from nas.networks.weights import load_weights
 from nas.networks.weights_file import read_weights
@@ -104,12 +105,12 @@ def test_a_moving_average_comes_first_and_is_said(
         content = {**prefixed(last, "model."), **prefixed(tensors, "ema_model.module.")}
     torch.save(content, tmp_path / "w.pth")
     assert equal(load_weights(tmp_path / "w.pth", architecture), tensors)
-    assert any("ema" in note for note in read_weights(tmp_path / "w.pth").notes)
+    assert any("ema" in note for note in read_weights(tmp_path / "w.pth").steps)
 
 
 def test_a_plain_file_has_no_notes(tensors: dict[str, torch.Tensor], tmp_path: Path) -> None:
     torch.save(tensors, tmp_path / "w.pth")
-    assert read_weights(tmp_path / "w.pth").notes == ()
+    assert read_weights(tmp_path / "w.pth").steps == ()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -155,7 +156,10 @@ def test_other_padding_is_said(
 ) -> None:
     theirs = rename(tensors, architecture, "efficientnet_pytorch")
     torch.save(theirs, tmp_path / "w.pth")
-    assert any("TensorFlow" in note for note in read_weights(tmp_path / "w.pth").notes)
+    found = load_pretrained(tmp_path / "w.pth", target=architecture)
+    assert any("TensorFlow" in note for note in found.notes)
+    same = replace(architecture, padding="same")
+    assert not any("TensorFlow" in n for n in load_pretrained(tmp_path / "w.pth", same).notes)
 
 
 def test_what_does_not_fit_is_named_with_what_was_tried(

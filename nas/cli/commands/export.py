@@ -14,7 +14,6 @@ from nas.cli.parameters import Arch, Json, Quiet, Verbose, out_option, seed_opti
 from nas.cli.terminal_progress import TerminalProgress
 from nas.errors import InputError
 from nas.networks.architecture import Architecture
-from nas.records.beside import architecture_in, weights_beside
 from nas.spaces.registry import load_architecture
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ def export(
 
     nas-search export architecture.json --weights weights.safetensors --to onnx --out exported
     """
+    from nas.records.beside import architecture_in, weights_beside
+
     file = architecture_in(Path(arch))
     architecture = load_architecture(arch if file is None else file)
     given = weights

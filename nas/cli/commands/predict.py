@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +15,6 @@ from nas.cli.panels import NETWORK, OUTPUT
 from nas.cli.parameters import Device, Json, Quiet, Verbose
 from nas.cli.terminal_progress import TerminalProgress
 from nas.errors import InputError
-from nas.files import write_text
 from nas.spaces.registry import load_architecture
 
 if TYPE_CHECKING:
@@ -80,27 +77,27 @@ def predict(
 
     nas-search predict trained/ photo.jpg
     """
-    from nas.runs.prediction import Predictor, image_files
+    from nas.runs.prediction import ImageClassifier, image_files, write_predictions
 
     files = image_files(images, sys.stdin if "-" in images else ())
     with TerminalProgress(quiet=quiet) as progress:
-        predictor = Predictor(
+        classifier = ImageClassifier(
             weights,
             None if architecture is None else load_architecture(architecture),
             device or "cpu",
         )
-        found = list(predictor.predict(files, top=top, batch_size=batch_size, progress=progress))
+        found = list(classifier.predict(files, top=top, batch_size=batch_size, progress=progress))
     unread = [one for one in found if one.error is not None]
     if len(unread) == len(found):
         raise InputError(_unread(unread, len(found)))
     if table is not None:
-        write_text(Path(table), _csv(found))
+        write_predictions(found, Path(table))
     if json:
         print_json(
             {
                 "weights": str(weights),
-                "architecture": predictor.architecture.name,
-                "classes": list(predictor.classes),
+                "architecture": classifier.architecture.name,
+                "classes": list(classifier.classes),
                 "images": [_plain(one) for one in found],
             }
         )
@@ -124,16 +121,6 @@ def _unread(unread: Sequence[Prediction], total: int) -> str:
     if total == 1:
         return reasons
     return f"{len(unread)} of {total:,} images cannot be read: {reasons}{more}"
-
-
-def _csv(found: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "rank", "class", "probability"))
-    for one in found:
-        for rank, guess in enumerate(one.top, 1):
-            writer.writerow((one.image, rank, guess.name, guess.probability))
-    return text.getvalue()
 
 
 def _print(found: Sequence[Prediction]) -> None:
