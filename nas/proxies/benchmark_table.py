@@ -86,7 +86,7 @@ class Table:
         """Return all accuracies of each architecture; see :meth:`canonical`."""
         found: dict[Identity, list[float]] = {}
         for row, architecture in zip(self.rows, self.architectures(space), strict=True):
-            found.setdefault(identity(architecture), []).append(row.accuracy)
+            found.setdefault(identity(architecture, space), []).append(row.accuracy)
         return found
 
     def architectures(self, space: SearchSpace) -> list[Architecture]:
@@ -127,10 +127,13 @@ def read_table(path: Path | str) -> Table:
     return Table(path, hashlib.sha256(content).hexdigest(), tuple(rows))
 
 
-def identity(architecture: Architecture) -> Identity:
-    """Return what distinguishes networks, whatever their names, channels and classes."""
+def identity(architecture: Architecture, space: SearchSpace) -> Identity:
+    """Return what distinguishes the networks of a space, whatever their names, input and classes.
+
+    The resolution does where the space has several.
+    """
     return (
-        architecture.resolution,
+        architecture.resolution if space.resolutions else None,
         architecture.activation,
         architecture.padding,
         architecture.stem,

@@ -71,7 +71,9 @@ class TableProxy:
         Raises:
             LookupError: the table lacks this architecture.
         """
-        values = self._found.get(identity(arch))
+        values = None
+        if self._space is not None:
+            values = self._found.get(identity(arch, self._space))
         if values is None:
             raise LookupError(f"table {self._table.path.name!r} has no row of {arch.name!r}")
         spread = self._spread or 0.0

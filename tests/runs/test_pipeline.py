@@ -420,7 +420,7 @@ def test_json_is_one_document(
     assert command(words(pictures, copy, "--json")) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert list(document) == ["out", "trials", "baseline", "coefficients", "family"]
+    assert list(document) == ["out", "trials", "baseline", "coefficients", "family", "trained"]
     assert set(document["trials"]) == {"finished", "failed"}
     assert document["baseline"] == load(copy / "baseline.json")
     assert set(document["coefficients"]) == {"alpha", "beta", "gamma", "ratio"}

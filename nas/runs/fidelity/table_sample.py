@@ -125,7 +125,7 @@ def draw_networks(
 def _networks(table: Table, space: SearchSpace) -> list[SampledNetwork]:
     found: dict[Identity, tuple[Architecture, list[float]]] = {}
     for row, architecture in zip(table.rows, table.architectures(space), strict=True):
-        found.setdefault(identity(architecture), (architecture, []))[1].append(row.accuracy)
+        found.setdefault(identity(architecture, space), (architecture, []))[1].append(row.accuracy)
     return [
         SampledNetwork(
             number,
