@@ -96,6 +96,10 @@ class SupernetProxy:
     def nbytes(self) -> int:
         """Bytes of the shared weights and the preprocessed images; not of the data set."""
         own = sum(one.nbytes + other.nbytes for one, other in self._inputs.values())
+        if not self._inputs:  # not prepared yet: the images of one resolution
+            settings, data = self.settings, self.data
+            images = min(settings.recalibration_images, len(data.train_labels)) + len(self._labels)
+            own = 4 * images * data.channels * settings.resolution**2
         return own + (0 if self._weights is None else self._weights.nbytes)
 
     def describe(self) -> dict[str, Any]:
