@@ -171,7 +171,7 @@ Arch = Annotated[
     str,
     typer.Argument(
         metavar="ARCH",
-        help="Network: an architecture file (JSON), or efficientnet-b0 … efficientnet-b7.",
+        help="Network: an architecture file (JSON), or a name such as efficientnet-b0.",
         autocompletion=completion.architectures,
     ),
 ]

@@ -40,7 +40,7 @@ def test_files_and_terms(tmp_path: Path) -> None:
 
 def test_known_networks() -> None:
     assert KNOWN_ARCHITECTURES[0] == "efficientnet-b0"
-    assert len(KNOWN_ARCHITECTURES) == 8
+    assert len(KNOWN_ARCHITECTURES) == 8 + 5  # EfficientNet-B0 … B7, EfficientNet-Lite0 … Lite4
     for name in KNOWN_ARCHITECTURES:
         assert nas.load_architecture(name).name == name
 
