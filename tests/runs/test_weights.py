@@ -164,6 +164,6 @@ def test_wrong_input_is_one_line(words, said, run):
 
 def test_weights_need_images(run):
     folder, _ = run
-    found = command("--budget", "1M-flops", "--weights", str(folder / "source.safetensors"))
+    found = command("--budget", "100M-flops", "--weights", str(folder / "source.safetensors"))
     assert found.returncode == 2
     assert "--weights: not accepted without --data" in found.stderr
