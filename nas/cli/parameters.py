@@ -240,14 +240,36 @@ def seed_option(
     )
 
 
+def weights_option(help: str, show_default: str, panel: str) -> Any:
+    """Return the option ``--weights``: trained weights to begin with."""
+    return typer.Option(
+        "--weights", metavar="WEIGHTS", help=help, show_default=show_default, rich_help_panel=panel
+    )
+
+
+def weights_arch_option(panel: str) -> Any:
+    """Return the option ``--weights-arch``: the network that weights are of."""
+    return typer.Option(
+        "--weights-arch",
+        metavar="ARCH",
+        help="Network of the weights.",
+        show_default="as the file says, or as its tensors are",
+        autocompletion=completion.architectures,
+        rich_help_panel=panel,
+    )
+
+
 def space_option(
-    panel: str, help: str = "Search space: a name that 'nas-search spaces' lists, or a TOML file."
+    panel: str,
+    help: str = "Search space: a name that 'nas-search spaces' lists, or a TOML file.",
+    show_default: bool | str = True,
 ) -> Any:
     """Return the option ``--space``."""
     return typer.Option(
         "--space",
         metavar="NAME|FILE",
         help=help,
+        show_default=show_default,
         autocompletion=completion.spaces,
         rich_help_panel=panel,
     )

@@ -50,7 +50,7 @@ class Pretrained:
     def classes(self) -> tuple[str, ...] | None:
         """Names of the classes; None: they are not known."""
         known = self.weights.trained_on
-        return None if known is None else known.classes
+        return None if known is None or not known.classes else known.classes
 
     def normalisation(self, channels: int) -> Normalisation | None:
         """Return the mean and standard deviation that the images had, if they are known.

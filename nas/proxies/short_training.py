@@ -180,7 +180,9 @@ class TrainingProxy:
         with isolated_rng(self.device, seed):
             network = build(reduced, zero_init_residual=True)
             if self.weights is not None:
-                inherit_into(network, reduced, self.weights, self.data.train_images)
+                inherit_into(
+                    network, reduced, self.weights, self.data.train_images, self._normalisation
+                )
             network.to(self.device)
             lay_out(network, self.device)
             found = self._fit(network, reduced.resolution, seed, report)

@@ -133,7 +133,7 @@ class SupernetProxy:
         narrow = narrow_space(space, settings, data.channels, data.num_classes)
         weights = SharedWeights(narrow, self.seed, self.device)
         if self.pretrained is not None:
-            weights.inherit(self.pretrained, data.train_images)
+            weights.inherit(self.pretrained, data.train_images, self._normalisation)
 
         def draw(rng: random.Random) -> tuple[NetworkPath, int]:
             # Different choices may make the same network, which has one path.

@@ -17,6 +17,9 @@ FOLDER = "training"
 SECONDS = 600.0
 """Of the training, where a run has no limit on time."""
 
+MIN_SECONDS = 5.0
+"""Of the training, where nothing is left of the time."""
+
 
 def train_in_run(session: RunSession, baseline: Architecture) -> TrainedBaseline:
     """Train a run's baseline, or resume that; return what it is worth.
@@ -56,7 +59,3 @@ def train_in_run(session: RunSession, baseline: Architecture) -> TrainedBaseline
     )
     session.save(trained=result)
     return result
-
-
-MIN_SECONDS = 5.0
-"""Of the training, where nothing is left of the time."""

@@ -85,6 +85,7 @@ class Proposer:
             self._space.check(last)
             if self._is_new(last, seen):
                 return dict(last)
+        # The word is part of the seed: another one would change every proposal that follows.
         near = self._near(last, derived_rng(self._seed, "mend", number), seen)
         return self._first_unseen(seen) if near is None else near
 

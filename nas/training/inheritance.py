@@ -64,7 +64,9 @@ def inherit(
     )
     with isolated_rng("cpu", derived_seed(seed, "weights")):
         network = build(architecture, zero_init_residual=True)
-        inherit_into(network, architecture, source, images)
+        channels = architecture.in_channels
+        normalisation = source.normalisation(channels) or default_normalisation(channels)
+        inherit_into(network, architecture, source, images, normalisation)
     return network.eval()
 
 
@@ -73,6 +75,7 @@ def inherit_into(
     architecture: Architecture,
     source: Pretrained,
     images: Tensor | None,
+    normalisation: Normalisation,
     *,
     ordered: bool = False,
 ) -> None:
@@ -83,6 +86,7 @@ def inherit_into(
         architecture: of the network.
         source: trained weights.
         images: see :func:`inherit`.
+        normalisation: of the images, as the network is trained with.
         ordered: sort all channels by their importance.
     """
     channels, classes = architecture.in_channels, architecture.num_classes
@@ -94,8 +98,7 @@ def inherit_into(
     inputs = None
     if images is not None and not same:
         sample = images[fixed_sample(len(images), MEASURED_IMAGES)].cpu()
-        mean, std = source.normalisation(channels) or default_normalisation(channels)
-        inputs = preprocess(sample, architecture.resolution, mean, std)
+        inputs = preprocess(sample, architecture.resolution, *normalisation)
     gates = {} if inputs is None else measure_gates(giver, inputs)
     tensors = inherited(
         giver.state_dict(), known, architecture, network.state_dict(), gates, ordered=ordered

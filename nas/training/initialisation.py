@@ -100,10 +100,10 @@ def initialise(
         normalisation: Normalisation = data.mean, data.std
         if weights is not None:
             fresh = {name: network.state_dict()[name].clone() for name in CLASSIFIER}
-            inherit_into(network, architecture, weights, data.train_images)
+            normalisation = weights.normalisation(data.channels) or normalisation
+            inherit_into(network, architecture, weights, data.train_images, normalisation)
             if weights.classes is not None and weights.classes != data.classes:
                 network.load_state_dict(network.state_dict() | fresh)
-            normalisation = weights.normalisation(data.channels) or normalisation
     network.train()
     network.to(device)
     lay_out(network, device)

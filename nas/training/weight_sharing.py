@@ -17,7 +17,7 @@ from torch.func import functional_call
 from nas.networks.architecture import Layer, stage_layers
 from nas.networks.fast_convolution import quicken
 from nas.networks.modules import Block, Network, block, build, head, stem
-from nas.networks.pretrained import Pretrained
+from nas.networks.pretrained import Normalisation, Pretrained
 from nas.spaces.search_space import Choices, SearchSpace, StageSpace, Value
 from nas.training.inheritance import inherit_into
 
@@ -153,7 +153,9 @@ class SharedWeights:
                 module.momentum = None
         return network
 
-    def inherit(self, weights: Pretrained, images: Tensor | None = None) -> None:
+    def inherit(
+        self, weights: Pretrained, images: Tensor | None, normalisation: Normalisation
+    ) -> None:
         """Let the largest network of the space inherit trained weights; the others share them.
 
         The channels of the source are sorted by their importance, so that the first ones, which
@@ -162,12 +164,14 @@ class SharedWeights:
 
         Args:
             weights: trained weights.
-            images: uint8 (n, channels, h, w), on which gates that are not kept are measured.
+            images: uint8 (n, channels, h, w), on which gates that are not kept are measured; None:
+                they are estimated.
+            normalisation: of the images.
         """
         choices = largest_choices(self.space)
         largest = self.space.decode(choices)
         network = build(largest, zero_init_residual=True)
-        inherit_into(network, largest, weights, images, ordered=True)
+        inherit_into(network, largest, weights, images, normalisation, ordered=True)
         own = dict(network.named_parameters())
         with torch.no_grad():
             for part in self._parts(self.path(choices)):

@@ -147,7 +147,7 @@ def test_some_that_cannot_be_read_are_named_and_the_others_printed(plain, capsys
         (["none.safetensors", "images"], "none.safetensors: no such file"),
         (["images", "images"], "images: has no weights: accepted: a folder with"),
         (["w.safetensors", "images", "--top", "0"], "top: 0 is not accepted"),
-        (["w.safetensors", "images", "--architecture", "b99"], "no such file, and no known name"),
+        (["w.safetensors", "images", "--weights-arch", "b99"], "no such file, and no known name"),
     ],
 )
 def test_wrong_input_is_one_line(plain, capsys, monkeypatch, words, said):

@@ -84,7 +84,7 @@ def export(
 
     file = architecture_in(Path(arch))
     architecture = load_architecture(arch if file is None else file)
-    given = weights
+    beside = None
     if weights is None and file is not None:
         beside = weights_beside(file, architecture)
         weights = None if beside is None else str(beside)
@@ -106,6 +106,8 @@ def export(
     else:
         raise InputError(f"target {to!r} is not accepted: {', '.join(get_args(Target))}")
     with TerminalProgress(quiet=quiet) as progress:
+        if beside is not None:
+            progress.note(f"weights: {beside}, which lies beside {file}")
         made = export_network(
             architecture,
             known,
@@ -116,8 +118,6 @@ def export(
             calibration=_calibration(architecture, data, progress) if int8 else None,
             progress=progress,
         )
-    if weights != given and weights is not None and not quiet:
-        progress.note(f"weights: {weights}, which lies beside {file}")
     if json:
         print_json({"out": out, **made.document})
     elif not quiet:

@@ -32,6 +32,9 @@ from nas.cli.parameters import (
     engine_option,
     out_option,
     seed_option,
+    space_option,
+    weights_arch_option,
+    weights_option,
 )
 from nas.errors import InputError
 from nas.strategies.samplers import DEFAULT, SAMPLERS
@@ -45,12 +48,9 @@ def main_job(
     latency_batch: LatencyBatch = None,
     space: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|FILE",
-            help="Search space; 'nas-search spaces' lists them.",
+        space_option(
+            SEARCH,
             show_default="efficientnet; with --weights, what can be cut out of their network",
-            autocompletion=completion.spaces,
-            rich_help_panel=SEARCH,
         ),
     ] = None,
     resolution: Annotated[
@@ -101,25 +101,14 @@ def main_job(
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="Trained weights that all networks inherit and are fine-tuned from: a file, or "
+        weights_option(
+            "Trained weights that all networks inherit and are fine-tuned from: a file, or "
             "timm:NAME or the like; needs --data.",
-            show_default="trained from scratch",
-            rich_help_panel=SEARCH,
+            "trained from scratch",
+            SEARCH,
         ),
     ] = None,
-    weights_architecture: Annotated[
-        str | None,
-        typer.Option(
-            "--weights-arch",
-            metavar="ARCH",
-            help="Network of the weights.",
-            show_default="as the file says, or as its tensors are",
-            autocompletion=completion.architectures,
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
+    weights_architecture: Annotated[str | None, weights_arch_option(SEARCH)] = None,
     data: Data = None,
     fit: FitOption = "crop",
     augment: Augment = None,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli import completion
 from nas.cli.console import escape, plain_table, print_json, print_lines, print_table
 from nas.cli.panels import NETWORK, OUTPUT
-from nas.cli.parameters import Device, Json, Quiet, Verbose
+from nas.cli.parameters import Device, Json, Quiet, Verbose, weights_arch_option
 from nas.cli.terminal_progress import TerminalProgress
 from nas.errors import InputError
 from nas.spaces.registry import load_architecture
@@ -42,16 +41,7 @@ def predict(
         int,
         typer.Option(metavar="K", help="Number of classes of each image.", rich_help_panel=OUTPUT),
     ] = 5,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ARCH",
-            help="Network of the weights.",
-            show_default="as the file says, or as its tensors are",
-            autocompletion=completion.architectures,
-            rich_help_panel=NETWORK,
-        ),
-    ] = None,
+    weights_architecture: Annotated[str | None, weights_arch_option(NETWORK)] = None,
     batch_size: Annotated[
         int,
         typer.Option(metavar="N", help="Images computed at once.", rich_help_panel=NETWORK),
@@ -83,7 +73,7 @@ def predict(
     with TerminalProgress(quiet=quiet) as progress:
         classifier = ImageClassifier(
             weights,
-            None if architecture is None else load_architecture(architecture),
+            None if weights_architecture is None else load_architecture(weights_architecture),
             device or "cpu",
         )
         found = list(classifier.predict(files, top=top, batch_size=batch_size, progress=progress))

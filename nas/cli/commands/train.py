@@ -27,6 +27,8 @@ from nas.cli.parameters import (
     out_option,
     seed_option,
     time_option,
+    weights_arch_option,
+    weights_option,
 )
 from nas.cli.terminal_progress import TerminalProgress, resumable
 from nas.spaces.budget import amount
@@ -63,25 +65,14 @@ def train(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="Trained weights to begin with, of ARCH or of another network: a file, "
-            "timm:NAME or torchvision:NAME.",
-            show_default="random",
-            rich_help_panel=NETWORK,
+        weights_option(
+            "Trained weights to begin with, of ARCH or of another network: a file, timm:NAME or "
+            "torchvision:NAME.",
+            "random",
+            NETWORK,
         ),
     ] = None,
-    weights_architecture: Annotated[
-        str | None,
-        typer.Option(
-            "--weights-arch",
-            metavar="ARCH",
-            help="Network of the weights.",
-            show_default="as the file says, or as its tensors are",
-            autocompletion=completion.architectures,
-            rich_help_panel=NETWORK,
-        ),
-    ] = None,
+    weights_architecture: Annotated[str | None, weights_arch_option(NETWORK)] = None,
     freeze: Annotated[
         bool,
         typer.Option(
