@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -22,12 +24,12 @@ from nas.progress import SilentProgress
 from nas.spaces.registry import load_architecture
 from nas.training.batches import fixed_sample
 from nas.training.initialisation import adapt_architecture, initialise
-from nas.training.recipe import Recipe, recipe_for
+from nas.training.recipe import PROGRESSIVE, Recipe, recipe_for
 from nas.training.schedule import schedule_for_epochs
 from nas.training.shards import default_shards
 from nas.training.trainer import Trainer
 
-CHANGES: dict[str, dict[str, float]] = {
+CHANGES: dict[str, dict[str, Any]] = {
     "present": {},
     "learning rate 3e-4": {"learning_rate": 3e-4},
     "learning rate 1e-3": {"learning_rate": 1e-3},
@@ -38,6 +40,14 @@ CHANGES: dict[str, dict[str, float]] = {
     "classifier alone for 0.3": {"classifier_alone": 0.3},
     "frozen": {"classifier_alone": 1.0},
     "no label smoothing": {"label_smoothing": 0.0},
+    "no shift": {"shift": 0.0},
+    "crop": {"shift": 0.0, "augment": "crop"},
+    "randaugment": {"augment": "randaugment"},
+    "crop, randaugment": {"shift": 0.0, "augment": "crop,randaugment"},
+    "mixup": {"mixup": 0.5},
+    "cutmix": {"cutmix": 0.5},
+    "cutout": {"cutout": 0.25},
+    "small images first": {"progressive_resizing": PROGRESSIVE},
 }
 
 
@@ -105,6 +115,7 @@ def main() -> None:
         if options.only and label not in options.only:
             continue
         recipe = replace(present, **changes)
+        start = time.monotonic()
         scores = [
             accuracy(
                 options.architecture,
@@ -121,7 +132,8 @@ def main() -> None:
         spread = statistics.stdev(accuracies) if len(scores) > 1 else 0.0
         print(
             f"{label:26} accuracy {100 * statistics.mean(accuracies):6.2f} % "
-            f"(± {100 * spread:.2f})   loss {statistics.mean(losses):.4f}",
+            f"(± {100 * spread:.2f})   loss {statistics.mean(losses):.4f}   "
+            f"{(time.monotonic() - start) / options.seeds:.0f} s",
             flush=True,
         )
 

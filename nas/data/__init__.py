@@ -1,6 +1,6 @@
 """Images as tensors in memory: loading, splitting, augmentation, and a built-in synthetic set."""
 
-from nas.data.augment import augment, cutmix
+from nas.data.augment import augment, cutmix, mixup
 from nas.data.fractals import fractals
 from nas.data.images import ImageData
 from nas.data.load import BUILT_IN, load_images
@@ -13,6 +13,7 @@ __all__ = [
     "cutmix",
     "fractals",
     "load_images",
+    "mixup",
     "normalise",
     "preprocess",
     "resize",

@@ -142,3 +142,29 @@ def cutmix(
     # Batches are shuffled, so the next image of the batch is a random one.
     others, other_targets = images.roll(1, 0), targets.roll(1, 0)
     return torch.where(patch[:, None], others, images), kept * targets + (1 - kept) * other_targets
+
+
+def mixup(
+    images: Tensor, targets: Tensor, generator: torch.Generator, probability: float
+) -> tuple[Tensor, Tensor]:
+    """Return images some of which are blended with another image, and their targets (mixup).
+
+    The share of the other image is uniform in 0…½ (Zhang et al. 2018, arXiv 1710.09412, with
+    α = 1); the targets are blended likewise.
+
+    Args:
+        images: float (n, channels, h, w).
+        targets: float (n, classes), the probability of each class.
+        generator: of the random numbers.
+        probability: that an image is blended.
+    """
+
+    def draw() -> Tensor:
+        numbers = torch.rand(len(images), 1, generator=generator, device=generator.device)
+        return numbers.to(images.device, non_blocking=True)
+
+    mixed, share = draw() < probability, draw() / 2
+    share = torch.where(mixed, share, 0.0)
+    # Batches are shuffled, so the next image of the batch is a random one.
+    blended = torch.lerp(images, images.roll(1, 0), share[:, :, None, None])
+    return blended, torch.lerp(targets, targets.roll(1, 0), share)

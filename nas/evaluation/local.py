@@ -93,13 +93,12 @@ class Processes:
         """Hand a task to an idle worker, or to a new one."""
         while self._idle:
             worker = self._idle.pop()
-            if send_to_worker(worker.connection, task):
+            if worker.send(task):
                 break
-            logger.warning("worker %s died idle; replaced", worker.process.pid)
-            worker.end()  # it died idle, which is not the task's fault
+            self._died_idle(worker)
         else:
             worker = self._start()
-            send_to_worker(worker.connection, task)  # next() reports it if the worker is dead
+            worker.send(task)  # next() reports it if the worker is dead
         self._busy[worker.connection] = (worker, task)
 
     def next(self) -> Outcome:
@@ -116,8 +115,12 @@ class Processes:
                 outcome: Outcome | None = connection.recv()
             except (EOFError, OSError):
                 del self._busy[connection]
+                if worker.was_idle:
+                    self._died_idle(worker)
+                    self.submit(task)
+                    continue
                 status = worker.end()
-                if not worker.started and status is not None and status > 0:
+                if not worker.taken and status is not None and status > 0:
                     raise InputError(
                         f"proxy {type(self._proxy).__name__}: a worker process ended with status "
                         f"{status} before it had begun, with the message above; accepted with "
@@ -130,7 +133,7 @@ class Processes:
                 )
                 return failed_outcome(task, error)
             if outcome is None:
-                worker.started = True
+                worker.taken += 1
                 continue
             del self._busy[connection]
             self._idle.append(worker)
@@ -147,6 +150,11 @@ class Processes:
         self._idle.clear()
         self._busy.clear()
 
+    def _died_idle(self, worker: _Worker) -> None:
+        """End a worker that died before it took a task, which is not the task's fault."""
+        logger.warning("worker %s died idle; replaced", worker.process.pid)
+        worker.end()
+
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, self._threads), daemon=True)
@@ -155,7 +163,7 @@ class Processes:
         logger.info("worker %s started with %d threads", process.pid, self._threads)
         worker = _Worker(process, ours)
         try:
-            send_to_worker(ours, self._proxy)  # next() reports it if the worker is dead
+            worker.send(self._proxy)  # next() reports it if the worker is dead
         except BaseException as error:
             process.kill()
             worker.end()
@@ -172,7 +180,21 @@ class _Worker:
     def __init__(self, process: BaseProcess, connection: Connection) -> None:
         self.process = process
         self.connection = connection
-        self.started = False
+        self.sent = 0
+        self.taken = 0  # of what was sent: the proxy, and tasks
+
+    @property
+    def was_idle(self) -> bool:
+        """Whether it has done a task before, and has not taken the one that was sent last.
+
+        A process that is being killed accepts what it is sent for a moment.
+        """
+        return self.sent > 2 and self.taken < self.sent
+
+    def send(self, what: object) -> bool:
+        """Send the proxy or a task; return False where the process is dead."""
+        self.sent += 1
+        return send_to_worker(self.connection, what)
 
     def end(self) -> int | None:
         """Wait for a dying process; return its exit status."""
@@ -190,12 +212,13 @@ def _work(connection: Connection, threads: int) -> None:
     initialize_worker()
     torch.set_num_threads(threads)
     proxy: Proxy = connection.recv()
-    connection.send(None)  # started
+    connection.send(None)  # taken
     while True:
         try:
             task: Task = connection.recv()
         except EOFError:
             return
+        connection.send(None)
         connection.send(run_task(proxy, task))
 
 

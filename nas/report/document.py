@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any
 
@@ -60,6 +60,7 @@ def run_document(run: RunFolder) -> dict[str, Any]:
         "finals": None if run.finals is None else _finals(run.finals),
         "scaling": None if run.scaling is None else run.scaling.model_dump(mode="json"),
         "family": [_member(record) for record in run.family],
+        "trained": _trained(run),
         "check": None if state.check is None else state.check.model_dump(mode="json"),
         "missing": list(run.missing),
         "notes": list(state.notes),
@@ -137,6 +138,24 @@ def _reference(like: Architecture) -> str:
 def _finals(finals: FinalistsFile) -> dict[str, Any]:
     single = {"entries": {"__all__": {"runs"}}}  # evaluations that the page does not show
     return finals.model_dump(mode="json", exclude={**single, "test": single})
+
+
+def _trained(run: RunFolder) -> dict[str, Any] | None:
+    """Return what the baseline is worth after its final training, and how it came to that."""
+    trained, training = run.state.trained, run.training
+    if trained is None:
+        return None
+    found: dict[str, Any] = trained.model_dump(mode="json")
+    if training is None:
+        return found | {"curve": [], "inherited": None, "classes": []}
+    best = training.best_known
+    return found | {
+        "curve": [
+            [one.epoch, one.validation_accuracy, one.validation_loss] for one in training.epochs
+        ],
+        "inherited": None if training.inherited is None else training.inherited.architecture,
+        "classes": [] if best is None else [asdict(one) for one in best.classes],
+    }
 
 
 def _member(record: ArchitectureRecord) -> dict[str, Any]:

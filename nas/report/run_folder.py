@@ -19,6 +19,7 @@ from nas.proxies.registry import recorded_rank_by
 from nas.records.coefficients_file import CoefficientsFile
 from nas.records.finalists_file import FinalistsFile
 from nas.records.run_state import FAMILY, RunState
+from nas.records.training_document import TrainingDocument
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
 
@@ -55,6 +56,7 @@ class RunFolder:
         rows: of the search's study, by number; None: it is not here.
         front: ``front.json``; None: not there yet. Likewise the rest.
         family: b0, b1, … as far as they are there.
+        training: of the baseline, in the end; None: there was none, or its folder is not here.
         missing: what is not there, a sentence each.
     """
 
@@ -69,6 +71,7 @@ class RunFolder:
     finals: FinalistsFile | None
     scaling: CoefficientsFile | None
     family: tuple[ArchitectureRecord, ...]
+    training: TrainingDocument | None
     missing: tuple[str, ...]
 
 
@@ -123,6 +126,7 @@ def read_run(folder: Path, storage: str | None = None) -> RunFolder:
         finals=finals,
         scaling=scaling,
         family=family,
+        training=_training(folder, state),
         missing=tuple(missing),
     )
 
@@ -161,6 +165,13 @@ def _rows(
         missing.append("The study has no trials of this run yet.")
         return None
     return tuple(sorted(written, key=lambda row: row.number))
+
+
+def _training(folder: Path, state: RunState) -> TrainingDocument | None:
+    trained = state.trained
+    if trained is None or not (folder / trained.folder / TrainingDocument.FILE).is_file():
+        return None
+    return TrainingDocument.read(folder / trained.folder)
 
 
 def _optional(path: Path, read: Any) -> Any:

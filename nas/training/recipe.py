@@ -43,6 +43,7 @@ class Recipe:
         augment: further augmentations, such as ``crop,color``; see ``--augment``.
         cutout: a square of this share of the side is erased; 0: none.
         cutmix: probability that a patch of an image is another image's.
+        mixup: probability that an image is blended with another.
         progressive_resizing: from which share of the steps images have which share of the
             resolution.
         layer_decay: what multiplies the learning rate of a layer, relative to the one after it.
@@ -63,6 +64,7 @@ class Recipe:
     augment: str = "none"
     cutout: float = 0.0
     cutmix: float = 0.0
+    mixup: float = 0.0
     progressive_resizing: tuple[tuple[float, float], ...] = PROGRESSIVE
     layer_decay: float = 1.0
     classifier_alone: float = 0.0

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data import ImageData, augment, cutmix, preprocess
+from nas.data import ImageData, augment, cutmix, mixup, preprocess
 from nas.data.augmentation import parse_augmentation
 from nas.networks.modules import Network
 from nas.networks.pretrained import Normalisation
@@ -287,9 +287,12 @@ class Trainer:
             cutout=self._cutout,
         ).float()
         targets = data.train_labels[indices]
-        if recipe.cutmix:
+        if recipe.cutmix or recipe.mixup:
             targets = F.one_hot(targets, data.num_classes).float()
+        if recipe.cutmix:
             images, targets = cutmix(images, targets, generator, recipe.cutmix)
+        if recipe.mixup:
+            images, targets = mixup(images, targets, generator, recipe.mixup)
         inputs = preprocess(images, self._schedule.resolution(shard.step), self._mean, self._std)
         with autocast(self._device):
             logits = network(inputs).float()

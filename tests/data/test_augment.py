@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas.data import augment, cutmix, normalise, preprocess, resize
+from nas.data import augment, cutmix, mixup, normalise, preprocess, resize
 from nas.data.images import channel_statistics
 
 
@@ -119,5 +119,19 @@ def test_a_mixed_target_has_the_shares_of_its_pixels() -> None:
     changed = (mixed != pixels).flatten(1).any(1)
     assert 10 < int(changed.sum()) < 54
     untouched, same_targets = cutmix(pixels, targets, seeded(), 0.0)
+    assert torch.equal(untouched, pixels)
+    assert torch.equal(same_targets, targets)
+
+
+def test_a_blended_target_has_the_shares_of_its_image() -> None:
+    count = 64
+    targets = torch.eye(count)
+    pixels = targets.view(count, count, 1, 1).expand(-1, -1, 4, 4)  # channel i is image i's share
+    blended, shares = mixup(pixels, targets, seeded(), 0.5)
+    assert torch.allclose(blended.mean((2, 3)), shares, atol=1e-6)
+    own = shares.diagonal()
+    assert float(own.min()) >= 0.5
+    assert 10 < int((own < 1).sum()) < 54
+    untouched, same_targets = mixup(pixels, targets, seeded(), 0.0)
     assert torch.equal(untouched, pixels)
     assert torch.equal(same_targets, targets)

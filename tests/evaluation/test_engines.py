@@ -189,6 +189,16 @@ def test_parallel_processes(engine: Processes) -> None:
     assert outcome.error == ""
     assert outcome.accuracy is not None
 
+    # Nor is one that dies with a task in its pipe that it has not taken yet.
+    stopped = int(outcome.accuracy.metric)
+    os.kill(stopped, signal.SIGSTOP)
+    engine.submit(task(22))
+    os.kill(stopped, signal.SIGKILL)
+    outcome = engine.next()
+    assert outcome.error == ""
+    assert outcome.accuracy is not None
+    assert int(outcome.accuracy.metric) != stopped
+
     # Closing does not wait for what is running.
     busy = int(outcome.accuracy.metric)
     engine.submit(task(21, seed=4))

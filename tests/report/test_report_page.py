@@ -11,12 +11,29 @@ from typing import Any
 import jsonschema
 import pytest
 
+from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
 from nas.networks.architecture_file import record_from_dict
+from nas.records.run_state import TrainedBaseline
 from nas.report.run_folder import read_run
 from nas.report.write import write_page
+from nas.runs.training.settings import TrainSettings
+from nas.runs.training.train import train
 from tests.support.browser import launched
+from tests.support.job import draw_pictures
 from tests.support.paths import ROOT
 from tests.support.report_runs import COMMITTED, ENDING, EVIL, complete, renamed
+
+SMALL = Architecture(
+    name="small",
+    resolution=32,
+    in_channels=3,
+    num_classes=3,
+    activation="relu",
+    norm=Norm(),
+    stem=Stem(3, 2, 8),
+    stages=(Stage("mbconv", 3, 2, 2, 8, 1, 0.0),),
+    head=Head(16, 0.0),
+)
 
 READY = "html[data-ready]"
 
@@ -322,6 +339,43 @@ def test_several_runs_on_one_page(opened: Opened, folder: Path, tmp_path: Path) 
     settle(tab)
     assert tab.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
     tab.set_viewport_size(WIDE)
+
+
+def test_the_trained_network(opened: Opened, folder: Path, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(folder, tmp_path / "whole"))
+    training = train(
+        TrainSettings(
+            SMALL, data=str(draw_pictures(tmp_path / "pictures")), out=whole / "training",
+            epochs=3, batch_size=16, test=True,
+        )
+    ).document  # fmt: skip
+    assert training.validation is not None
+    assert training.test is not None
+    trained = TrainedBaseline(
+        file="baseline.safetensors",
+        folder="training",
+        epochs=3,
+        resolution=training.resolution,
+        validation=training.validation.accuracy.to_dict(),
+        test=training.test.accuracy.to_dict(),
+    )
+    state = json.loads((whole / "run.json").read_text())
+    state["trained"] = trained.model_dump(mode="json")
+    (whole / "run.json").write_text(json.dumps(state))
+    opened.show(write_page([whole], tmp_path / "trained.html"))
+    assert opened.said == []
+    tab = opened.tab
+    accuracy = f"{100 * training.test.accuracy.mean:.2f}"
+    assert accuracy in tab.locator("#trained .why").text_content()
+    assert accuracy in tab.locator(".numbers").text_content()
+    drawn = tab.locator("#trained .plot").evaluate("(one) => one.data[0].y")
+    assert drawn == [100 * one.validation_accuracy for one in training.epochs]
+    assert tab.locator("#trained tbody tr").count() == 3
+    shutil.rmtree(whole / "training")  # as where a run is kept without it
+    opened.show(write_page([whole], tmp_path / "alone.html"))
+    assert opened.said == []
+    assert accuracy in tab.locator("#trained .why").text_content()
+    assert tab.locator("#trained .plot").count() == 0
 
 
 def test_half_a_run(opened: Opened, folder: Path, tmp_path: Path) -> None:

@@ -366,6 +366,26 @@ function choicesFigure(colours, importance) {
   };
 }
 
+// The validation of a training, by epoch: accuracy on the left, loss on the right.
+function curveFigure(colours, curve) {
+  const line = (name, at, factor, colour, more) => ({
+    type: "scatter", mode: "lines+markers", name, x: curve.map((one) => one[0]), y: curve.map((one) => factor * one[at]),
+    line: { color: colour, width: 2 }, marker: { size: 5 }, hovertemplate: `epoch %{x}: %{y:.4~g}<extra>${name}</extra>`, ...more,
+  });
+  return {
+    data: [
+      line("accuracy (%)", 1, 100, colours.blue),
+      line("loss", 2, 1, colours.vermilion, { yaxis: "y2", line: { color: colours.vermilion, width: 1.5, dash: "dot" } }),
+    ],
+    layout: layout(colours, 300, {
+      xaxis: axis(colours, "epoch", { rangemode: "tozero" }),
+      yaxis: axis(colours, "validation accuracy (%)"),
+      yaxis2: axis(colours, "validation loss", { overlaying: "y", side: "right", gridcolor: "rgba(0,0,0,0)" }),
+      margin: { l: 56, r: 56, t: 12, b: 48 },
+    }),
+  };
+}
+
 // Shares in the plane: depth alone at the left, width alone at the right, resolution alone on top.
 const flat = ([, width, resolution]) => [width + resolution / 2, (resolution * Math.sqrt(3)) / 2];
 

@@ -206,6 +206,11 @@ function headline({ run, networks }) {
     const found = best.provenance.test;
     cards.push(number("test accuracy", accuracyText(found), found.metric));
   }
+  if (run.trained) {
+    const [part, found] = trainedScore(run.trained);
+    cards.push(number(`trained accuracy`, accuracyText(found),
+      `on ${part} images, after ${trainedLength(run.trained)}`, run.trained.file));
+  }
   if (run.trials) {
     const count = (state) => [...run.trials.states].filter((letter) => letter === state).length;
     cards.push(
@@ -409,6 +414,41 @@ function finalsSection({ run }) {
       head, contestRows(finals.entries, marks)),
     finals.test && table(`${metric(finals.test.entries)}: not used for any choice; differences to ${finals.test.against}`, head,
       contestRows(finals.test.entries, () => "")),
+  );
+}
+
+const trainedScore = (trained) =>
+  trained.test ? ["test", trained.test] : ["validation", trained.validation];
+
+const trainedLength = (trained) => `${trained.epochs} epochs at ${trained.resolution} px`;
+
+const MOST_CLASSES = 20;
+
+function trainedSection({ run }) {
+  const trained = run.trained;
+  if (!trained) return null;
+  const [part, found] = trainedScore(trained);
+  const half = 1.96 * found.standard_error;
+  const share = (value) => (value === null ? "–" : percent(value, 1));
+  const worst = [...trained.classes].sort((a, b) => (a.f1 ?? 2) - (b.f1 ?? 2)).slice(0, MOST_CLASSES);
+  const head = trained.classes.length > MOST_CLASSES
+    ? `The ${MOST_CLASSES} classes with the lowest F1 of ${thousands(trained.classes.length)}, on ${part} images`
+    : `The classes by F1, on ${part} images`;
+  return section(
+    "trained", "Trained network",
+    `The baseline, trained ${trained.inherited ? `from the weights of ${trained.inherited}` : "from scratch"} for ` +
+      `${trainedLength(trained)}. ${found.metric[0].toUpperCase()}${found.metric.slice(1)}: ${percent(found.mean)} % ` +
+      `(95 % CI ${percent(Math.max(0, found.mean - half))} to ${percent(Math.min(1, found.mean + half))})` +
+      (trained.test ? "; the test images were not used for any choice." : ".") +
+      ` Its weights are in ${trained.file}.`,
+    trained.curve.length > 1
+      ? plot("Validation accuracy and loss by epoch", (colours) => curveFigure(colours, trained.curve))
+      : null,
+    worst.length
+      ? el("details", {}, el("summary", {}, head),
+          table(head, ["class", "precision (%)", "recall (%)", "F1 (%)", "images"],
+            worst.map((one) => ({ cells: [one.name, share(one.precision), share(one.recall), share(one.f1), thousands(one.support)] }))))
+      : null,
   );
 }
 
@@ -620,6 +660,7 @@ function sections() {
       choicesSection(one),
       best && stagesSection([best, one.run.reference], "The network, stage by stage"),
       finalsSection(one),
+      trainedSection(one),
       scalingSection(one),
       familySection(one),
       trustSection(one),
