@@ -126,6 +126,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         weights=weights,
         made_space=made,
         train=command.train,
+        export=command.export,
         latency=_latency_source(command, budget),
         command=command,
     )

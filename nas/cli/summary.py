@@ -127,6 +127,8 @@ def _facts(result: RunResult, budget: Budget) -> Iterator[tuple[str, str]]:
         yield from _tested(result.test)
     if result.trained is not None:
         yield "trained", trained_words(result.trained)
+        if result.trained.export is not None:
+            yield "exported", f"{result.folder / result.trained.export}"
     if result.check is not None:
         yield "proxy", str(result.check).removeprefix("the proxy ")
     if result.scaling is not None:
@@ -202,18 +204,19 @@ def accuracy_words(accuracy: Accuracy) -> str:
 
 
 def _tested(test: SeededComparison) -> Iterator[tuple[str, str]]:
-    """Return the baseline's test accuracy, and what the reference has if there is one."""
-    own, reference = test.networks[0].accuracy, test.networks[-1]
+    """Return the baseline's test accuracy, and what the references have."""
+    own = test.networks[0].accuracy
     if own is None:
         return
     yield "test", accuracy_words(own)
-    if len(test.networks) > 1 and reference.accuracy is not None:
-        yield (
-            "",
-            f"{reference.name}, trained the same way: {reference.accuracy.mean:.4f} ± "
-            f"{reference.accuracy.standard_error:.4f}; difference of the baseline "
-            f"{_difference(test.difference(0, len(test.networks) - 1))}",
-        )
+    for index, reference in enumerate(test.networks[1:], 1):
+        if reference.accuracy is not None:
+            yield (
+                "",
+                f"{reference.name}, trained the same way: {reference.accuracy.mean:.4f} ± "
+                f"{reference.accuracy.standard_error:.4f}; difference of the baseline "
+                f"{_difference(test.difference(0, index))}",
+            )
 
 
 def _difference(difference: PairedDifference | None) -> str:

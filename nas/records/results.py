@@ -26,6 +26,9 @@ from nas.strategies.search import SearchResult
 BASELINE_WEIGHTS = "baseline.safetensors"
 """The trained weights of a run's baseline, in its folder."""
 
+EXPORTED = "exported"
+"""The folder in a run's that its trained baseline is exported to."""
+
 
 def run_files(folder: Path) -> list[str]:
     """Return the results of a run and its study, by path in its folder.
@@ -34,8 +37,9 @@ def run_files(folder: Path) -> list[str]:
     """
     found = sorted((*folder.glob("*.json"), *(folder / FAMILY).glob("*.json")))
     names = [path.relative_to(folder).as_posix() for path in found]
-    weights = [path.name for path in folder.glob(BASELINE_WEIGHTS)]
-    return [*(name for name in names if name != RunState.FILE), *weights, JOURNAL]
+    more = sorted((*folder.glob(BASELINE_WEIGHTS), *(folder / EXPORTED).glob("*.*")))
+    others = [path.relative_to(folder).as_posix() for path in more]
+    return [*(name for name in names if name != RunState.FILE), *others, JOURNAL]
 
 
 def write_found(
@@ -127,7 +131,7 @@ def write_finals(
 ) -> None:
     """Write ``finalists.json``; without finals, what earlier ones left is removed.
 
-    ``test``: the baseline, then the reference if it is another, on images that chose nothing.
+    ``test``: the baseline, then the references that are others, on images that chose nothing.
     """
     path = folder / "finalists.json"
     if finals is None:
@@ -137,8 +141,8 @@ def write_finals(
 
 
 def tested(test: SeededComparison | None) -> dict[str, Any] | None:
-    """Return the test as ``finalists.json`` holds it; differences are to the last entry."""
-    return None if test is None else test.to_dict(against=len(test.networks) - 1)
+    """Return the test as ``finalists.json`` holds it; differences are to the first reference."""
+    return None if test is None else test.to_dict(against=min(1, len(test.networks) - 1))
 
 
 def record_of(

@@ -79,6 +79,7 @@ class RunCommand(_StatePart):
     weights: str | None = None
     weights_architecture: str | None = None
     train: bool = False
+    export: str | None = None
 
     @property
     def words(self) -> tuple[str | None, ...]:
@@ -220,6 +221,7 @@ class TrainedBaseline(_StatePart):
         validation: accuracy on the validation images, with which nothing but the number of the
             epoch was chosen.
         test: on the test images, which have chosen nothing; None: there are none.
+        export: folder that it was exported to; None: it was not.
     """
 
     file: str
@@ -228,6 +230,7 @@ class TrainedBaseline(_StatePart):
     resolution: _Count
     validation: dict[str, Any] | None
     test: dict[str, Any] | None
+    export: str | None = None
 
 
 class RunState(Document):

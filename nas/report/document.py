@@ -214,16 +214,20 @@ def _settings(proxy: dict[str, Any] | str) -> str:
 
 
 _DEFAULTS = {key: RunCommand.model_fields[key].default for key in ("fit", "augment", "max_pixels")}
-_SWITCHES = {"scale": "--no-scale", "check": "--no-check"}
+_SWITCHES = {"scale": "--no-scale", "check": "--no-check", "train": "--no-train"}
+_NAMES = {"weights_architecture": "weights-arch"}
 
 
 def command_line(command: RunCommand) -> str:
     """Return the command that a run remembers, as it could be given again."""
     words = ["nas-search"]
-    for key, value in command.model_dump().items():
+    options = command.model_dump()
+    if command.data is None:
+        del options["train"]  # nothing is trained in the end
+    for key, value in options.items():
         if key in _SWITCHES:
             words += [] if value else [_SWITCHES[key]]
         elif value is not None and value != _DEFAULTS.get(key):
             for one in value if isinstance(value, list) else [value]:
-                words += [f"--{key.replace('_', '-')}", str(one)]
+                words += [f"--{_NAMES.get(key, key.replace('_', '-'))}", str(one)]
     return shlex.join(words)

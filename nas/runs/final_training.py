@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from nas.errors import InputError, NotEquivalent
+from nas.export.export import export_network
+from nas.export.targets import PACKAGES, Target, check_expressible
 from nas.files import write_bytes
 from nas.networks.architecture import Architecture
+from nas.networks.optional_packages import package
+from nas.proxies.presets import middle_network
 from nas.records.beside import WEIGHTS
-from nas.records.results import BASELINE_WEIGHTS
+from nas.records.results import BASELINE_WEIGHTS, EXPORTED
 from nas.records.run_state import TrainedBaseline
 from nas.runs.session import RunSession
+from nas.runs.settings import RunSettings
 from nas.runs.training.settings import TrainSettings
 from nas.runs.training.train import train
 
@@ -56,6 +62,47 @@ def train_in_run(session: RunSession, baseline: Architecture) -> TrainedBaseline
         resolution=document.resolution,
         validation=None if document.validation is None else document.validation.accuracy.to_dict(),
         test=None if document.test is None else document.test.accuracy.to_dict(),
+        export=_export(session, baseline),
     )
     session.save(trained=result)
     return result
+
+
+def check_export(settings: RunSettings) -> None:
+    """Raise :class:`InputError` for an export that could not be made in the end."""
+    if settings.export is None:
+        return
+    target = _target(settings.export)
+    if not settings.trains:
+        raise InputError(f"--export {target}: needs --data, and no --no-train: trained weights")
+    for name in PACKAGES[target]:
+        package(name)
+    check_expressible(middle_network(settings.space), target)
+
+
+def _target(text: str) -> Target:
+    for known in PACKAGES:
+        if text == known != "json":  # the baseline is JSON as it is
+            return known
+    accepted = ", ".join(known for known in PACKAGES if known != "json")
+    raise InputError(f"export {text!r} is not accepted: {accepted}")
+
+
+def _export(session: RunSession, baseline: Architecture) -> str | None:
+    """Export the trained baseline; return the folder, or None where it was not, and say why."""
+    asked, folder = session.context.settings.export, session.folder.path
+    if asked is None:
+        return None
+    try:
+        export_network(
+            baseline,
+            _target(asked),
+            folder / EXPORTED,
+            weights=folder / BASELINE_WEIGHTS,
+            seed=session.context.settings.seed,
+            progress=session.progress,
+        )
+    except (InputError, NotEquivalent) as error:
+        session.notes.add(f"the baseline is not exported: {error}")
+        return None
+    return EXPORTED

@@ -204,7 +204,7 @@ def scale_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
 
 
 def test_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
-    """Score the baseline and the reference on the test images, which have chosen nothing."""
+    """Score the baseline and the references on the test images, which have chosen nothing."""
     context = session.context
     trainer, best = context.trainers["test"], results.found.baseline.architecture
     assert isinstance(trainer, TrainingProxy)
@@ -212,7 +212,7 @@ def test_baseline(session: RunSession, results: PhaseResults) -> PhaseResults:
         return results
     networks, seeds = [best], 1
     if context.settings.finalist_count:
-        networks, seeds = with_references([best], context.references()[:1]), FINAL_SEEDS
+        networks, seeds = with_references([best], context.references()), FINAL_SEEDS
     with session.seeded("test", networks, TrainingTestProxy(trainer), seeds, None) as rounds:
         return replace(results, test=compare_networks(rounds, seeds))
 

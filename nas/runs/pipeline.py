@@ -29,6 +29,7 @@ from nas.records.run_state import (
 )
 from nas.runs.coefficients import ChosenCoefficients
 from nas.runs.context import resolve
+from nas.runs.final_training import check_export
 from nas.runs.identity import corrected, final
 from nas.runs.notes import Notes
 from nas.runs.phases import WORK, PhaseResults
@@ -143,6 +144,7 @@ def _check(settings: RunSettings) -> None:
         raise InputError(f"budget {settings.budget.name!r}: latency needs a device or a table")
     make_sampler(settings.sampler)
     make_objective(settings.objective, settings.budget)
+    check_export(settings)
     if settings.coefficients_by == "training" and settings.data is None:
         raise InputError("--coefficients training: not accepted without --data")
     if settings.weights is not None and settings.data is None:

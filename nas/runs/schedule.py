@@ -72,9 +72,9 @@ def make_plan(settings: RunSettings, data: ImageData, space: SearchSpace, jobs: 
     parts = shares(settings)
     candidate = within(parts["search"], settings.trial_count)
     count = settings.finalist_count
-    # Finalists and reference, the two of them that are tested, and the networks of the check. One
-    # that is tested alone has one of the jobs.
-    trainings = (count + 2 + REFERENCES[inherits]) * FINAL_SEEDS if count else 1
+    # Finalists and references, the baseline and the references that are tested, and the networks of
+    # the check. One that is tested alone has one of the jobs.
+    trainings = (count + 1 + 2 * REFERENCES[inherits]) * FINAL_SEEDS if count else 1
     trainings += CHECKED if settings.checks else 0
     trainings = max(trainings, jobs)
     further = parts["finals"] + parts["check"] + parts["test"]

@@ -80,6 +80,8 @@ class RunSettings:
     """The search space as a file would have it, where it was made around the weights."""
     train: bool = True
     """Train the baseline at its own resolution in the end, where there are images."""
+    export: str | None = None
+    """Library or format that the trained baseline is exported to; None: to none."""
     latency: LatencySource | None = None
     """Where a limit on latency has its latencies from."""
     image_options: ImageOptions = DEFAULT_OPTIONS

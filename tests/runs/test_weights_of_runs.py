@@ -9,7 +9,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
+import torch
 
 import nas
 from nas.export.random_network import random_network
@@ -76,6 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     found = command(
         *("--budget", f"{limit}-flops", "--data", str(pictures), "--weights", str(file)),
         *("--trials", "6", "--finalists", "2", "--jobs", "1", "--json", "--no-check"),
+        *("--export", "onnx"),
         *("--out", str(folder / "run")),
     )
     assert found.returncode == 0, found.stderr[-2000:]
@@ -104,6 +107,10 @@ def test_the_finalists_are_compared_with_the_source_made_smaller(run):
     assert [entry["name"] for entry in finals["entries"]][-2:] == names
     assert finals["reference"] == names[0]
     assert all(entry["accuracy"] for entry in finals["entries"])
+    tested = finals["test"]
+    assert [entry["name"] for entry in tested["entries"]][1:] == names
+    assert tested["against"] == names[0]
+    assert all(entry["accuracy"] for entry in tested["entries"])
 
 
 def test_it_ends_with_a_trained_network(run):
@@ -119,6 +126,21 @@ def test_it_ends_with_a_trained_network(run):
     assert trained["file"] == "baseline.safetensors"
     assert trained["test"]["n"] == 1
     assert 0 <= trained["test"]["mean"] <= 1
+
+
+def test_it_is_exported_with_its_weights(run):
+    folder, found = run
+    assert found["trained"]["export"] == "exported"
+    document = json.loads((folder / "run" / "exported" / "export.json").read_text())
+    assert document["weights"] == "baseline.safetensors"
+    assert document["trained_on"]["classes"] == ["green", "grey", "red"]
+    pixels = found["baseline"]["resolution"]
+    images = torch.rand(1, 3, pixels, pixels)
+    session = onnxruntime.InferenceSession(folder / "run" / "exported" / "model.onnx")
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    network = nas.load_weights(folder / "run" / "baseline.safetensors").eval()
+    with torch.no_grad():
+        assert torch.allclose(torch.from_numpy(logits), network(images), atol=1e-4)
 
 
 def test_it_verifies_and_resumes(run):
@@ -152,12 +174,14 @@ def test_other_weights_are_another_run(run, tmp_path):
     [
         (["--weights", "none.safetensors"], "none.safetensors: no such file"),
         (["--weights-arch", "efficientnet-b0"], "--weights-arch needs --weights"),
+        (["--export", "flax"], "'flax' is not accepted: timm, torchvision, onnx, torch"),
+        (["--export", "onnx", "--no-train"], "--export onnx: needs --data, and no --no-train"),
     ],
 )
 def test_wrong_input_is_one_line(words, said, run):
     folder, _ = run
     data = ("--data", str(folder / "pictures"))
-    found = command("--budget", "1M-flops", *data, *words)
+    found = command("--budget", "100M-flops", *data, *words)
     assert found.returncode == 2
     assert said in found.stderr
 

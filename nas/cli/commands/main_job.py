@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nas.cli import completion
-from nas.cli.panels import ACCURACY, SEARCH
+from nas.cli.panels import ACCURACY, OUTPUT, SEARCH
 from nas.cli.parameters import (
     Augment,
     Budget_,
@@ -169,6 +169,15 @@ def main_job(
             rich_help_panel=ACCURACY,
         ),
     ] = False,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Export the trained baseline in the end: timm, torchvision, onnx or torch.",
+            autocompletion=completion.one_of(*completion.TARGETS),
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     time: Time = None,
     jobs: Jobs = None,
     device: Device = None,
@@ -242,6 +251,7 @@ def main_job(
         weights=weights,
         weights_architecture=weights_architecture,
         train=not no_train and data is not None,
+        export=export,
     )
     run_job(command, None if out is None else Path(out), json=json, quiet=quiet)
 

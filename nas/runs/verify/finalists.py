@@ -81,7 +81,7 @@ def test_of(run: VerifiedRun) -> SeededComparison | None:
         return SeededComparison.of(_networks(run, file.test.entries, objective))
     networks, seeds = [best], 1
     if data is not None and run.reference is not None:
-        networks, seeds = with_references([best], [run.reference]), FINAL_SEEDS
+        networks, seeds = with_references([best], run.references or [run.reference]), FINAL_SEEDS
     with run.folder.study(run.named("test", *(n.key() for n in networks))) as study:
         if study is None:
             return None
