@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.commands.latency import measured_here
 from nas.cli.console import print_json
 from nas.cli.option_values import duration, positive
+from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
 from nas.environment import check_device
 from nas.errors import InputError
-from nas.files import slug
 from nas.spaces.latency_table import TableFile
-from nas.spaces.registry import load_architecture, load_budget, load_space
+from nas.spaces.registry import load_architecture, load_budget
 
 if TYPE_CHECKING:
     from nas.records.coefficients_file import CoefficientsBy
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from nas.runs.pipeline import RunResult
     from nas.runs.settings import LatencySource, RunSettings
     from nas.spaces.budget import Budget
-
-DEFAULT_SPACE = "efficientnet"
 
 RAY_OPTIONS = ("ray_address", "cpus_per_trial", "gpus_per_trial")
 
@@ -68,9 +66,7 @@ def run_job(
 
 def _settings(command: RunCommand, out: Path | None) -> RunSettings:
     from nas.data.dataset import ImageOptions
-    from nas.networks.pretrained import load_pretrained
     from nas.runs.settings import RunSettings
-    from nas.spaces.around import space_around
     from nas.spaces.toml import space_to_dict
 
     if command.engine not in ("local", "ray"):
@@ -78,24 +74,8 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
     for option in RAY_OPTIONS:
         if getattr(command, option) is not None and command.engine != "ray":
             raise InputError(f"--{option.replace('_', '-')}: not accepted without --engine ray")
-    weights = None
-    if command.weights is not None:
-        source = command.weights_architecture
-        weights = load_pretrained(
-            command.weights, None if source is None else load_architecture(source)
-        )
-    elif command.weights_architecture is not None:
-        raise InputError("--weights-arch needs --weights")
-    made = None
-    if command.space is None and weights is not None:
-        space = space_around(weights.architecture, f"around-{slug(weights.architecture.name)}")
-        made = space_to_dict(space)
-    else:
-        space = load_space(command.space or DEFAULT_SPACE)
-    if command.resolution is not None:
-        if not 1 <= command.resolution <= 16_384:
-            raise InputError(f"resolution: {command.resolution} is not accepted: 1 to 16384 pixels")
-        space = space.at_resolution(command.resolution)
+    weights = pretrained(command.weights, command.weights_architecture)
+    space, made = space_for(command.space, weights, command.resolution)
     reference = command.reference
     budget = load_budget(command.budget)
     return RunSettings(
@@ -124,7 +104,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         reference=None if reference is None else load_architecture(reference),
         check=command.check,
         weights=weights,
-        made_space=made,
+        made_space=space_to_dict(space) if made else None,
         train=command.train,
         export=command.export,
         latency=_latency_source(command, budget),

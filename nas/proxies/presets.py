@@ -218,12 +218,18 @@ def grown_settings(data: ImageData, pixels: int, images: float) -> tuple[Trainin
 
 
 def training_settings(
-    data: ImageData, space: SearchSpace, seconds: float | None, device: str
+    data: ImageData,
+    space: SearchSpace,
+    seconds: float | None,
+    device: str,
+    *,
+    inherits: bool = False,
 ) -> TrainingSettings:
     """Return how a candidate is trained in so many seconds; None: there is no limit on time."""
     if seconds is None:
-        return default_settings(data, space)
-    return settings_for_work(data, space, seconds * training_speed(data, space, device))
+        return default_settings(data, space, inherits=inherits)
+    speed = training_speed(data, space, device, inherits=inherits)
+    return settings_for_work(data, space, seconds * speed, inherits=inherits)
 
 
 def supernet_settings(

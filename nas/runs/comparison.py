@@ -21,6 +21,7 @@ from nas.evaluation.study import Study
 from nas.files import write_bytes
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
+from nas.networks.pretrained import Pretrained
 from nas.progress import Progress, SilentProgress
 from nas.proxies import presets
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
@@ -63,6 +64,7 @@ class ComparisonSettings:
             proportion; None: the highest of all.
         scaled: the networks are scaled ones: train at more pixels.
         image_options: how images are prepared and augmented.
+        weights: trained weights that all networks inherit; None: they are trained from scratch.
 
     Raises:
         InputError: a value is not accepted.
@@ -80,6 +82,7 @@ class ComparisonSettings:
     resolution: int | None = None
     scaled: bool = False
     image_options: ImageOptions = DEFAULT_OPTIONS
+    weights: Pretrained | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -147,6 +150,7 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
             "networks": [network.key() for network in networks],
             "scaled": settings.scaled,
             "seed": settings.seed,
+            **({} if settings.weights is None else {"weights": settings.weights.digest}),
         }
         results.check_identity(identity)
         total = settings.seeds * len(networks)
@@ -155,9 +159,10 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
             if results.before is None
             else results.before.settings
         )
-        proxy = TrainingProxy(data, training, settings.device)
+        proxy = TrainingProxy(data, training, settings.device, settings.weights)
         proxy.prepare(space, Budget("none"), results.path)
-        _note_trained_costs([proxy.reduced(network) for network in networks], progress)
+        reduced = [proxy.reduced(network) for network in networks]
+        _note_trained_costs(reduced, training.width < 1, progress)
         against = len(networks) - 1
         document = ComparisonDocument(
             identity=identity,
@@ -196,12 +201,15 @@ def compare(settings: ComparisonSettings, progress: Progress | None = None) -> C
     return ComparisonResult(comparison, against, document)
 
 
-def _note_trained_costs(networks: Sequence[Architecture], progress: Progress) -> None:
+def _note_trained_costs(
+    networks: Sequence[Architecture], narrower: bool, progress: Progress
+) -> None:
     """Say by how much the networks differ in FLOPs as they are trained, which may be by more."""
     costs = [measure_cost(network).flops for network in networks]
+    how = "narrower and with fewer pixels" if narrower else "with fewer pixels"
     if max(costs) > UNEQUAL * min(costs):
         progress.note(
-            "as they are trained, narrower and with fewer pixels, the networks have "
+            f"as they are trained, {how}, the networks have "
             f"{amount(min(costs))} to {amount(max(costs))} FLOPs: a factor of "
             f"{max(costs) / min(costs):.2f}"
         )
@@ -209,7 +217,11 @@ def _note_trained_costs(networks: Sequence[Architecture], progress: Progress) ->
 
 def highest_resolution(settings: ComparisonSettings) -> int:
     """Return the highest number of pixels a side that one of the networks is trained at."""
-    base = presets.SCALED_RESOLUTION if settings.scaled else TrainingSettings.resolution
+    base = TrainingSettings.resolution
+    if settings.scaled:
+        base = presets.SCALED_RESOLUTION
+    elif settings.weights is not None:
+        base = presets.FINE_TUNED_RESOLUTION
     highest = max(network.resolution for network in settings.networks)
     return math.ceil(highest * min(base, settings.base_resolution) / settings.base_resolution)
 
@@ -230,7 +242,10 @@ def _training(
 ) -> TrainingSettings:
     """Return how a network is trained, in about a share of the time or with no limit on it."""
     seconds = None if settings.seconds is None else PLANNED * settings.seconds * share
-    training = replace(presets.training_settings(data, space, seconds, settings.device), checks=())
+    planned = presets.training_settings(
+        data, space, seconds, settings.device, inherits=settings.weights is not None
+    )
+    training = replace(planned, checks=())
     if not settings.scaled:
         return training
     # At more pixels an image takes about as much longer as scaled networks do: about five times.

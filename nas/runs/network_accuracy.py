@@ -11,6 +11,7 @@ from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions, channels_for, load_d
 from nas.environment import check_device
 from nas.errors import InputError, check_range
 from nas.networks.architecture import Architecture
+from nas.networks.pretrained import Pretrained
 from nas.progress import Progress, SilentProgress, shown_as
 from nas.proxies import presets
 from nas.proxies.registration import ProxySetup
@@ -34,6 +35,7 @@ class AccuracySettings:
         seconds: about how long all measurements take; None: as long as suits the data.
         device: that torch runs on.
         image_options: how images are prepared and augmented.
+        weights: trained weights that the network, or the supernet, begins with; None: new ones.
 
     Raises:
         InputError: a value is not accepted.
@@ -48,6 +50,7 @@ class AccuracySettings:
     seconds: float | None = None
     device: str = "cpu"
     image_options: ImageOptions = DEFAULT_OPTIONS
+    weights: Pretrained | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -55,6 +58,10 @@ class AccuracySettings:
         check_device(self.device)
         proxy_capabilities(self.proxy)  # an unknown name is an error
         check_data(self.proxy, self.data)
+        if self.weights is not None and not proxy_capabilities(self.proxy).needs_images:
+            raise InputError(
+                f"--weights: not accepted with proxy {self.proxy}, which trains nothing"
+            )
 
 
 def measure_accuracy(settings: AccuracySettings, progress: Progress | None = None) -> Accuracy:
@@ -88,8 +95,12 @@ def _trained(settings: AccuracySettings, progress: Progress) -> Accuracy:
     )
     space = space.at_resolution(architecture.resolution)
     each = None if settings.seconds is None else settings.seconds / settings.seeds
-    supernet = presets.supernet_settings(data, space, each, device) if shares else None
-    training = None if shares else presets.training_settings(data, space, each, device)
+    inherits = settings.weights is not None
+    supernet, training = None, None
+    if shares:
+        supernet = presets.supernet_settings(data, space, each, device, inherits=inherits)
+    else:
+        training = presets.training_settings(data, space, each, device, inherits=inherits)
     results: list[Accuracy] = []
     for index in range(settings.seed, settings.seed + settings.seeds):
         # A supernet is trained once for all networks, so that another seed is another supernet.
@@ -97,6 +108,7 @@ def _trained(settings: AccuracySettings, progress: Progress) -> Accuracy:
             data=data,
             device=device,
             seed=derived_seed(index, "supernet"),
+            weights=settings.weights,
             training=training,
             supernet=supernet,
             on_progress=shown_as(progress, f"supernet {index}"),

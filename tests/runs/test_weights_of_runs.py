@@ -16,8 +16,10 @@ import torch
 import nas
 from nas.export.random_network import random_network
 from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
+from nas.networks.pretrained import load_pretrained
 from nas.networks.weights_file import TrainedOn, read_weights, save_weights
 from nas.records.run_state import RunState
+from nas.records.table_document import TableDocument
 from tests.support.job import draw_pictures
 
 SOURCE = Architecture(
@@ -191,3 +193,45 @@ def test_weights_need_images(run):
     found = command("--budget", "100M-flops", "--weights", str(folder / "source.safetensors"))
     assert found.returncode == 2
     assert "--weights: not accepted without --data" in found.stderr
+
+
+def test_tables_of_networks_that_inherit(run, tmp_path):
+    folder, _ = run
+    whole = nas.measure_cost(SOURCE).flops
+    words = [
+        *("table", "--weights", str(folder / "source.safetensors"), "--resolution", "64"),
+        *("--data", str(folder / "pictures"), "--networks", "2", "--seeds", "1", "--images", "256"),
+        *("--flops", f"{whole // 4}-{whole}", "--jobs", "1"),
+    ]
+    made = command(*words, "--out", str(tmp_path / "table"))
+    assert made.returncode == 0, made.stderr[-2000:]
+    lines = (tmp_path / "table" / "table.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines if '"accuracy"' in line]
+    assert len(rows) == 2
+    document = json.loads((tmp_path / "table" / TableDocument.FILE).read_text())
+    training = document["identity"]["training"]
+    assert training["weights"] == load_pretrained(folder / "source.safetensors", None).digest
+    assert (training["width"], training["resolution"]) == (1.0, 64)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare"])
+def test_other_commands_that_train_take_weights(name, run, tmp_path):
+    folder, _ = run
+    baseline = str(folder / "run" / "baseline.json")
+    other = tmp_path / "other.json"
+    nas.save_architecture(replace(SOURCE, name="other"), other)
+    words = [name, baseline, *([str(other)] if name == "compare" else [])]
+    words += ["--data", str(folder / "pictures"), "--seeds", "1", "--json"]
+    found = command(*words, "--weights", str(folder / "source.safetensors"))
+    assert found.returncode == 0, found.stderr[-2000:]
+    document = json.loads(found.stdout)
+    accuracy = document if name == "evaluate" else document["entries"][0]["accuracy"]
+    assert "from weights of source" in accuracy["metric"]
+
+
+def test_a_proxy_that_trains_nothing_takes_no_weights(run):
+    folder, _ = run
+    weights = ("--weights", str(folder / "source.safetensors"))
+    found = command("evaluate", "efficientnet-b0", "--proxy", "imagenet", *weights)
+    assert found.returncode == 2
+    assert "--weights: not accepted with proxy imagenet" in found.stderr

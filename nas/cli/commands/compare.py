@@ -26,7 +26,10 @@ from nas.cli.parameters import (
     out_option,
     seed_option,
     time_option,
+    weights_arch_option,
+    weights_option,
 )
+from nas.cli.pretrained import pretrained
 from nas.cli.terminal_progress import TerminalProgress, resumable
 from nas.spaces.registry import load_architecture
 
@@ -48,6 +51,15 @@ def compare(
     fit: FitOption = "crop",
     augment: Augment = None,
     max_pixels: MaxPixels = None,
+    weights: Annotated[
+        str | None,
+        weights_option(
+            "Trained weights that every network inherits: a file, timm:NAME or torchvision:NAME.",
+            "random",
+            ACCURACY,
+        ),
+    ] = None,
+    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
     seeds: Seeds = 3,
     seed: Annotated[int, seed_option(ACCURACY)] = 0,
     time: Annotated[str | None, time_option("Time limit for all trainings")] = None,
@@ -78,6 +90,7 @@ def compare(
         jobs=jobs,
         device=device or "cpu",
         out=None if out is None else Path(out),
+        weights=pretrained(weights, weights_architecture),
     )
     print_comparison(settings, json=json, quiet=quiet)
 

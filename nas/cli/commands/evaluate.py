@@ -23,7 +23,10 @@ from nas.cli.parameters import (
     seed_option,
     space_option,
     time_option,
+    weights_arch_option,
+    weights_option,
 )
+from nas.cli.pretrained import pretrained
 from nas.cli.terminal_progress import TerminalProgress
 from nas.spaces.registry import load_architecture, load_space
 
@@ -47,6 +50,15 @@ def evaluate(
     fit: FitOption = "crop",
     augment: Augment = None,
     max_pixels: MaxPixels = None,
+    weights: Annotated[
+        str | None,
+        weights_option(
+            "Trained weights that the network inherits: a file, timm:NAME or torchvision:NAME.",
+            "random",
+            ACCURACY,
+        ),
+    ] = None,
+    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
     seed: Annotated[int, seed_option(ACCURACY, "Seed of the first training.")] = 0,
     seeds: Annotated[
         int,
@@ -78,6 +90,7 @@ def evaluate(
         seed=seed,
         seconds=duration(time),
         device=device or "cpu",
+        weights=pretrained(weights, weights_architecture),
     )
     with TerminalProgress(quiet=quiet) as progress:
         accuracy = measure_accuracy(settings, progress)

@@ -25,10 +25,12 @@ from nas.cli.parameters import (
     seed_option,
     space_option,
     time_option,
+    weights_arch_option,
+    weights_option,
 )
+from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
 from nas.spaces.budget import parse_range
-from nas.spaces.registry import load_space
 
 if TYPE_CHECKING:
     from nas.runs.benchmark_table.make import MadeTable
@@ -44,7 +46,22 @@ def table(
         ),
     ],
     out: Annotated[str, out_option("DIR", "Folder of the table; rerun the command to resume.")],
-    space: Annotated[str, space_option(NETWORK)] = "efficientnet",
+    space: Annotated[
+        str | None,
+        space_option(
+            NETWORK,
+            show_default="efficientnet; with --weights, what can be cut out of their network",
+        ),
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="Input resolution at which FLOPs are counted.",
+            show_default="that of the space",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
     networks: Annotated[
         int,
         typer.Option(
@@ -56,6 +73,15 @@ def table(
     fit: FitOption = "crop",
     augment: Augment = None,
     max_pixels: MaxPixels = None,
+    weights: Annotated[
+        str | None,
+        weights_option(
+            "Trained weights that every network inherits: a file, timm:NAME or torchvision:NAME.",
+            "random",
+            ACCURACY,
+        ),
+    ] = None,
+    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
     seeds: Seeds = 2,
     images: Annotated[
         int | None,
@@ -82,8 +108,9 @@ def table(
     from nas.data.dataset import ImageOptions
     from nas.runs.benchmark_table.make import TableSettings, make_table
 
+    inherited = pretrained(weights, weights_architecture)
     settings = TableSettings(
-        load_space(space),
+        space_for(space, inherited, resolution)[0],
         parse_range(flops),
         Path(out),
         data=data,
@@ -95,6 +122,7 @@ def table(
         seed=seed,
         jobs=jobs,
         device=device or "cpu",
+        weights=inherited,
     )
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.out):
         made = make_table(settings, progress)

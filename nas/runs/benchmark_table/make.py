@@ -17,6 +17,7 @@ from nas.evaluation.objective import Objective
 from nas.evaluation.seeded_runs import open_seeded_runs
 from nas.evaluation.study import Study
 from nas.files import write_text
+from nas.networks.pretrained import Pretrained
 from nas.progress import Progress, SilentProgress
 from nas.proxies import presets
 from nas.proxies.short_training import TrainingProxy
@@ -53,6 +54,7 @@ class TableSettings:
         jobs: how many are trained at once; None: what suits the device.
         device: that torch trains on.
         image_options: how images are prepared and augmented.
+        weights: trained weights that all networks inherit; None: they are trained from scratch.
 
     Raises:
         InputError: a value is not accepted.
@@ -70,6 +72,7 @@ class TableSettings:
     jobs: int | None = None
     device: str = "cpu"
     image_options: ImageOptions = DEFAULT_OPTIONS
+    weights: Pretrained | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -123,13 +126,14 @@ def make_table(settings: TableSettings, progress: Progress | None = None) -> Mad
             progress,
             options=settings.image_options,
         )
-        training = presets.final_settings(presets.default_settings(data, space))
+        candidate = presets.default_settings(data, space, inherits=settings.weights is not None)
+        training = presets.final_settings(candidate)
         training = replace(training, images_seen=settings.images or training.images_seen)
         networks = [
             replace(network, in_channels=data.channels, num_classes=data.num_classes)
             for network in drawn
         ]
-        proxy = TrainingProxy(data, training, settings.device)
+        proxy = TrainingProxy(data, training, settings.device, settings.weights)
         proxy.prepare(space, Budget("none"), results.path)
         identity = TableIdentity(
             space=space.fingerprint(),
