@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nas.accuracy import RankBy
 from nas.errors import InputError
@@ -16,6 +17,9 @@ from nas.proxies.protocol import Proxy, ProxyCapabilities, capabilities_of
 from nas.proxies.registration import ProxyFactory, ProxySetup
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from nas.networks.pretrained import Pretrained
 
 SUPERNET = "supernet"
 TRAINING = "training"
@@ -159,3 +163,10 @@ def check_data(name: str, data: str | None) -> None:
     """Raise :class:`InputError` where images are given to a proxy that looks at none."""
     if data is not None and not proxy_capabilities(name).needs_images:
         raise InputError(f"--data {data}: not accepted: proxy {name} uses no images")
+
+
+def check_weights(name: str, weights: Pretrained | None) -> None:
+    """Raise :class:`InputError` where trained weights are given to a proxy that trains nothing."""
+    capabilities = proxy_capabilities(name)
+    if weights is not None and not (capabilities.trains_candidates or capabilities.shares_weights):
+        raise InputError(f"--weights: not accepted with proxy {name}, which trains nothing")

@@ -15,7 +15,13 @@ from nas.networks.pretrained import Pretrained
 from nas.progress import Progress, SilentProgress, shown_as
 from nas.proxies import presets
 from nas.proxies.registration import ProxySetup
-from nas.proxies.registry import check_data, known_proxy, make_proxy, proxy_capabilities
+from nas.proxies.registry import (
+    check_data,
+    check_weights,
+    known_proxy,
+    make_proxy,
+    proxy_capabilities,
+)
 from nas.seeding import derived_seed
 from nas.spaces.budget import Budget
 from nas.spaces.search_space import SearchSpace
@@ -58,10 +64,7 @@ class AccuracySettings:
         check_device(self.device)
         proxy_capabilities(self.proxy)  # an unknown name is an error
         check_data(self.proxy, self.data)
-        if self.weights is not None and not proxy_capabilities(self.proxy).needs_images:
-            raise InputError(
-                f"--weights: not accepted with proxy {self.proxy}, which trains nothing"
-            )
+        check_weights(self.proxy, self.weights)
 
 
 def measure_accuracy(settings: AccuracySettings, progress: Progress | None = None) -> Accuracy:

@@ -26,10 +26,12 @@ from nas.cli.parameters import (
     seed_option,
     space_option,
     time_option,
+    weights_arch_option,
+    weights_option,
 )
+from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
 from nas.runs.fidelity.table_sample import SAMPLES
-from nas.spaces.registry import load_space
 
 if TYPE_CHECKING:
     from nas.runs.fidelity.rank_agreement import Fidelity, Measured
@@ -45,7 +47,22 @@ def fidelity(
             rich_help_panel=ACCURACY,
         ),
     ],
-    space: Annotated[str, space_option(NETWORK)] = "efficientnet",
+    space: Annotated[
+        str | None,
+        space_option(
+            NETWORK,
+            show_default="efficientnet; with --weights, what can be cut out of their network",
+        ),
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            help="Input resolution at which FLOPs are counted, as in the table.",
+            show_default="that of the space",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
     samples: Annotated[
         int,
         typer.Option(
@@ -73,6 +90,16 @@ def fidelity(
             rich_help_panel=ACCURACY,
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        weights_option(
+            "Trained weights that a proxy that trains begins with: a file, timm:NAME or "
+            "torchvision:NAME.",
+            "random",
+            ACCURACY,
+        ),
+    ] = None,
+    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
     data: Data = None,
     fit: FitOption = "crop",
     augment: Augment = None,
@@ -97,9 +124,10 @@ def fidelity(
     from nas.runs.fidelity.measure import FidelitySettings, measure_proxy
 
     folder = None if out is None else Path(out)
+    inherited = pretrained(weights, weights_architecture)
     settings = FidelitySettings(
         Path(table),
-        load_space(space),
+        space_for(space, inherited, resolution)[0],
         proxy=proxy,
         data=data,
         image_options=ImageOptions(fit, augment, max_pixels),
@@ -110,6 +138,7 @@ def fidelity(
         jobs=jobs,
         device=device or "cpu",
         out=folder,
+        weights=inherited,
     )
     with TerminalProgress(quiet=quiet) as progress, resumable(folder):
         result = measure_proxy(settings, progress)

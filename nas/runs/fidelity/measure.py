@@ -13,12 +13,19 @@ from nas.errors import InputError, check_range
 from nas.evaluation.journal import JOURNAL
 from nas.evaluation.local import jobs_that_fit
 from nas.files import digest
+from nas.networks.pretrained import Pretrained
 from nas.progress import ALREADY, Progress, SilentProgress, shown_as
 from nas.proxies import presets
 from nas.proxies.benchmark_table import read_table
 from nas.proxies.protocol import description
 from nas.proxies.registration import ProxySetup
-from nas.proxies.registry import check_data, default_proxy, make_proxy, proxy_capabilities
+from nas.proxies.registry import (
+    check_data,
+    check_weights,
+    default_proxy,
+    make_proxy,
+    proxy_capabilities,
+)
 from nas.proxies.short_training import TrainingSettings
 from nas.proxies.supernet import SupernetProxy
 from nas.records.fidelity_document import FidelityDocument
@@ -55,6 +62,7 @@ class FidelitySettings:
         device: that torch runs on.
         out: folder that keeps the evaluations; None: nothing is kept.
         image_options: how images are prepared and augmented.
+        weights: trained weights that a proxy that trains begins with; None: new ones.
 
     Raises:
         InputError: a value is not accepted.
@@ -72,6 +80,7 @@ class FidelitySettings:
     device: str = "cpu"
     out: Path | None = None
     image_options: ImageOptions = DEFAULT_OPTIONS
+    weights: Pretrained | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -79,6 +88,7 @@ class FidelitySettings:
         check_data(self.proxy_name, self.data)
         check_device(self.device)
         check_range("jobs", self.jobs, 1)
+        check_weights(self.proxy_name, self.weights)
 
     @property
     def proxy_name(self) -> str:
@@ -135,6 +145,7 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
             data=data,
             device=settings.device,
             seed=draw.seed,
+            weights=settings.weights,
             training=training,
             supernet=supernet,
             on_progress=shown_as(progress, "supernet"),
@@ -151,6 +162,7 @@ def measure_proxy(settings: FidelitySettings, progress: Progress | None = None) 
             # How a proxy trains stands beside this: it may have been measured by the clock.
             "proxy": name if data is not None else description(proxy),
             "seed": draw.seed,
+            **({} if settings.weights is None else {"weights": settings.weights.digest}),
         }
         results.check_identity(identity)
         document = FidelityDocument(
@@ -204,11 +216,13 @@ def _left(seconds: float | None, start: float) -> float | None:
 
 def _supernet(settings: FidelitySettings, data: ImageData, space: SearchSpace) -> SupernetSettings:
     seconds = None if settings.seconds is None else SUPERNET_SHARE * settings.seconds
-    return presets.supernet_settings(data, space, seconds, settings.device)
+    inherits = settings.weights is not None
+    return presets.supernet_settings(data, space, seconds, settings.device, inherits=inherits)
 
 
 def _training(
     settings: FidelitySettings, data: ImageData, space: SearchSpace, share: float
 ) -> TrainingSettings:
     seconds = None if settings.seconds is None else PLANNED * settings.seconds * share
-    return presets.training_settings(data, space, seconds, settings.device)
+    inherits = settings.weights is not None
+    return presets.training_settings(data, space, seconds, settings.device, inherits=inherits)
