@@ -69,6 +69,7 @@ def schedule_for_time(
     resolution: int,
     *,
     step_seconds: Mapping[int, float],
+    alone_seconds: float | None = None,
     validation_seconds: float,
     test_seconds: float,
     total_seconds: float,
@@ -81,16 +82,22 @@ def schedule_for_time(
         recipe: says the batch size and the progressive resizing.
         resolution: of the last steps, in pixels.
         step_seconds: time of a step, by resolution.
+        alone_seconds: time of a step in which the classifier is trained alone; None: as others.
         validation_seconds: time of a validation.
         test_seconds: time of what follows the training.
         total_seconds: time that the training was given, for the record.
     """
     left = TIME_SHARE * seconds - test_seconds - validation_seconds
-    low, high = 1, max(2, int(left / min(step_seconds.values())) + 1)
+    least = min([*step_seconds.values(), *([] if alone_seconds is None else [alone_seconds])])
+    low, high = 1, max(2, int(left / least) + 1)
     while high - low > 1:  # bisection: the time grows with the steps
         middle = (low + high) // 2
         schedule = _schedule(middle, images, recipe, resolution)
-        if _seconds(schedule, step_seconds, validation_seconds) <= left:
+        taken = _seconds(schedule, step_seconds, validation_seconds)
+        if alone_seconds is not None:
+            alone = round(recipe.classifier_alone * middle)
+            taken -= alone * (step_seconds[schedule.resolutions[0][1]] - alone_seconds)
+        if taken <= left:
             low = middle
         else:
             high = middle

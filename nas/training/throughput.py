@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nas.data import ImageData
 from nas.training.random_numbers import isolated_rng
@@ -28,15 +28,18 @@ class Throughput:
 
     Attributes:
         step_seconds: time of a training step, by resolution.
+        alone_seconds: time of a step in which the classifier is trained alone, at the first
+            resolution; None: there are no such steps.
         image_seconds: time of classifying an image.
     """
 
     step_seconds: dict[int, float]
+    alone_seconds: float | None
     image_seconds: float
 
 
 def measure_throughput(
-    trainer: Callable[[TrainingSchedule], Trainer],
+    trainer: Callable[[Recipe, TrainingSchedule], Trainer],
     data: ImageData,
     recipe: Recipe,
     resolution: int,
@@ -45,23 +48,29 @@ def measure_throughput(
     """Return how long training and scoring take, by training for a few steps.
 
     Args:
-        trainer: returns what trains by a schedule; its network is changed.
+        trainer: returns what trains by a recipe and a schedule; its network is changed.
         data: images.
         recipe: says which resolutions there are.
         resolution: of the last steps, in pixels.
         seconds: time that the training is given.
     """
     step_seconds: dict[int, float] = {}
+    alone_seconds = None
     images = data.validation_images[:SCORED_IMAGES], data.validation_labels[:SCORED_IMAGES]
     with isolated_rng("cpu"):
         # With so many steps the learning rate stays close to 0.
-        for _, pixels in progressive_resolutions(recipe, resolution, 10**6):
-            timed = trainer(TrainingSchedule(10**6, 10**6, 10**6, ((0, pixels),)))
+        for first, pixels in progressive_resolutions(recipe, resolution, 10**6):
+            schedule = TrainingSchedule(10**6, 10**6, 10**6, ((0, pixels),))
+            timed = trainer(replace(recipe, classifier_alone=0.0), schedule)
             step_seconds[pixels] = _step_seconds(timed, seconds)
+            if recipe.classifier_alone and first == 0:
+                timed = trainer(replace(recipe, classifier_alone=1.0), schedule)
+                alone_seconds = _step_seconds(timed, seconds)
         timed.score(*images)
         start = time.perf_counter()
         timed.score(*images)
-    return Throughput(step_seconds, (time.perf_counter() - start) / len(images[1]))
+        image_seconds = (time.perf_counter() - start) / len(images[1])
+    return Throughput(step_seconds, alone_seconds, image_seconds)
 
 
 def _step_seconds(trainer: Trainer, seconds: float) -> float:

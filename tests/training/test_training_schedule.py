@@ -42,6 +42,22 @@ def test_epochs_are_whole_or_a_part_of_a_step_more(count: int) -> None:
     assert 20 <= schedule.epochs < 20 + 64 / count
 
 
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_steps_of_the_classifier_alone_take_less_time(share: float) -> None:
+    def schedule(alone: float | None) -> TrainingSchedule:
+        return schedule_for_time(
+            600.0, 1000, Recipe(batch_size=100, classifier_alone=share, progressive_resizing=whole),
+            32, step_seconds={32: 0.1}, alone_seconds=alone, validation_seconds=0.0,
+            test_seconds=0.0, total_seconds=600.0,
+        )  # fmt: skip
+
+    whole = ((0.0, 1.0),)
+    found = schedule(0.025)
+    alone = round(share * found.steps)
+    assert 0.94 * 600 < 0.025 * alone + 0.1 * (found.steps - alone) <= 0.96 * 600
+    assert found.steps > schedule(None).steps
+
+
 @pytest.mark.parametrize("seconds", [5.0, 60.0, 3600.0])
 def test_a_schedule_for_a_time_fills_it(seconds: float) -> None:
     cost = {16: 0.01, 24: 0.03, 32: 0.05}

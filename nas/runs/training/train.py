@@ -271,6 +271,7 @@ class _TrainSession:
             recipe(1),
             resolution,
             step_seconds=throughput.step_seconds,
+            alone_seconds=throughput.alone_seconds,
             validation_seconds=throughput.image_seconds * len(data.validation_labels),
             test_seconds=0.0 if tested is None else throughput.image_seconds * len(tested),
             total_seconds=settings.seconds,
@@ -285,7 +286,7 @@ class _TrainSession:
     def _throughput(self, weights: Pretrained | None, recipe: Recipe) -> Throughput:
         initial = self._initialise(weights, recipe)
         return measure_throughput(
-            lambda schedule: self._trainer(initial, recipe, schedule),
+            lambda recipe, schedule: self._trainer(initial, recipe, schedule),
             self._data,
             recipe,
             self._architecture.resolution,
