@@ -1,6 +1,6 @@
 """What inherited weights are worth: random networks around a source, after so many images.
 
-    python benchmarks/inheritance.py efficientnet-lite0 --weights FILE --data cifar10 --out FILE
+    python benchmarks/inheritance.py efficientnet-lite0 --weights FILE --data cifar10 --out DIR
 
 Each network, 30 to 90 % of the source's FLOPs, is trained with inherited and with new weights on
 the same images. The learning rate of both is chosen alike: of some, the one with the lowest mean
@@ -11,7 +11,6 @@ command resumes there.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import statistics
@@ -19,28 +18,35 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from nas.accuracy import Accuracy
+from nas.cli.terminal_progress import TerminalProgress
 from nas.data import ImageData
 from nas.data.dataset import load_data
+from nas.evaluation.local import default_jobs, local_engine
+from nas.evaluation.objective import Objective
+from nas.evaluation.seeded_runs import open_seeded_runs
+from nas.evaluation.study import Study
 from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.networks.pretrained import Pretrained, load_pretrained
-from nas.progress import SilentProgress
+from nas.progress import Progress
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.spaces.around import space_around
 from nas.spaces.budget import Budget
 from nas.spaces.registry import load_architecture
+from nas.spaces.search_space import SearchSpace
 
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 CHOOSING = 3
 """Networks on which the learning rate is chosen."""
 
+OBJECTIVE = Objective("accuracy", "loss")
 
-def networks(source: Architecture, count: int, pixels: int) -> list[Architecture]:
-    """Return random networks around a source, evenly spread over their shares of its FLOPs."""
-    space = space_around(source, "around").at_resolution(pixels)
-    whole = measure_cost(replace(source, resolution=pixels)).flops
+
+def draw(source: Architecture, space: SearchSpace, count: int) -> list[Architecture]:
+    """Return random networks of a space, evenly spread over their shares of its source's FLOPs."""
+    whole = flops_of(source, space)
     rng, found = random.Random(0), []
     for index in range(count):
         low, high = (0.3 + 0.6 * (index + step) / count for step in (0, 1))
@@ -54,40 +60,51 @@ def networks(source: Architecture, count: int, pixels: int) -> list[Architecture
     return [found[index] for index in order]
 
 
-class Trainings:
-    """Trainings that were done, kept in a file of lines."""
+def flops_of(source: Architecture, space: SearchSpace) -> int:
+    """Return the FLOPs of the source with the input and the classes of a space."""
+    as_there = replace(source, resolution=space.resolution, num_classes=space.num_classes)
+    return measure_cost(as_there).flops
 
-    def __init__(
-        self, file: Path, data: ImageData, weights: Pretrained, images: int, pixels: int
-    ) -> None:
-        self._file, self._data, self._weights = file, data, weights
-        self._images, self._pixels = images, pixels
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        self._known = {tuple(key): value for key, value in map(json.loads, lines)}
 
-    def of(self, network: Architecture, inherits: bool, rate: float) -> tuple[float, float]:
-        """Return accuracy and loss on the validation images."""
-        key = (network.key(), inherits, rate, self._images, self._pixels)
-        if key not in self._known:
-            settings = TrainingSettings(
-                width=1.0,
-                resolution=self._pixels,
-                images_seen=self._images,
-                learning_rate=rate,
-                checks=(),
-                flip="flip" in self._data.augment,
-                shift="shift" in self._data.augment,
-            )
-            proxy = TrainingProxy(self._data, settings, weights=self._weights if inherits else None)
-            space = space_around(network, "one").at_resolution(self._pixels)
-            proxy.prepare(space, Budget("none"), Path())
-            found = proxy.evaluate(network, seed=0, report=lambda step, value: False)
-            assert found.loss is not None
-            self._known[key] = found.mean, found.loss
-            with self._file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps([key, self._known[key]]) + "\n")
-        accuracy, loss = self._known[key]
-        return accuracy, loss
+def train(
+    networks: list[Architecture],
+    space: SearchSpace,
+    data: ImageData,
+    weights: Pretrained | None,
+    rate: float,
+    options: argparse.Namespace,
+    progress: Progress,
+) -> list[Accuracy]:
+    """Return what networks have on the validation images, trained now or before."""
+    settings = TrainingSettings(
+        width=1.0,
+        resolution=options.resolution,
+        images_seen=options.images,
+        learning_rate=rate,
+        checks=(),
+        flip="flip" in data.augment,
+        shift="shift" in data.augment,
+    )
+    proxy = TrainingProxy(data, settings, weights=weights)
+    proxy.prepare(space, Budget("none"), options.out)
+    begins = "new" if weights is None else "inherited"
+    name = f"{begins}-{rate:g}-{options.images}-{options.resolution}-{len(networks)}"
+    with open_seeded_runs(
+        networks,
+        Study(options.out, name, {}, metric=OBJECTIVE.name),
+        lambda jobs: local_engine(proxy, jobs),
+        default_jobs("cpu"),
+        OBJECTIVE,
+        seed=0,
+        purpose="inheritance",
+        total=len(networks),
+        progress=progress,
+        phase=f"{begins}, {rate:g}",
+    ) as runs:
+        runs.run(0, range(len(networks)))
+    found = [network.accuracy for network in runs.all_measured()]
+    assert None not in found, [network.reason for network in runs.all_measured()]
+    return [one for one in found if one is not None]
 
 
 def main() -> None:
@@ -100,40 +117,55 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6_400)
     parser.add_argument("--resolution", type=int, default=96)
     parser.add_argument("--networks", type=int, default=16)
+    parser.add_argument("--rates", type=float, nargs=2, help="of inherited and of new weights")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     source = load_architecture(options.architecture)
     weights = load_pretrained(options.weights, None, source)
-    data = load_data(options.data, 3, SilentProgress(), lambda text: None, options.resolution)
-    trainings = Trainings(options.out, data, weights, options.images, options.resolution)
-    found = networks(source, options.networks, options.resolution)
-    whole = measure_cost(replace(source, resolution=options.resolution)).flops
-    rates = {}
-    for inherits in (True, False):
-        losses = {
-            rate: statistics.mean(trainings.of(one, inherits, rate)[1] for one in found[:CHOOSING])
-            for rate in RATES
-        }
-        rates[inherits] = min(losses, key=lambda rate: losses[rate])
-        print(
-            "inherited" if inherits else "new weights", {r: round(v, 4) for r, v in losses.items()}
+    with TerminalProgress(quiet=False) as progress:
+        data = load_data(options.data, 3, progress, progress.note, options.resolution)
+        space = replace(
+            space_around(source, "around").at_resolution(options.resolution),
+            num_classes=data.num_classes,
         )
-    gains, shares = [], []
-    for network in found:
-        inherited, fresh = (trainings.of(network, own, rates[own])[0] for own in (True, False))
-        gains.append(100 * (inherited - fresh))
+        found = draw(source, space, options.networks)
+        scores, lines = [], []
+        for index, begins in enumerate((weights, None)):
+            rates = RATES if options.rates is None else (options.rates[index],)
+            losses = {}
+            for rate in rates if len(rates) > 1 else ():
+                some = train(found[:CHOOSING], space, data, begins, rate, options, progress)
+                losses[rate] = statistics.mean(float(one.loss or 0) for one in some)
+            rate = min(losses, key=lambda rate: losses[rate]) if losses else rates[0]
+            tried = ", ".join(f"{tried:g} {loss:.3f}" for tried, loss in losses.items())
+            lines.append(
+                f"{'new weights' if begins is None else 'inherited'}: learning rate {rate:g}"
+                + (f" (losses of {CHOOSING} networks: {tried})" if tried else "")
+            )
+            scores.append(train(found, space, data, begins, rate, options, progress))
+    print(
+        f"{data.name}, {options.images:,} images at {options.resolution} px, "
+        f"{len(data.validation_labels):,} validation images (at most 5,000 are used)",
+        *lines,
+        sep="\n",
+    )
+    whole = flops_of(source, space)
+    gains, shares, worse = [], [], 0
+    for network, inherited, new in zip(found, *scores, strict=True):
+        gains.append(100 * (inherited.mean - new.mean))
         shares.append(measure_cost(network).flops / whole)
+        noise = 100 * 1.96 * math.hypot(inherited.standard_error, new.standard_error)
+        worse += gains[-1] < -noise
         print(
-            f"{shares[-1]:5.0%} of the FLOPs   inherited {100 * inherited:5.1f} %   "
-            f"new {100 * fresh:5.1f} %   gain {gains[-1]:+5.1f}",
-            flush=True,
+            f"{shares[-1]:5.0%} of the FLOPs   inherited {100 * inherited.mean:5.1f} %   "
+            f"new {100 * new.mean:5.1f} %   gain {gains[-1]:+5.1f} ± {noise:.1f}"
         )
     (slope, _), covariance = np.polyfit(shares, gains, 1, cov=True)
     half = 1.96 * statistics.stdev(gains) / math.sqrt(len(gains))
     print(
         f"mean gain {statistics.mean(gains):+.1f} ± {half:.1f} points (95 % CI), least "
-        f"{min(gains):+.1f}; slope {slope / 10:+.1f} ± {1.96 * covariance[0, 0] ** 0.5 / 10:.1f} "
-        "points for each tenth of the FLOPs"
+        f"{min(gains):+.1f}, {worse} worse beyond the noise of the images; slope "
+        f"{slope / 10:+.1f} ± {1.96 * covariance[0, 0] ** 0.5 / 10:.1f} points for each tenth of "
+        "the FLOPs"
     )
 
 

@@ -13,7 +13,10 @@ def test_the_recipe_follows_the_number_of_epochs() -> None:
     assert recipe_for(10, batch_size=4 * 64).learning_rate == 2 * short.learning_rate
     assert recipe_for(10, learning_rate=0.5).learning_rate == 0.5
     tuned = recipe_for(10, fine_tuned=True)
-    assert tuned.learning_rate < short.learning_rate
+    assert tuned.layer_decay < short.layer_decay == 1
+    assert (
+        0 < tuned.classifier_alone < recipe_for(10, fine_tuned=True, frozen=True).classifier_alone
+    )
     assert progressive_resolutions(tuned, 224, 100) == ((0, 224),)
 
 
