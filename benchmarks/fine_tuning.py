@@ -3,8 +3,8 @@
     python benchmarks/fine_tuning.py efficientnet-lite0 --weights FILE --data cifar10
 
 Each recipe trains the network from the weights with the same seeds and images. "present" is what
-`nas-search train --weights` uses; the others change one thing each. Nothing is chosen by test
-images.
+`nas-search train --weights` uses, unless --learning-rate is another; the others change one thing
+each. Nothing is chosen by test images.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--resolution", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, help="of all but those that name one")
     parser.add_argument("--only", nargs="*", choices=CHANGES)
     options = parser.parse_args()
     architecture = load_architecture(options.architecture)
@@ -107,6 +108,7 @@ def main() -> None:
         fine_tuned=True,
         shards=default_shards("cpu"),
         batch_size=min(64, len(data.train_labels)),
+        learning_rate=options.learning_rate,
     )
     present = replace(
         present,
