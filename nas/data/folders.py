@@ -63,8 +63,16 @@ def image_folder(root: Path) -> Source:
 
 
 def images_under(folder: Path) -> list[Path]:
-    """Return the images in a folder at any depth, links followed, hidden ones left out."""
-    return [path for path in _walk(folder, None) if _is_image(path)]
+    """Return the images in a folder at any depth, links followed, hidden ones left out.
+
+    In the order in which people count: ``2.png`` before ``10.png``.
+    """
+    return sorted((path for path in _walk(folder, None) if _is_image(path)), key=_as_counted)
+
+
+def _as_counted(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"([0-9]+)", str(path).casefold())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def _of_tables(root: Path, tables: list[LabelTable], reader: _Reader) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nas.errors import InputError
@@ -31,7 +32,9 @@ def architecture_in(path: Path) -> Path | None:
     return path if path.suffix == ".json" else None
 
 
-def weights_beside(file: Path, architecture: Architecture) -> Path | None:
+def weights_beside(
+    file: Path, architecture: Architecture, note: Callable[[str], None]
+) -> Path | None:
     """Return the weights of a network in the folder of its file; None: there are none.
 
     Weights of another network, or of another training's classes, are left alone.
@@ -39,6 +42,7 @@ def weights_beside(file: Path, architecture: Architecture) -> Path | None:
     Args:
         file: of the architecture.
         architecture: that it holds.
+        note: told of weights that are left alone.
     """
     from nas.networks.weights_file import read_weights
 
@@ -47,10 +51,16 @@ def weights_beside(file: Path, architecture: Architecture) -> Path | None:
         if path.is_file():
             try:
                 known = read_weights(path).architecture
-            except InputError:
+            except InputError as error:
+                note(f"weights: not used: {error}")
                 continue
             if known is not None and known.key() == architecture.key():
                 return path
+            why = "it does not name its network"
+            if known is not None:
+                same = known.name == architecture.name
+                why = f"it is of another {known.name}" if same else f"it is of {known.name}"
+            note(f"weights: {path} is not used: {why}")
     return None
 
 

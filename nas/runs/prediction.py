@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from nas.data.decode import (
     pixel_range,
 )
 from nas.data.folders import images_under
-from nas.environment import check_device
+from nas.environment import available_cores, check_device
 from nas.errors import InputError, check_range
 from nas.files import write_text
 from nas.networks.architecture import Architecture
@@ -142,8 +143,8 @@ class ImageClassifier:
         progress.phase("predict", len(files))
         for first in range(0, len(files), batch_size):
             batch = files[first : first + batch_size]
-            with bombs_are_errors():
-                decoded = [self._decoded(path) for path in batch]
+            with bombs_are_errors(), ThreadPoolExecutor(available_cores()) as pool:
+                decoded = list(pool.map(self._decoded, batch))
             good = [one.pixels for one in decoded if isinstance(one, Decoded)]
             found = iter(self._probabilities(good, top))
             for path, one in zip(batch, decoded, strict=True):

@@ -17,6 +17,7 @@ from nas.data.dataset import ImageOptions
 from nas.export.random_network import random_network
 from nas.networks.architecture import Architecture, Head, Norm, Stage, Stem
 from nas.networks.weights_file import save_weights
+from nas.runs.prediction import image_files
 from nas.runs.training.settings import TrainSettings
 from nas.runs.training.train import train
 from tests.support.silent import Silent
@@ -176,7 +177,9 @@ def test_export_finds_the_weights_beside(plain, capsys):
     assert "trained_on" not in json.loads((plain / "random" / "export.json").read_text())
     other = replace(NETWORK, stages=())
     nas.save_architecture(other, folder / "architecture.json")
+    capsys.readouterr()
     assert command(["export", str(folder), "--to", "torch", "--out", str(plain / "other")]) == 0
+    assert "is not used: it is of another small" in capsys.readouterr().err
     assert "trained_on" not in json.loads((plain / "other" / "export.json").read_text())
 
 
@@ -207,3 +210,12 @@ def test_deep_images_are_scaled_by_the_range_of_the_training(tmp_path):
         ]
     )
     assert loss == pytest.approx(history["validation"]["accuracy"]["loss"], abs=1e-4)
+
+
+def test_a_folder_is_read_in_the_order_in_which_people_count(tmp_path):
+    for name in ("10.png", "9.png", "b/2.png", "B/10.png", "scan 2.PNG", "scan 11.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = [str(path.relative_to(tmp_path)) for path in image_files([str(tmp_path)])]
+    assert found == ["9.png", "10.png", "b/2.png", "B/10.png", "scan 2.PNG", "scan 11.png"]

@@ -84,9 +84,9 @@ def export(
 
     file = architecture_in(Path(arch))
     architecture = load_architecture(arch if file is None else file)
-    beside = None
+    beside, notes = None, list[str]()
     if weights is None and file is not None:
-        beside = weights_beside(file, architecture)
+        beside = weights_beside(file, architecture, notes.append)
         weights = None if beside is None else str(beside)
     elif weights == "none":
         weights = None
@@ -106,6 +106,8 @@ def export(
     else:
         raise InputError(f"target {to!r} is not accepted: {', '.join(get_args(Target))}")
     with TerminalProgress(quiet=quiet) as progress:
+        for text in notes:
+            progress.note(text)
         if beside is not None:
             progress.note(f"weights: {beside}, which lies beside {file}")
         made = export_network(
