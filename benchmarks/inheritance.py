@@ -68,6 +68,7 @@ def flops_of(source: Architecture, space: SearchSpace) -> int:
 
 def train(
     networks: list[Architecture],
+    count: int,
     space: SearchSpace,
     data: ImageData,
     weights: Pretrained | None,
@@ -75,7 +76,7 @@ def train(
     options: argparse.Namespace,
     progress: Progress,
 ) -> list[Accuracy]:
-    """Return what networks have on the validation images, trained now or before."""
+    """Return what the first networks have on the validation images, trained now or before."""
     settings = TrainingSettings(
         width=1.0,
         resolution=options.resolution,
@@ -88,7 +89,7 @@ def train(
     proxy = TrainingProxy(data, settings, weights=weights)
     proxy.prepare(space, Budget("none"), options.out)
     begins = "new" if weights is None else "inherited"
-    name = f"{begins}-{rate:g}-{options.images}-{options.resolution}-{len(networks)}"
+    name = f"{begins}-{rate:g}-{options.images}-{options.resolution}"
     with open_seeded_runs(
         networks,
         Study(options.out, name, {}, metric=OBJECTIVE.name),
@@ -97,13 +98,14 @@ def train(
         OBJECTIVE,
         seed=0,
         purpose="inheritance",
-        total=len(networks),
+        total=count,
         progress=progress,
         phase=f"{begins}, {rate:g}",
     ) as runs:
-        runs.run(0, range(len(networks)))
-    found = [network.accuracy for network in runs.all_measured()]
-    assert None not in found, [network.reason for network in runs.all_measured()]
+        runs.run(0, range(count))
+        measured = [runs.measured(index) for index in range(count)]
+    found = [network.accuracy for network in measured]
+    assert None not in found, [network.reason for network in measured]
     return [one for one in found if one is not None]
 
 
@@ -133,7 +135,7 @@ def main() -> None:
             rates = RATES if options.rates is None else (options.rates[index],)
             losses = {}
             for rate in rates if len(rates) > 1 else ():
-                some = train(found[:CHOOSING], space, data, begins, rate, options, progress)
+                some = train(found, CHOOSING, space, data, begins, rate, options, progress)
                 losses[rate] = statistics.mean(float(one.loss or 0) for one in some)
             rate = min(losses, key=lambda rate: losses[rate]) if losses else rates[0]
             tried = ", ".join(f"{tried:g} {loss:.3f}" for tried, loss in losses.items())
@@ -141,7 +143,7 @@ def main() -> None:
                 f"{'new weights' if begins is None else 'inherited'}: learning rate {rate:g}"
                 + (f" (losses of {CHOOSING} networks: {tried})" if tried else "")
             )
-            scores.append(train(found, space, data, begins, rate, options, progress))
+            scores.append(train(found, len(found), space, data, begins, rate, options, progress))
     print(
         f"{data.name}, {options.images:,} images at {options.resolution} px, "
         f"{len(data.validation_labels):,} validation images (at most 5,000 are used)",
