@@ -231,6 +231,27 @@ def max_pixels_option(panel: str = ACCURACY) -> Any:
     )
 
 
+def groups_option(panel: str = ACCURACY) -> Any:
+    """Return the option ``--groups``: which images belong together."""
+    return typer.Option(
+        "--groups",
+        metavar="COLUMN",
+        help="Keep images together, such as those of one patient, where validation and test images "
+        "are held out: a column of the data, or folder for CLASS/PATIENT/IMAGE.",
+        show_default="each image by itself",
+        rich_help_panel=panel,
+    )
+
+
+def no_test_option(panel: str = ACCURACY) -> Any:
+    """Return the option ``--no-test``: no test images are held out."""
+    return typer.Option(
+        "--no-test",
+        help="Where the data have no test images, hold none out of the training images.",
+        rich_help_panel=panel,
+    )
+
+
 def seed_option(
     panel: str, help: str = "Seed of all random choices.", show_default: str | bool = True
 ) -> Any:
@@ -309,4 +330,6 @@ Data = Annotated[str | None, data_option()]
 FitOption = Annotated[str, fit_option()]
 Augment = Annotated[str | None, augment_option()]
 MaxPixels = Annotated[int | None, max_pixels_option()]
+NoTest = Annotated[bool, no_test_option()]
+Groups = Annotated[str | None, groups_option()]
 Time = Annotated[str | None, time_option("Time limit for the whole run")]

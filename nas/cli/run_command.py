@@ -82,7 +82,9 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         space=space,
         budget=budget,
         data=command.data,
-        image_options=ImageOptions(command.fit, command.augment, command.max_pixels),
+        image_options=ImageOptions(
+            command.fit, command.augment, command.max_pixels, command.hold_out, command.groups
+        ),
         proxy=command.proxy,
         coefficients=_evidence(command.coefficients),
         objective=command.objective,

@@ -26,6 +26,9 @@ class ImageOptions:
         augment: augmentations of training images, such as ``flip,color`` or ``none``; None: flips
             and shifts, and shifts alone for the built-in images.
         max_pixels: larger images are refused; None: Pillow's limit.
+        hold_out: where the data have no test images, take some from the training images.
+        groups: column of the data, or ``folder``: images that are held out together or not at all;
+            None: each by itself.
 
     Raises:
         InputError: a value is not accepted.
@@ -34,6 +37,8 @@ class ImageOptions:
     fit: str = "crop"
     augment: str | None = None
     max_pixels: int | None = None
+    hold_out: bool = True
+    groups: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not accepted."""
@@ -75,6 +80,8 @@ def load_data(
         most=most,
         fit=options.fit,
         max_pixels=options.max_pixels,
+        hold_out=options.hold_out,
+        groups=options.groups,
         cache=_data_cache(),
         progress=lambda done, total: progress.advance(done, f"of {total:,} images"),
     )

@@ -18,6 +18,7 @@ from nas.data.decode import MAX_BYTES, image_endings
 from nas.data.label_table import LabelTable, find_label_tables
 from nas.data.source import (
     ACCEPTED,
+    BY_FOLDER,
     SPLITS,
     UNLABELLED,
     Source,
@@ -34,17 +35,25 @@ _SHOWN = 3  # names in a message
 _PART = re.compile(r"(?:fold|part|split|batch|set|subset|chunk|group)[ _-]?\d+", re.IGNORECASE)
 
 
-def image_folder(root: Path) -> Source:
+def image_folder(root: Path, groups: str | None = None) -> Source:
     """Return the images of a folder of class folders, of split folders, or with a label table.
+
+    Args:
+        root: the folder.
+        groups: column of a label table, or ``folder``: which images belong together.
 
     Raises:
         InputError: the folder has none of these layouts, or a class has no images.
     """
     reader = _Reader(root)
     named = {f: reader.named[f.name] for f in reader.folders if f.name in reader.named}
-    tables = find_label_tables(root, named)
+    tables = find_label_tables(root, named, groups)
     if tables:
-        return _of_tables(root, tables, reader)
+        return _of_tables(root, tables, reader, groups is not None)
+    if groups not in (None, BY_FOLDER):
+        raise InputError(
+            f"{root}: no table of labels with a column {groups!r}; accepted as groups: {BY_FOLDER}"
+        )
     parts = reader.parts()
     rows: dict[str, list[tuple[Path, str]]] = {}
     for split in SPLITS:
@@ -59,7 +68,26 @@ def image_folder(root: Path) -> Source:
             f"the images of {len(reader.nested)} of the classes are in folders within the class "
             f"folder ({name!r}: {folders} folders) and taken together"
         )
-    return _source(root, rows, notes)
+    if groups is None:
+        return _source(root, rows, notes)
+    return _source(root, rows, notes, _groups_by_folder(root, rows, parts))
+
+
+def _groups_by_folder(
+    root: Path, rows: Mapping[str, list[tuple[Path, str]]], parts: Mapping[str, Path]
+) -> dict[Path, str]:
+    """Return the folder of each image within its class folder; the same one in several classes."""
+    found: dict[Path, str] = {}
+    for split, images in rows.items():
+        for path, _ in images:
+            inside = path.relative_to(parts[split]).parts[1:-1]
+            if not inside:
+                raise InputError(
+                    f"{path}: in no folder within its class folder; accepted with groups "
+                    f"{BY_FOLDER}: CLASS/GROUP/IMAGE in {root}"
+                )
+            found[path] = os.sep.join(inside)
+    return found
 
 
 def images_under(folder: Path) -> list[Path]:
@@ -75,11 +103,14 @@ def _as_counted(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
-def _of_tables(root: Path, tables: list[LabelTable], reader: _Reader) -> Source:
+def _of_tables(root: Path, tables: list[LabelTable], reader: _Reader, grouped: bool) -> Source:
     rows: dict[str, list[tuple[Path, str]]] = {}
+    groups: dict[Path, str] = {}
     for table in tables:
-        for split, path, label in table.rows:
-            rows.setdefault(split, []).append((path, label))
+        for row in table.rows:
+            rows.setdefault(row.split, []).append((row.path, row.label))
+            if row.group is not None:
+                groups[row.path] = row.group
     listed = {path for found in rows.values() for path, _ in found}
     for path in _walk(root, reader.left_out):
         if path not in listed and _is_image(path):
@@ -87,10 +118,15 @@ def _of_tables(root: Path, tables: list[LabelTable], reader: _Reader) -> Source:
     notes = [f"labels are read from {table.path.relative_to(root)}" for table in tables]
     if "train" not in rows:
         raise InputError(f"{tables[0].path}: no training images; its splits: {', '.join(rows)}")
-    return _source(root, rows, [*notes, *reader.left_out.notes()])
+    return _source(root, rows, [*notes, *reader.left_out.notes()], groups if grouped else None)
 
 
-def _source(root: Path, rows: Mapping[str, list[tuple[Path, str]]], notes: list[str]) -> Source:
+def _source(
+    root: Path,
+    rows: Mapping[str, list[tuple[Path, str]]],
+    notes: list[str],
+    groups: Mapping[Path, str] | None = None,
+) -> Source:
     import datasets
 
     classes = tuple(sorted({label for _, label in rows["train"]}))
@@ -108,9 +144,11 @@ def _source(root: Path, rows: Mapping[str, list[tuple[Path, str]]], notes: list[
                 f"{path}: a class that the training images do not have: {label!r} (split "
                 f"{split!r}){hint}"
             )
-    features = datasets.Features(
-        {"image": datasets.Image(decode=False), "label": datasets.ClassLabel(names=list(classes))}
-    )
+    features = {
+        "image": datasets.Image(decode=False),
+        "label": datasets.ClassLabel(names=list(classes)),
+        **({} if groups is None else {"group": datasets.Value("string")}),
+    }
     return Source(
         name=root.resolve().name,
         splits={
@@ -118,8 +156,9 @@ def _source(root: Path, rows: Mapping[str, list[tuple[Path, str]]], notes: list[
                 {
                     "image": [stored_path(path) for path, _ in found],
                     "label": [numbers[label] for _, label in found],
+                    **({} if groups is None else {"group": [groups[path] for path, _ in found]}),
                 },
-                features=features,
+                features=datasets.Features(features),
             )
             for split, found in rows.items()
         },
@@ -129,6 +168,7 @@ def _source(root: Path, rows: Mapping[str, list[tuple[Path, str]]], notes: list[
         rows=sum(map(len, rows.values())),
         files={path: f"{split}/{label}" for split in rows for path, label in rows[split]},
         notes=tuple(notes),
+        group_column=None if groups is None else "group",
     )
 
 

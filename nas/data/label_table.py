@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.data.source import LABEL_COLUMNS, SPLITS, splits_by_name
+from nas.data.source import BY_FOLDER, LABEL_COLUMNS, SPLITS, splits_by_name
 from nas.errors import InputError
 from nas.files import parse_json, read_text
 
@@ -20,24 +20,38 @@ MAX_TABLE_BYTES = 1024**3
 
 
 @dataclass(frozen=True)
-class LabelTable:
-    """Labels of images by their files.
+class LabelledFile:
+    """A row of a table of labels.
 
     Attributes:
-        path: of the table.
-        rows: the split of an image, its file, and its class.
+        split: of the image.
+        path: its file.
+        label: its class.
+        group: what it belongs to; None: that was not asked for.
     """
 
+    split: str
     path: Path
-    rows: tuple[tuple[str, Path, str], ...]
+    label: str
+    group: str | None
 
 
-def find_label_tables(root: Path, split_folders: Mapping[Path, str]) -> list[LabelTable]:
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels of images by their files."""
+
+    path: Path
+    rows: tuple[LabelledFile, ...]
+
+
+def find_label_tables(
+    root: Path, split_folders: Mapping[Path, str], groups: str | None = None
+) -> list[LabelTable]:
     """Return the tables of labels in a folder, or in its folders of splits; often none.
 
     A table in a split's folder labels that split. One in ``root`` labels the split that the first
     folder in ``file_name`` names, or else the training images. Tables without a column of labels
-    (captions, boxes) are left alone.
+    (captions, boxes) are left alone. ``groups`` names the column of groups, or ``folder``.
 
     Raises:
         InputError: a table cannot be read, or names a file that is not there or outside of it.
@@ -47,19 +61,21 @@ def find_label_tables(root: Path, split_folders: Mapping[Path, str]) -> list[Lab
         for name in NAMES:
             if not (folder / name).is_file():
                 continue
-            table = _read(folder / name, split_folders.get(folder))
+            table = _read(folder / name, split_folders.get(folder), groups)
             if table is not None:
                 tables.append(table)
     seen: dict[Path, Path] = {}
     for table in tables:
-        for _, path, _ in table.rows:
-            if path in seen:
-                raise InputError(f"{table.path}: {path} has two labels, the other in {seen[path]}")
-            seen[path] = table.path
+        for row in table.rows:
+            if row.path in seen:
+                raise InputError(
+                    f"{table.path}: {row.path} has two labels, the other in {seen[row.path]}"
+                )
+            seen[row.path] = table.path
     return tables
 
 
-def _read(path: Path, split: str | None) -> LabelTable | None:
+def _read(path: Path, split: str | None, groups: str | None) -> LabelTable | None:
     records = list(_records(path))
     if not records:
         return None
@@ -67,7 +83,12 @@ def _read(path: Path, split: str | None) -> LabelTable | None:
     label = next((name for name in LABEL_COLUMNS if name in columns), None)
     if label is None or FILE_COLUMN not in columns:
         return None
-    files: list[tuple[str, Path, str]] = []
+    if groups not in (None, BY_FOLDER, *columns):
+        raise InputError(
+            f"{path}: no column {groups!r} of groups (its columns: {', '.join(columns)}; or "
+            f"{BY_FOLDER})"
+        )
+    files: list[tuple[str, Path, str, str | None]] = []
     for line, record in enumerate(records, 1):
         name, value = record.get(FILE_COLUMN), record.get(label)
         where = f"{path}: row {line}"
@@ -81,14 +102,26 @@ def _read(path: Path, split: str | None) -> LabelTable | None:
         file = path.parent / relative
         if not file.is_file():
             raise InputError(f"{where}: {file}: no such file")
-        files.append((relative, file, str(value)))
-    named = splits_by_name({name.split(os.sep)[0] for name, _, _ in files if os.sep in name})
+        files.append((relative, file, str(value), _group(record, relative, groups, where)))
+    named = splits_by_name({name.split(os.sep)[0] for name, *_ in files if os.sep in name})
     rows = []
-    for relative, file, value in files:
+    for relative, file, value, group in files:
         found = split or named.get(relative.split(os.sep)[0], "train")
         if found in SPLITS:
-            rows.append((found, file, value))
+            rows.append(LabelledFile(found, file, value, group))
     return LabelTable(path, tuple(rows))
+
+
+def _group(record: Mapping[str, Any], name: str, groups: str | None, where: str) -> str | None:
+    """Return the group of a row: of its column, or the folder of its file."""
+    if groups is None:
+        return None
+    if groups == BY_FOLDER:
+        return os.path.dirname(name) or os.curdir
+    value = record.get(groups)
+    if value is None or value == "" or isinstance(value, list | dict):
+        raise InputError(f"{where}: {groups} is missing, or no single value")
+    return str(value)
 
 
 def _records(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import torch
 from nas.data.cache import cache_key, read_cache, write_cache
 from nas.data.decode import SMALLEST, bombs_are_errors, check_fit
 from nas.data.fractals import fractals
+from nas.data.grouped_split import grouped_split
 from nas.data.images import ImageData, Part, stratified_split
 from nas.data.labels import label_parts
-from nas.data.reading import Preparation, Progress, read_images
+from nas.data.reading import Preparation, Progress, read_groups, read_images
 from nas.data.source import Source
 from nas.data.sources import find_source, quiet_readers
 from nas.errors import InputError, check_range
@@ -25,6 +26,12 @@ BUILT_IN = "fractals"
 
 BUILT_IN_AUGMENTATION = ("shift",)
 """A mirrored fractal is one of another class."""
+
+LEAST_HELD_OUT, LEAST_GROUPS = 500, 5
+"""Test images are held out of at least so many training images, and of so many groups."""
+
+TEST_SHARE, VALIDATION_SHARE, MOST_HELD_OUT = 0.15, 0.1, 5_000
+"""Shares of the training images that are held out, and images at most."""
 
 MAX_PIXELS = (1 << 10, 1 << 31)
 """Least and most of the largest image that may be read, in pixels."""
@@ -38,6 +45,8 @@ def load_images(
     channels: int = 3,
     fit: str = "crop",
     max_pixels: int | None = None,
+    hold_out: bool = True,
+    groups: str | None = None,
     seed: int = 0,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -48,8 +57,11 @@ def load_images(
     and test/ with class folders in each, or with a `metadata.csv` or `metadata.jsonl` of
     `file_name` and `label`), a folder with parquet files in the layout of the Hugging Face hub, a
     parquet file, a folder written by `save_to_disk` of the `datasets` library, or a data set of the
-    hub. Where the source has no validation split, one is taken from the training images by `seed`
-    (`stratified_split`); the parts of the built-in set are fixed. Images of one square size stay as
+    hub. Where the source has no test split, one is held out of at least 500 training images unless
+    `hold_out` is false, and where it has no validation split, one of those that are left, by `seed`
+    (`stratified_split`); images with the same value of the column `groups`, or in the same folder
+    within the class folders (`folder`), are kept together (`grouped_split`). The parts of the
+    built-in set are fixed. Images of one square size stay as
     they are unless a `resolution`, in pixels, is given; otherwise they are resized to it (to 128),
     and made square as `fit` says: `crop` takes the centre, `pad` adds black, `squeeze` distorts.
     With `most`, images that differ in size, or are larger, are resized to so many pixels.
@@ -66,7 +78,7 @@ def load_images(
     if resolution is not None and resolution < least:
         raise InputError(f"resolution: {resolution!r} is not accepted: at least {least} pixels")
     check_range("max-pixels", max_pixels, *MAX_PIXELS)
-    asked = Preparation(resolution, most, channels, check_fit(fit), max_pixels)
+    asked = Preparation(resolution, most, channels, check_fit(fit), max_pixels, hold_out, groups)
     with quiet_readers():
         return _load(name, asked, seed, cache, progress)
 
@@ -78,7 +90,7 @@ def _load(
     cache: Path | None,
     progress: Progress | None,
 ) -> ImageData:
-    source = None if str(name) == BUILT_IN else find_source(name)
+    source = None if str(name) == BUILT_IN else find_source(name, asked.groups)
     key = cache_key(
         {} if source is None else source.files,
         source=str(name) if source is None else [source.name, *source.notes],
@@ -142,6 +154,13 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
         empty = classes[int(counts.argmin())]
         raise InputError(f"{source.name}: the class {empty!r} has no training images")
     notes += _repeated(parts)
+    groups: Sequence[str] | None = read_groups(source, "train")
+    if groups is not None:
+        notes += _shared_groups(source, parts, set(groups))
+    if "test" not in parts and asked.hold_out:
+        note, groups = _hold_out(parts, classes, groups, seed)
+        notes.append(note)
+        train = parts["train"]
     if "validation" not in parts:
         if counts.min() < 2:
             single = classes[int(counts.argmin())]
@@ -149,7 +168,12 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
                 f"{source.name}: the class {single!r} has one image only, at least 2 are needed "
                 "(one to train, one to validate)"
             )
-        kept, held_out = stratified_split(train[1], seed=seed)
+        try:
+            kept, held_out = _split(train[1], groups, VALIDATION_SHARE, seed)
+        except ValueError as error:
+            raise InputError(
+                f"{source.name}: no groups can be validation images: {error}"
+            ) from None
         parts["validation"] = _select(train, held_out)
         parts["train"] = _select(train, kept)
     for split in ("validation", "test"):
@@ -161,6 +185,64 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
         source.name, classes, parts["train"], parts["validation"], parts.get("test"), notes
     )
     return replace(data, pixel_ranges=read.ranges)
+
+
+def _split(
+    labels: torch.Tensor, groups: Sequence[str] | None, share: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the indices of the images that are kept and of those held out.
+
+    Raises ValueError where no group can be held out.
+    """
+    if groups is None:
+        return stratified_split(labels, fraction=share, limit=MOST_HELD_OUT, seed=seed)
+    return grouped_split(labels, groups, fraction=share, limit=MOST_HELD_OUT, seed=seed)
+
+
+def _hold_out(
+    parts: dict[str, Part], classes: Sequence[str], groups: Sequence[str] | None, seed: int
+) -> tuple[str, Sequence[str] | None]:
+    """Make some training images the test images, if there are enough.
+
+    Returns what was done, in words, and the groups of the training images that are left.
+    """
+    train = parts["train"]
+    counts = torch.bincount(train[1], minlength=len(classes))
+    why = None
+    if len(train[1]) < LEAST_HELD_OUT:
+        why = f"fewer than {LEAST_HELD_OUT} training images"
+    elif counts.min() < 3:
+        why = f"the class {classes[int(counts.argmin())]!r} has fewer than 3 images"
+    elif groups is not None and len(set(groups)) < LEAST_GROUPS:
+        why = f"fewer than {LEAST_GROUPS} groups"
+    if why is None:
+        try:
+            # Another seed than that of the validation images, which are of those that are left.
+            kept, held_out = _split(train[1], groups, TEST_SHARE, seed + 1)
+        except ValueError as error:
+            why = str(error)
+    if why is not None:
+        return f"no test images, and none are held out: {why}", groups
+    parts["test"], parts["train"] = _select(train, held_out), _select(train, kept)
+    left = None if groups is None else [groups[index] for index in kept.tolist()]
+    return (
+        f"{len(held_out):,} of {len(train[1]):,} training images are held out as test images; "
+        "--no-test trains on them"
+    ), left
+
+
+def _shared_groups(source: Source, parts: Mapping[str, Part], known: set[str]) -> list[str]:
+    """Return what to say of held-out images that are of groups that training images are of."""
+    notes = []
+    for split in ("validation", "test"):
+        found = read_groups(source, split) if split in parts else None
+        shared = sum(group in known for group in found or ())
+        if shared:
+            notes.append(
+                f"{shared:,} of {len(found or ()):,} {split} images are of groups that training "
+                "images are of, too"
+            )
+    return notes
 
 
 def _repeated(parts: Mapping[str, Part]) -> list[str]:

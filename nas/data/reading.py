@@ -53,6 +53,8 @@ class Preparation:
         channels: 3 (RGB) or 1 (grey).
         fit: how an image that is not square becomes one.
         max_pixels: larger images are refused; None: Pillow's limit.
+        hold_out: where there are no test images, some of the training images become these.
+        groups: column of the source, or ``folder``: images that a split keeps together.
     """
 
     resolution: int | None = None
@@ -60,6 +62,8 @@ class Preparation:
     channels: int = 3
     fit: Fit = "crop"
     max_pixels: int | None = None
+    hold_out: bool = True
+    groups: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,25 @@ def read_images(source: Source, asked: Preparation, progress: Progress | None) -
         ranges = ranges or {}
         notes = tally.notes(target, asked.channels, asked.fit, ranges)
         return ReadImages(pixels, labels, ranges, notes)
+
+
+def read_groups(source: Source, split: str) -> list[str] | None:
+    """Return the group of each row of a split; None: the source has no groups.
+
+    Raises InputError where one is missing.
+    """
+    column = source.group_column
+    if column is None:
+        return None
+    rows = source.splits[split].select_columns([column]).with_format("arrow")
+    found: list[str] = []
+    for batch in rows.iter(batch_size=BATCH):
+        for value in batch.column(column).to_pylist():
+            if value is None or value == "" or isinstance(value, list | dict):
+                where = row_name(source, split, len(found))
+                raise InputError(f"{where}: the group ({column!r}) is missing, or no single value")
+            found.append(str(value))
+    return found
 
 
 def all_broken(errors: Sequence[InputError], total: int) -> InputError:

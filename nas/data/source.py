@@ -56,6 +56,9 @@ _FILLERS = frozenset(
     ]
 )
 
+BY_FOLDER = "folder"
+"""Groups of images in a folder: their own folders."""
+
 _NOT_TEXT = "\0"  # no path has it
 
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target", "class")
@@ -76,6 +79,7 @@ class Source:
         files: what it is read from, each with what its place decides (split and class).
         notes: what the user must know, what was left out included.
         names: classes of the splits whose label numbers count in another order than ``classes``.
+        group_column: of the rows, where images are in groups that a split keeps together.
     """
 
     name: str
@@ -87,6 +91,7 @@ class Source:
     files: Mapping[Path, str]
     notes: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    group_column: str | None = None
 
 
 def row_name(source: Source, split: str, row: int) -> str:

@@ -35,29 +35,31 @@ MAX_PARQUET_BYTES = 1024**4
 PACKED = 64  # times that a parquet file may unpack to; encoded images cannot be packed much
 
 
-def find_source(name: str | Path) -> Source:
+def find_source(name: str | Path, groups: str | None = None) -> Source:
     """The source that the user named: a path if there is one, else a data set of the hub.
+
+    `groups` is the column that says which images belong together, or `folder`.
 
     Raises InputError when there is neither, or no image or label column in it.
     """
     path = Path(os.path.expanduser(name))
     try:
-        return _local(path, name) or _hub(str(name))
+        return _local(path, name, groups) or _hub(str(name), groups)
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read: {why(error)}") from None
 
 
-def _local(path: Path, name: str | Path) -> Source | None:
+def _local(path: Path, name: str | Path, groups: str | None) -> Source | None:
     """The source at a path; None where there is none, and the hub may have it by that name."""
     if os.path.isfile(path):
         if path.suffix != ".parquet":
             raise InputError(f"{name}: not a folder or a .parquet file; {ACCEPTED}")
-        return _parquet(path, [path])
+        return _parquet(path, [path], groups)
     if os.path.isdir(path):
         if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-            return _saved(path)
+            return _saved(path, groups)
         parquet = sorted(p for p in path.rglob("*.parquet") if not _hidden(p, path))
-        return _parquet(path, parquet) if parquet else image_folder(path)
+        return _parquet(path, parquet, groups) if parquet else image_folder(path, groups)
     text = str(name)
     looks_like_path = (
         isinstance(name, Path)
@@ -78,7 +80,7 @@ def _hidden(path: Path, root: Path) -> bool:
 # Parquet and the hub ------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, files: list[Path]) -> Source:
+def _parquet(path: Path, files: list[Path], groups: str | None) -> Source:
     """Parquet files in the layout of the hub; splits by the names of files and folders."""
     import datasets
     import pyarrow.parquet
@@ -88,12 +90,12 @@ def _parquet(path: Path, files: list[Path]) -> Source:
         size = file_size(file, MAX_PARQUET_BYTES)
         try:
             about = pyarrow.parquet.read_metadata(file)
-            groups = [about.row_group(index) for index in range(about.num_row_groups)]
+            blocks = [about.row_group(index) for index in range(about.num_row_groups)]
         except Exception as error:  # whatever its reader trips over: the bytes may be anything
             raise InputError(
                 f"{file}: not a parquet file that can be read: {_line(error)}"
             ) from None
-        if sum(max(0, group.total_byte_size) for group in groups) > PACKED * max(size, 1 << 20):
+        if sum(max(0, block.total_byte_size) for block in blocks) > PACKED * max(size, 1 << 20):
             raise InputError(f"{file}: unpacks to more than {PACKED} times its size, refused")
         rows += about.num_rows
     try:
@@ -123,7 +125,7 @@ def _parquet(path: Path, files: list[Path]) -> Source:
     def names(split: str, column: str) -> Names:
         return _names_in(by_split[split], column)
 
-    return _from_splits(name, str(path), found, rows, tuple(files), names, notes)
+    return _from_splits(name, str(path), found, rows, tuple(files), groups, names, notes)
 
 
 def _left_out(paths: list[Path], root: Path, what: str, why_not: str) -> str:
@@ -160,7 +162,7 @@ def _class_names(kind: Any) -> Names:
     return tuple(kind.names) if type(kind).__name__ == "ClassLabel" else None
 
 
-def _saved(path: Path) -> Source:
+def _saved(path: Path, groups: str | None) -> Source:
     """A data set, or several splits of one, that ``save_to_disk`` of the library has written."""
     import datasets
 
@@ -172,10 +174,10 @@ def _saved(path: Path) -> Source:
         found = {"train": found}
     rows = sum(split.num_rows for split in found.values())
     files = tuple(sorted(p for p in path.rglob("*.arrow") if not _hidden(p, path)))
-    return _from_splits(path.resolve().name, str(path), found, rows, files)
+    return _from_splits(path.resolve().name, str(path), found, rows, files, groups)
 
 
-def _hub(name: str) -> Source:
+def _hub(name: str, groups: str | None) -> Source:
     """A data set of the hub by its name, from its local cache where the hub cannot be reached."""
     import datasets
     import huggingface_hub
@@ -205,7 +207,7 @@ def _hub(name: str) -> Source:
         raise _not_found(name, _line(error) if reachable else reason) from None
     rows = sum(split.num_rows for split in found.values())
     files = {file["filename"] for split in found.values() for file in split.cache_files}
-    return _from_splits(name, name, found, rows, tuple(sorted(map(Path, files))))
+    return _from_splits(name, name, found, rows, tuple(sorted(map(Path, files))), groups)
 
 
 def _not_found(name: str, reason: str) -> InputError:
@@ -266,6 +268,7 @@ def _from_splits(
     found: Mapping[Any, Any],
     rows: int | None,
     files: tuple[Path, ...],
+    groups: str | None,
     names_of: Callable[[str, str], Names] | None = None,
     notes: Iterable[str] = (),
 ) -> Source:
@@ -277,6 +280,7 @@ def _from_splits(
         found: the splits by their own names.
         rows: of all splits.
         files: from which they are read.
+        groups: column that says which images belong together; None: that was not asked for.
         names_of: returns the classes of a split (by its own name) and column; None: what the
             split's features say.
         notes: what was left out.
@@ -303,9 +307,10 @@ def _from_splits(
     features = _features(splits["train"], where)
     image = _image_column(features, where)
     label = _label_column(features, where)
+    used_columns = [image, label, *([] if groups is None else [groups])]
     for split, rows_of_split in splits.items():
         columns = _features(rows_of_split, where)
-        for column in (image, label):
+        for column in used_columns:
             if column not in columns:
                 raise InputError(f"{where}: split {split!r} has no column {column!r}")
     names: dict[str, Names] = {}
@@ -323,7 +328,7 @@ def _from_splits(
             )
     return Source(
         name=name,
-        splits={s: rows_of.select_columns([image, label]) for s, rows_of in splits.items()},
+        splits={s: rows_of.select_columns(used_columns) for s, rows_of in splits.items()},
         image_column=image,
         label_column=label,
         classes=classes,
@@ -331,6 +336,7 @@ def _from_splits(
         files=dict.fromkeys(files, ""),
         notes=tuple(notes),
         names={split: n for split, n in names.items() if n is not None and n != classes},
+        group_column=groups,
     )
 
 

@@ -53,6 +53,8 @@ class RunCommand(_StatePart):
     fit: str = "crop"
     augment: str | None = None
     max_pixels: int | None = None
+    hold_out: bool = False
+    groups: str | None = None
     resolution: int | None
     proxy: str | None
     coefficients: str | None = None

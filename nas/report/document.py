@@ -214,7 +214,12 @@ def _settings(proxy: dict[str, Any] | str) -> str:
 
 
 _DEFAULTS = {key: RunCommand.model_fields[key].default for key in ("fit", "augment", "max_pixels")}
-_SWITCHES = {"scale": "--no-scale", "check": "--no-check", "train": "--no-train"}
+_SWITCHES = {
+    "scale": "--no-scale",
+    "check": "--no-check",
+    "train": "--no-train",
+    "hold_out": "--no-test",
+}
 _NAMES = {"weights_architecture": "weights-arch"}
 
 
@@ -223,7 +228,7 @@ def command_line(command: RunCommand) -> str:
     words = ["nas-search"]
     options = command.model_dump()
     if command.data is None:
-        del options["train"]  # nothing is trained in the end
+        del options["train"], options["hold_out"]  # there are no images
     for key, value in options.items():
         if key in _SWITCHES:
             words += [] if value else [_SWITCHES[key]]

@@ -170,6 +170,47 @@ def test_validation_split_of_the_source_is_used(tmp_path: Path) -> None:
     assert data.test_images is None
 
 
+def numbered(root: Path, classes: Mapping[str, int]) -> Path:
+    """Class folders of images that all differ."""
+    number = 0
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            number += 1
+            picture((number % 256, number // 256, 9), (4, 4)).save(root / name / f"{index}.png")
+    return root
+
+
+def test_test_images_are_held_out_where_there_are_none(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "many", {"ant": 400, "bee": 200})
+    data = load_images(folder)
+    assert [len(labels) for _, labels in (part for part in data.parts if part)] == [459, 51, 90]
+    assert data.test_labels is not None
+    assert torch.bincount(data.test_labels).tolist() == [60, 30]
+    assert any("90 of 600 training images are held out as test images" in n for n in data.notes)
+    seen = [{image.numpy().tobytes() for image in part[0]} for part in data.parts if part]
+    assert len(set.union(*seen)) == sum(map(len, seen)) == 600
+    whole = load_images(folder, hold_out=False)
+    assert whole.test_images is None
+    assert len(whole.train_labels) == 540
+    assert not any("test images" in note for note in whole.notes)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ({"ant": 250, "bee": 249}, "fewer than 500 training images"),
+        ({"ant": 600, "bee": 2}, "the class 'bee' has fewer than 3 images"),
+    ],
+)
+def test_of_few_images_none_are_held_out(
+    classes: Mapping[str, int], said: str, tmp_path: Path
+) -> None:
+    data = load_images(numbered(tmp_path / "few", classes))
+    assert data.test_images is None
+    assert any(f"no test images, and none are held out: {said}" in note for note in data.notes)
+
+
 def test_hub_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
     import huggingface_hub

@@ -17,9 +17,11 @@ from nas.cli.parameters import (
     Data,
     Device,
     FitOption,
+    Groups,
     Jobs,
     Json,
     MaxPixels,
+    NoTest,
     Quiet,
     Seeds,
     Verbose,
@@ -51,6 +53,8 @@ def compare(
     fit: FitOption = "crop",
     augment: Augment = None,
     max_pixels: MaxPixels = None,
+    no_test: NoTest = False,
+    groups: Groups = None,
     weights: Annotated[
         str | None,
         weights_option(
@@ -83,7 +87,7 @@ def compare(
     settings = ComparisonSettings(
         tuple(load_architecture(name) for name in arch),
         data=data,
-        image_options=ImageOptions(fit, augment, max_pixels),
+        image_options=ImageOptions(fit, augment, max_pixels, not no_test, groups),
         seeds=seeds,
         seed=seed,
         seconds=duration(time),

@@ -16,8 +16,10 @@ from nas.cli.parameters import (
     Data,
     Device,
     FitOption,
+    Groups,
     Json,
     MaxPixels,
+    NoTest,
     Quiet,
     Verbose,
     seed_option,
@@ -50,6 +52,8 @@ def evaluate(
     fit: FitOption = "crop",
     augment: Augment = None,
     max_pixels: MaxPixels = None,
+    no_test: NoTest = False,
+    groups: Groups = None,
     weights: Annotated[
         str | None,
         weights_option(
@@ -85,7 +89,7 @@ def evaluate(
         load_space(space),
         proxy,
         data=data,
-        image_options=ImageOptions(fit, augment, max_pixels),
+        image_options=ImageOptions(fit, augment, max_pixels, not no_test, groups),
         seeds=seeds,
         seed=seed,
         seconds=duration(time),

@@ -17,9 +17,11 @@ from nas.cli.parameters import (
     Data,
     Device,
     FitOption,
+    Groups,
     Jobs,
     Json,
     MaxPixels,
+    NoTest,
     Quiet,
     Verbose,
     out_option,
@@ -93,8 +95,7 @@ def fidelity(
     weights: Annotated[
         str | None,
         weights_option(
-            "Trained weights that a proxy that trains begins with: a file, timm:NAME or "
-            "torchvision:NAME.",
+            "Trained weights that a proxy that trains begins with: a file, timm:NAME or the like.",
             "random",
             ACCURACY,
         ),
@@ -104,6 +105,8 @@ def fidelity(
     fit: FitOption = "crop",
     augment: Augment = None,
     max_pixels: MaxPixels = None,
+    no_test: NoTest = False,
+    groups: Groups = None,
     time: Annotated[
         str | None, time_option("Time limit for preparing the proxy and for all evaluations")
     ] = None,
@@ -130,7 +133,7 @@ def fidelity(
         space_for(space, inherited, resolution)[0],
         proxy=proxy,
         data=data,
-        image_options=ImageOptions(fit, augment, max_pixels),
+        image_options=ImageOptions(fit, augment, max_pixels, not no_test, groups),
         samples=samples,
         bands=tuple(band or ()),
         seconds=duration(time),

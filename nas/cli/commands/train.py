@@ -23,7 +23,9 @@ from nas.cli.parameters import (
     augment_option,
     data_option,
     fit_option,
+    groups_option,
     max_pixels_option,
+    no_test_option,
     out_option,
     seed_option,
     time_option,
@@ -85,6 +87,8 @@ def train(
     fit: Annotated[str, fit_option(TRAINING)] = "crop",
     augment: Annotated[str | None, augment_option(TRAINING)] = None,
     max_pixels: Annotated[int | None, max_pixels_option(TRAINING)] = None,
+    no_test: Annotated[bool, no_test_option(TRAINING)] = False,
+    groups: Annotated[str | None, groups_option(TRAINING)] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -191,7 +195,7 @@ def train(
     settings = TrainSettings(
         architecture=load_architecture(arch),
         data=data,
-        image_options=ImageOptions(fit, augment, max_pixels),
+        image_options=ImageOptions(fit, augment, max_pixels, not no_test, groups),
         out=None if out is None else Path(out),
         weights=weights,
         weights_architecture=None
