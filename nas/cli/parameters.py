@@ -237,7 +237,7 @@ def groups_option(panel: str = ACCURACY) -> Any:
         "--groups",
         metavar="COLUMN",
         help="Keep images together, such as those of one patient, where validation and test images "
-        "are held out: a column of the data, or folder for CLASS/PATIENT/IMAGE.",
+        "are held out: a column of the data, or folder: their folders within those of the classes.",
         show_default="each image by itself",
         rich_help_panel=panel,
     )
