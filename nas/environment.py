@@ -108,6 +108,24 @@ def _cpu_quota(group: Path) -> float | None:
     return found if found > 0 else None  # -1: no quota
 
 
+AUTO = "auto"
+
+
+def chosen_device(asked: str | None) -> str:
+    """Return the device that is asked for; with ``auto`` or None, a GPU if this machine has one.
+
+    Raises:
+        InputError: the device is unknown, or this machine has none such.
+    """
+    if asked not in (None, AUTO):
+        return check_device(asked)
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def check_device(device: str) -> str:
     """Return a device that this machine has.
 
@@ -115,7 +133,7 @@ def check_device(device: str) -> str:
         InputError: the device is unknown, or this machine has none such.
     """
     if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", device) is None:
-        raise InputError(f"device {device!r} is not accepted: cpu, cuda, cuda:<n>, mps")
+        raise InputError(f"device {device!r} is not accepted: auto, cpu, cuda, cuda:<n>, mps")
     if device == "cpu":
         return device
     import torch

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from nas.environment import AUTO
 from nas.errors import InputError
+from nas.progress import Progress
 
 
 def positive(name: str, value: int | None) -> int | None:
@@ -16,6 +18,12 @@ def positive(name: str, value: int | None) -> int | None:
     if value is not None and value < 1:
         raise InputError(f"{name}: {value} is not accepted: at least 1")
     return value
+
+
+def note_device(progress: Progress, asked: str | None, found: str) -> None:
+    """Say which device was found where none was asked for, unless it is the CPU."""
+    if asked in (None, AUTO) and found != "cpu":
+        progress.note(f"device: {found}; --device cpu computes without it")
 
 
 def duration(text: str | None) -> float | None:

@@ -46,10 +46,10 @@ Device = Annotated[
     str | None,
     typer.Option(
         "--device",
-        metavar="cpu|cuda|mps",
+        metavar="auto|cpu|cuda|mps",
         help="Device to train or measure on; cuda:1 is the second GPU.",
-        show_default="cpu",
-        autocompletion=completion.one_of("cpu", "cuda", "mps"),
+        show_default="auto: a GPU where there is one; latency is measured on the cpu",
+        autocompletion=completion.one_of("auto", "cpu", "cuda", "mps"),
         rich_help_panel=MACHINE,
     ),
 ]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.commands.latency import measured_here
 from nas.cli.console import print_json
-from nas.cli.option_values import duration, positive
+from nas.cli.option_values import duration, note_device, positive
 from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
-from nas.environment import check_device
+from nas.environment import chosen_device
 from nas.errors import InputError
 from nas.spaces.latency_table import TableFile
 from nas.spaces.registry import load_architecture, load_budget
@@ -55,6 +55,7 @@ def run_job(
     now = run_paths(words, settings.folder)
     settings = replace(settings, command=command, paths={**known, **now})
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.folder):
+        note_device(progress, command.device, settings.device)
         result = run(settings, progress)
     if json:
         print_json(_document(result))
@@ -99,7 +100,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         cpus_per_trial=command.cpus_per_trial,
         gpus_per_trial=command.gpus_per_trial,
         out=out,
-        device=check_device(command.device or "cpu"),
+        device=chosen_device(command.device),
         start=tuple(load_architecture(name) for name in command.start),
         scale=command.scale,
         finalists=_finalists(command.finalists),

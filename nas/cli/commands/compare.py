@@ -10,7 +10,7 @@ import typer
 from nas.cli import completion
 from nas.cli.console import print_json, print_table, print_written
 from nas.cli.network_tables import comparison_table
-from nas.cli.option_values import duration
+from nas.cli.option_values import duration, note_device
 from nas.cli.panels import ACCURACY
 from nas.cli.parameters import (
     Augment,
@@ -33,6 +33,7 @@ from nas.cli.parameters import (
 )
 from nas.cli.pretrained import pretrained
 from nas.cli.terminal_progress import TerminalProgress, resumable
+from nas.environment import chosen_device
 from nas.spaces.registry import load_architecture
 
 if TYPE_CHECKING:
@@ -92,18 +93,21 @@ def compare(
         seed=seed,
         seconds=duration(time),
         jobs=jobs,
-        device=device or "cpu",
+        device=chosen_device(device),
         out=None if out is None else Path(out),
         weights=pretrained(weights, weights_architecture),
     )
-    print_comparison(settings, json=json, quiet=quiet)
+    print_comparison(settings, device, json=json, quiet=quiet)
 
 
-def print_comparison(settings: ComparisonSettings, *, json: bool, quiet: bool) -> None:
-    """Compare networks, and print how they differ."""
+def print_comparison(
+    settings: ComparisonSettings, device: str | None, *, json: bool, quiet: bool
+) -> None:
+    """Compare networks, and print how they differ; ``device`` is what the user asked for."""
     from nas.runs.comparison import compare as compare_networks
 
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.out):
+        note_device(progress, device, settings.device)
         result = compare_networks(settings, progress)
     if json:
         print_json(result.document.to_dict())

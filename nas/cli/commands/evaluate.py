@@ -8,7 +8,7 @@ import typer
 
 from nas.cli import completion
 from nas.cli.console import print_facts, print_json, print_lines
-from nas.cli.option_values import duration
+from nas.cli.option_values import duration, note_device
 from nas.cli.panels import ACCURACY
 from nas.cli.parameters import (
     Arch,
@@ -30,6 +30,7 @@ from nas.cli.parameters import (
 )
 from nas.cli.pretrained import pretrained
 from nas.cli.terminal_progress import TerminalProgress
+from nas.environment import chosen_device
 from nas.spaces.registry import load_architecture, load_space
 
 
@@ -93,10 +94,11 @@ def evaluate(
         seeds=seeds,
         seed=seed,
         seconds=duration(time),
-        device=device or "cpu",
+        device=chosen_device(device),
         weights=pretrained(weights, weights_architecture),
     )
     with TerminalProgress(quiet=quiet) as progress:
+        note_device(progress, device, settings.device)
         accuracy = measure_accuracy(settings, progress)
     if json:
         print_json(accuracy.to_dict())

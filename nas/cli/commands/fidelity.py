@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nas.cli import completion
 from nas.cli.console import escape, plain_table, print_json, print_lines, print_table, print_written
-from nas.cli.option_values import duration
+from nas.cli.option_values import duration, note_device
 from nas.cli.panels import ACCURACY, NETWORK
 from nas.cli.parameters import (
     Augment,
@@ -33,6 +33,7 @@ from nas.cli.parameters import (
 )
 from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
+from nas.environment import chosen_device
 from nas.runs.fidelity.table_sample import SAMPLES
 
 if TYPE_CHECKING:
@@ -139,11 +140,12 @@ def fidelity(
         seconds=duration(time),
         seed=seed,
         jobs=jobs,
-        device=device or "cpu",
+        device=chosen_device(device),
         out=folder,
         weights=inherited,
     )
     with TerminalProgress(quiet=quiet) as progress, resumable(folder):
+        note_device(progress, device, settings.device)
         result = measure_proxy(settings, progress)
     if json:
         print_json(result.to_dict())

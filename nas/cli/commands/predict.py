@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas.cli.console import escape, plain_table, print_json, print_lines, print_table
+from nas.cli.option_values import note_device
 from nas.cli.panels import NETWORK, OUTPUT
 from nas.cli.parameters import Device, Json, Quiet, Verbose, weights_arch_option
 from nas.cli.terminal_progress import TerminalProgress
+from nas.environment import chosen_device
 from nas.errors import InputError
 from nas.spaces.registry import load_architecture
 
@@ -70,11 +72,13 @@ def predict(
     from nas.runs.prediction import ImageClassifier, image_files, write_predictions
 
     files = image_files(images, sys.stdin if "-" in images else ())
+    where = chosen_device(device)
     with TerminalProgress(quiet=quiet) as progress:
+        note_device(progress, device, where)
         classifier = ImageClassifier(
             weights,
             None if weights_architecture is None else load_architecture(weights_architecture),
-            device or "cpu",
+            where,
         )
         found = list(classifier.predict(files, top=top, batch_size=batch_size, progress=progress))
     unread = [one for one in found if one.error is not None]

@@ -30,6 +30,7 @@ from nas.cli.parameters import (
     out_option,
     time_option,
 )
+from nas.environment import chosen_device
 from nas.errors import InputError
 from nas.files import slug
 from nas.networks.architecture import Architecture
@@ -233,9 +234,9 @@ def scale(
                 seeds=3 if seeds is None else seeds,
                 seconds=duration(time),
                 jobs=jobs,
-                device=device or "cpu",
+                device=chosen_device(device),
             )
-            print_comparison(settings, json=json, quiet=quiet)
+            print_comparison(settings, device, json=json, quiet=quiet)
             return
     elif target is not None:
         rows = [_row(scaled_to_flops(baseline, direction, target))]

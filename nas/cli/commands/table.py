@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas.cli.console import print_json, print_lines, print_written
-from nas.cli.option_values import duration
+from nas.cli.option_values import duration, note_device
 from nas.cli.panels import ACCURACY, NETWORK
 from nas.cli.parameters import (
     Augment,
@@ -32,6 +32,7 @@ from nas.cli.parameters import (
 )
 from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
+from nas.environment import chosen_device
 from nas.spaces.budget import parse_range
 
 if TYPE_CHECKING:
@@ -125,10 +126,11 @@ def table(
         seconds=duration(time),
         seed=seed,
         jobs=jobs,
-        device=device or "cpu",
+        device=chosen_device(device),
         weights=inherited,
     )
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.out):
+        note_device(progress, device, settings.device)
         made = make_table(settings, progress)
     if json:
         print_json(

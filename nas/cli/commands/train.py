@@ -12,7 +12,7 @@ from rich.table import Table
 
 from nas.cli import completion
 from nas.cli.console import escape, plain_table, print_facts, print_json, print_table, print_written
-from nas.cli.option_values import duration
+from nas.cli.option_values import duration, note_device
 from nas.cli.panels import ACCURACY, NETWORK, OUTPUT, TRAINING
 from nas.cli.parameters import (
     Arch,
@@ -33,6 +33,7 @@ from nas.cli.parameters import (
     weights_option,
 )
 from nas.cli.terminal_progress import TerminalProgress, resumable
+from nas.environment import chosen_device
 from nas.spaces.budget import amount
 from nas.spaces.registry import load_architecture
 
@@ -213,12 +214,13 @@ def train(
         learning_rate=learning_rate,
         shards=shards,
         seed=seed,
-        device=device or "cpu",
+        device=chosen_device(device),
         test=eval_test,
         tensorboard=tensorboard,
         began=began,
     )
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.folder):
+        note_device(progress, device, settings.device)
         trained = train_network(settings, progress)
     if json:
         print_json({"out": str(trained.folder), **trained.document.to_dict()})
