@@ -50,6 +50,9 @@ SCALED_SHARE = 0.2
 SCALED_LEAST = 4_000
 """… but at least so many: after less training all scaled networks are at chance level."""
 
+PROBED_SECONDS = 2.0
+"""Training by which the speed of trainings is measured, if that is more than a few steps."""
+
 _CHECKED = 0.25
 """Images of the intermediate validation of a short training, relative to its training images."""
 
@@ -177,18 +180,26 @@ def _speed(
     settings: TrainingSettings,
     device: str,
 ) -> float:
-    settings = replace(settings, images_seen=384, validation_images=64, checks=())
-    proxy = TrainingProxy(data, settings, device)
-    proxy.prepare(space, Budget("none"), Path())
+    def seconds(images: int) -> float:
+        short = replace(settings, images_seen=images, validation_images=64, checks=())
+        proxy = TrainingProxy(data, short, device)
+        proxy.prepare(space, Budget("none"), Path())
+        start = time.perf_counter()
+        proxy.evaluate(network, seed=0, report=lambda step, value: False)
+        return time.perf_counter() - start
+
+    few = 2 * settings.batch_size
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in each of several parallel processes
     try:
-        proxy.evaluate(network, seed=0, report=lambda step, value: False)
-        start = time.perf_counter()
-        proxy.evaluate(network, seed=0, report=lambda step, value: False)
+        seconds(few)  # the first steps are slow
+        # By the difference of two lengths: a network is made and scored whatever the length.
+        before = seconds(few)
+        more = few * max(2, min(200, math.ceil(PROBED_SECONDS / before)))
+        taken = seconds(more) - before
     finally:
         torch.set_num_threads(threads)
-    return settings.images_seen / (time.perf_counter() - start)
+    return (more - few) / max(taken, 1e-6)
 
 
 def grown_settings(data: ImageData, pixels: int, images: float) -> tuple[TrainingSettings, ...]:
