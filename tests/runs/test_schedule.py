@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import nas.runs.schedule
-from nas.data import ImageData
+from nas.data import ImageData, fractals
 from nas.errors import InputError
+from nas.proxies import presets
+from nas.proxies.short_training import TrainingSettings
 from nas.runs.schedule import LATEST, make_plan, scaled_plan, shares, time_for
 from nas.runs.settings import RunSettings
 from nas.spaces.budget import parse_budget
@@ -113,3 +115,28 @@ def test_growth_is_measured_as_the_images_and_the_time_allow(
 
 def test_without_a_limit_there_is_none() -> None:
     assert time_for(RunSettings(SPACE, BUDGET), "search", 1e9) is None
+
+
+def test_the_speed_of_a_training_is_without_what_it_needs_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+
+    class Slow:
+        """Half a second to begin and to score, then a thousand images a second."""
+
+        def __init__(self, data: object, settings: TrainingSettings, device: str) -> None:
+            self.images = settings.images_seen
+
+        def prepare(self, *of: object) -> None:
+            pass
+
+        def evaluate(self, *of: object, **how: object) -> None:
+            nonlocal now
+            now += 0.5 + self.images / 1_000
+
+    monkeypatch.setattr(presets, "TrainingProxy", Slow)
+    monkeypatch.setattr(presets.time, "perf_counter", lambda: now)
+    space = load_space("tiny")
+    data = fractals(classes=2, images_per_class=8, resolution=16)
+    assert presets.training_speed(data, space, "cpu") == pytest.approx(1_000)
