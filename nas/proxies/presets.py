@@ -63,8 +63,8 @@ FINE_TUNED_IMAGES = 60_000
 FINE_TUNED_RESOLUTION = 96
 """Pixels at which networks that inherit weights are trained in a search …"""
 
-FINE_TUNED_RATE, SHARED_FINE_TUNED_RATE = 2e-3, 1e-3
-"""… and the learning rates, of networks alone and of shared weights."""
+FINE_TUNED_RATE, SHARED_FINE_TUNED_RATE = 4e-3, 1e-3
+"""… and the learning rates, of networks alone (`benchmarks/inheritance.py`) and of shared weights."""
 
 
 def fine_tuned(settings: TrainingSettings, space: SearchSpace) -> TrainingSettings:
