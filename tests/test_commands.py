@@ -314,7 +314,7 @@ def _brief(patch: pytest.MonkeyPatch) -> None:
             patch.setattr(module, "scaled_settings", lambda settings, *of: settings)
         patch.setattr(module, "final_settings", lambda settings: settings)
         patch.setattr(module, "supernet_settings", lambda *of, **how: supernet)
-    patch.setattr(nas.proxies.presets, "training_settings", lambda *of: training)
+    patch.setattr(nas.proxies.presets, "training_settings", lambda *of, **how: training)
 
     def few(**options: Any) -> ImageData:
         return fractals(classes=4, images_per_class=24, **options)

@@ -208,6 +208,9 @@ def test_the_numbers_are_those_of_the_sample(table: Table) -> None:
     assert ranking.proxy.regret == pytest.approx(regret(truth, said))
     assert ranking.proxy.regret == pytest.approx(truth.max() - truth[said.argmax()])
     assert ranking.flops.regret == pytest.approx(truth.max() - truth[by_flops.argmax()])
+    by_layers = np.array([float(sum(s.layers for s in a.stages if s.op != "skip")) for a in drawn])
+    assert ranking.layers is not None
+    assert ranking.layers.kendall_tau == pytest.approx(kendall_tau(truth, by_layers))
     low, high = ranking.minus_flops_ci95
     assert low < ranking.proxy.kendall_tau - ranking.flops.kendall_tau < high
 
@@ -411,6 +414,8 @@ def test_the_shipped_predictor_knows_its_rows(tmp_path: Path) -> None:
 RANKED = (
     *("kendall_tau", "kendall_tau_ci95", "spearman", "kendall_tau_flops"),
     *("kendall_tau_flops_ci95", "kendall_tau_params", "kendall_tau_params_ci95"),
+    *("kendall_tau_layers", "kendall_tau_layers_ci95"),
+    *("kendall_tau_strided", "kendall_tau_strided_ci95"),
     *("kendall_tau_minus_flops_ci95", "regret", "regret_top5", "regret_flops", "regret_params"),
     *("kendall_tau_repeats", "kendall_tau_repeats_ci95"),
     *("samples", "failed", "in_table", "seconds", "proxy"),
@@ -509,7 +514,7 @@ def test_a_proxy_that_trains_and_a_folder_to_go_on_from(
 ) -> None:
     from nas.proxies.short_training import TrainingProxy, TrainingSettings
 
-    def quick(*of: object) -> TrainingSettings:
+    def quick(*of: object, **how: object) -> TrainingSettings:
         return TrainingSettings(width=0.25, resolution=16, images_seen=64, batch_size=16)
 
     monkeypatch.setattr(nas.proxies.presets, "default_settings", quick)

@@ -151,7 +151,7 @@ def fidelity(
         print_json(result.to_dict())
     elif not quiet:
         print_table(_table(result))
-        print_lines(*result.notes, *_repeats(result), _conclusion(result))
+        print_lines(*result.notes, *_counts(result), *_repeats(result), _conclusion(result))
         if folder is not None:
             print_written(folder)
 
@@ -182,6 +182,30 @@ def _table(result: Fidelity) -> Table:
             ),
         )
     return table
+
+
+def _counts(result: Fidelity) -> list[str]:
+    """Return how well counts of layers rank, which need no proxy."""
+    lines = []
+    for measured in (result.overall, *result.bands):
+        ranking = measured.ranking
+        known = (
+            {}
+            if ranking is None
+            else {
+                "layers": ranking.layers,
+                "layers that reduce the resolution": ranking.strided,
+            }
+        )
+        parts = [
+            f"of {name} {_number(found.kendall_tau)} ({_number(found.kendall_tau_ci95[0], 2)} to "
+            f"{_number(found.kendall_tau_ci95[1], 2)})"
+            for name, found in known.items()
+            if found is not None
+        ]
+        if parts:
+            lines.append(f"{measured.group}: τ of the number {', '.join(parts)}")
+    return lines
 
 
 def _repeats(result: Fidelity) -> list[str]:

@@ -40,6 +40,8 @@ class Ranking:
         proxy: by what the proxy ranks by.
         flops: by FLOPs, more being better.
         params: by parameters.
+        layers: by the number of layers; None: all have the same. Likewise ``strided``, the number
+            of those that reduce the resolution. A proxy should rank better than such counts.
         minus_flops_ci95: of Kendall's τ of the proxy less that of FLOPs, by a paired bootstrap.
         repeats: the table's first measurement by its second; None where it has but one. What
             agrees with their mean no better than they agree with each other may be perfect.
@@ -48,6 +50,8 @@ class Ranking:
     proxy: Agreement
     flops: Agreement
     params: Agreement
+    layers: Agreement | None
+    strided: Agreement | None
     minus_flops_ci95: Interval
     repeats: Agreement | None
 
@@ -270,6 +274,25 @@ def _repeats(networks: Sequence[SampledNetwork], samples: Floats) -> Agreement |
     return agreement(first, second, samples)
 
 
+def _layers(network: Architecture) -> int:
+    return sum(stage.layers for stage in network.stages if stage.op != "skip")
+
+
+def _strided(network: Architecture) -> int:
+    return sum(stage.stride > 1 for stage in network.stages if stage.op != "skip")
+
+
+def _by_count(
+    networks: Sequence[SampledNetwork],
+    truth: Floats,
+    samples: Floats,
+    counted: Callable[[Architecture], int],
+) -> Agreement | None:
+    """Return how well a number of layers ranks; None where it is the same for all."""
+    counts = np.array([counted(network.architecture) for network in networks], dtype=float)
+    return agreement(truth, counts, samples) if len(set(counts)) > 1 else None
+
+
 def _measured(
     group: SampleGroup, done: Mapping[int, StudyRow], seed: int, prepared: float, jobs: int
 ) -> Measured:
@@ -293,7 +316,11 @@ def _measured(
             agreement(truth, values, samples) for values in (score, flops, params)
         )
         gain = interval(by_proxy.taus - by_flops.taus)
-        ranking = Ranking(by_proxy, by_flops, by_params, gain, _repeats(finished, samples))
+        layers, strided = (
+            _by_count(finished, truth, samples, counted) for counted in (_layers, _strided)
+        )
+        repeats = _repeats(finished, samples)
+        ranking = Ranking(by_proxy, by_flops, by_params, layers, strided, gain, repeats)
     return Measured(
         group,
         finished=len(finished),
@@ -326,6 +353,10 @@ _RANKED: dict[str, Callable[[Ranking], float | Interval | None]] = {
     "kendall_tau_flops_ci95": lambda r: r.flops.kendall_tau_ci95,
     "kendall_tau_params": lambda r: r.params.kendall_tau,
     "kendall_tau_params_ci95": lambda r: r.params.kendall_tau_ci95,
+    "kendall_tau_layers": lambda r: None if r.layers is None else r.layers.kendall_tau,
+    "kendall_tau_layers_ci95": lambda r: None if r.layers is None else r.layers.kendall_tau_ci95,
+    "kendall_tau_strided": lambda r: None if r.strided is None else r.strided.kendall_tau,
+    "kendall_tau_strided_ci95": lambda r: None if r.strided is None else r.strided.kendall_tau_ci95,
     "kendall_tau_minus_flops_ci95": lambda r: r.minus_flops_ci95,
     "regret": lambda r: r.proxy.regret,
     "regret_top5": lambda r: r.proxy.regret_top5,
