@@ -58,16 +58,22 @@ def print_summary(result: RunResult, budget: Budget, data: str | None) -> None:
     print_facts(_facts(result, budget))
     print_written(result.folder)
     print_lines(
-        "", "Next steps", *(f"  {command}" for command in next_commands(result.folder, data))
+        "",
+        "Next steps",
+        *(
+            f"  {command}"
+            for command in next_commands(result.folder, data, trained=result.trained is not None)
+        ),
     )
 
 
-def next_commands(folder: Path, data: str | None) -> list[str]:
+def next_commands(folder: Path, data: str | None, *, trained: bool) -> list[str]:
     """Return what one may want to do with a finished run, as commands."""
     place, baseline = shlex.quote(str(folder)), shlex.quote(str(folder / "baseline.json"))
     images = "my-images/" if data is None else shlex.quote(data)
+    first = f"nas-search train {baseline} --data {images} --time 1h"
     return [
-        f"nas-search train {baseline} --data {images} --time 1h",
+        f"nas-search predict {place} photo.jpg" if trained else first,
         f"nas-search export {baseline} --to onnx --out exported",
         f"nas-search verify {place}",
     ]

@@ -347,12 +347,13 @@ def test_what_lies_in_a_folder(tmp_path: Path) -> None:
     assert all(len(what) <= 52 for what in FILES.values())  # beside the longest name, in 80
 
 
+@pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("data", [None, "my images/"])
-def test_what_comes_next_are_commands(data: str | None) -> None:
+def test_what_comes_next_are_commands(data: str | None, trained: bool) -> None:
     import shlex
 
     main = typer.main.get_command(app)
-    for line in next_commands(Path("results/a run"), data):
+    for line in next_commands(Path("results/a run"), data, trained=trained):
         program, *words = shlex.split(line)
         assert program == "nas-search"
         context = main.make_context(program, words)

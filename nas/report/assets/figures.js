@@ -380,7 +380,9 @@ function curveFigure(colours, curve) {
     layout: layout(colours, 300, {
       xaxis: axis(colours, "epoch", { rangemode: "tozero" }),
       yaxis: axis(colours, "validation accuracy (%)"),
-      yaxis2: axis(colours, "validation loss", { overlaying: "y", side: "right", gridcolor: "rgba(0,0,0,0)" }),
+      yaxis2: axis(colours, "validation loss", {
+        overlaying: "y", side: "right", showgrid: false, tickmode: "auto", rangemode: "tozero",
+      }),
       margin: { l: 56, r: 56, t: 12, b: 48 },
     }),
   };

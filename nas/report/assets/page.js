@@ -408,7 +408,7 @@ function finalsSection({ run }) {
   const metric = (entries) => (entries.find((entry) => entry.accuracy) || { accuracy: { metric: "" } }).accuracy.metric;
   return section(
     "finals", "Finalists",
-    "The best networks of the search and a reference, trained from scratch under the same conditions. The best " +
+    "The best networks of the search and what they are compared with, trained under the same conditions. The best " +
       "of them is the baseline.",
     table(`${metric(finals.entries)}. ★ chosen, = not significantly different from it, R reference. Differences to R in percentage points, with 95 % confidence intervals; ( ) not significant`,
       head, contestRows(finals.entries, marks)),
@@ -420,7 +420,7 @@ function finalsSection({ run }) {
 const trainedScore = (trained) =>
   trained.test ? ["test", trained.test] : ["validation", trained.validation];
 
-const trainedLength = (trained) => `${trained.epochs} epochs at ${trained.resolution} px`;
+const trainedLength = (trained) => `${Number(trained.epochs.toPrecision(3))} epochs at ${trained.resolution} px`;
 
 const MOST_CLASSES = 20;
 
