@@ -63,7 +63,7 @@ FINE_TUNED_IMAGES = 60_000
 FINE_TUNED_RESOLUTION = 96
 """Pixels at which networks that inherit weights are trained in a search …"""
 
-FINE_TUNED_RATE, SHARED_FINE_TUNED_RATE = 4e-3, 1e-3
+FINE_TUNED_RATE, SHARED_FINE_TUNED_RATE = 4e-3, 2e-3
 """… and the learning rates: of networks alone, as `benchmarks/inheritance.py` chooses it, and of
 shared weights."""
 
