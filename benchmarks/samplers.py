@@ -2,9 +2,10 @@
 
     python benchmarks/samplers.py [--seeds 20] [--evaluations 300] [--samplers …] [--tables …]
 
-Every sampler proposes through the same filter: within the budget, never a network twice. Of a
-table it is printed how far the best found is from the best known (in points, the median over the
-seeds) after 30, 60, 120 and 300 evaluations, and how long a proposal takes. The tables:
+Every sampler proposes through the same filter: within the budget, never a network twice. `smac3`
+is SMAC3's, and runs where it is named and installed (extra `benchmarks`). Of a table it is printed
+how far the best found is from the best known (in points, the median over the seeds) after 30, 60,
+120 and 300 evaluations, and how long a proposal takes. The tables:
 
 - `imagenet`: the shipped predictor of ImageNet accuracy, space `efficientnet`, 400M FLOPs; beside
   it, the evaluations until a network has EfficientNet-B0's accuracy, within the budget and at B0's
@@ -43,6 +44,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 import numpy as np
+from peer_samplers import PEERS
 
 from nas.accuracy import Accuracy
 from nas.networks.architecture import efficientnet_b0
@@ -269,7 +271,8 @@ def search(table: Table, sampler: str, seed: int, evaluations: int) -> Run:
     limit = measure_cost(b0).flops
     if table.name in WITH_B0:
         goal = table.accuracy(table.space.encode(b0))
-    proposer = Timed(table.space, table.budget, make_sampler(sampler), seed)
+    made = PEERS[sampler]() if sampler in PEERS else make_sampler(sampler)
+    proposer = Timed(table.space, table.budget, made, seed)
     best: list[float] = []
     top = top_score = float("-inf")
     reached = matched = None
@@ -317,7 +320,8 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="searches at once; blurs ms/proposal")
     parser.add_argument("--evaluations", type=int, default=300)
-    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS), choices=list(SAMPLERS))
+    known = [*SAMPLERS, *PEERS]
+    parser.add_argument("--samplers", nargs="+", default=list(SAMPLERS), choices=known)
     parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=list(TABLES))
     options = parser.parse_args()
     marks = [mark for mark in MARKS if mark < options.evaluations] + [options.evaluations]
