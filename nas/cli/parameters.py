@@ -326,6 +326,36 @@ def out_option(metavar: str, help: str, show_default: str | bool = False) -> Any
     )
 
 
+TrainWidth = Annotated[
+    float | None,
+    typer.Option(
+        "--train-width",
+        metavar="X",
+        help="Factor of the widths at which networks are trained to be compared.",
+        show_default="0.5; 1 with --weights",
+        rich_help_panel=ACCURACY,
+    ),
+]
+TrainResolution = Annotated[
+    int | None,
+    typer.Option(
+        "--train-resolution",
+        metavar="PX",
+        help="Pixels at which a network of the space's resolution is trained to be compared.",
+        show_default="32; 96 with --weights",
+        rich_help_panel=ACCURACY,
+    ),
+]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(
+        "--train-images",
+        metavar="N",
+        help="Number of images that each training sees, repetitions included.",
+        show_default="by the size of the data, or by --time",
+        rich_help_panel=ACCURACY,
+    ),
+]
 Data = Annotated[str | None, data_option()]
 FitOption = Annotated[str, fit_option()]
 Augment = Annotated[str | None, augment_option()]

@@ -110,6 +110,9 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         made_space=space_to_dict(space) if made else None,
         train=command.train,
         export=command.export,
+        train_width=command.train_width,
+        train_resolution=command.train_resolution,
+        train_images=command.train_images,
         latency=_latency_source(command, budget),
         command=command,
     )

@@ -12,6 +12,7 @@ import torch
 
 from nas.data import ImageData
 from nas.networks.architecture import Architecture
+from nas.proxies.reduction import BY_DEFAULT, Reduction
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.proxies.supernet import SupernetProxy
 from nas.spaces.budget import Budget
@@ -79,7 +80,7 @@ def fine_tuned(settings: TrainingSettings, space: SearchSpace) -> TrainingSettin
 
 
 def default_settings(
-    data: ImageData, space: SearchSpace, *, inherits: bool = False
+    data: ImageData, space: SearchSpace, *, asked: Reduction = BY_DEFAULT
 ) -> TrainingSettings:
     """Return how the candidates of a search are trained where there is no limit on time.
 
@@ -93,12 +94,17 @@ def default_settings(
         shift="shift" in data.augment,
         augment=data.further_augmentation,
     )
-    return fine_tuned(settings, space) if inherits else settings
+    if asked.inherits:
+        settings = fine_tuned(settings, space)
+    if asked.images is not None:
+        settings = replace(settings, images_seen=asked.images)
+    return asked.of(settings)
 
 
-def final_settings(settings: TrainingSettings) -> TrainingSettings:
+def final_settings(settings: TrainingSettings, asked: Reduction = BY_DEFAULT) -> TrainingSettings:
     """Return how finalists are trained, given how candidates are: longer, never stopped early."""
-    return replace(settings, images_seen=int(FINAL_TIMES * settings.images_seen), checks=())
+    images = asked.images or int(FINAL_TIMES * settings.images_seen)
+    return replace(settings, images_seen=images, checks=())
 
 
 def scaled_settings(
@@ -122,14 +128,16 @@ def scaled_settings(
 
 
 def settings_for_work(
-    data: ImageData, space: SearchSpace, images: float, *, inherits: bool = False
+    data: ImageData, space: SearchSpace, images: float, *, asked: Reduction = BY_DEFAULT
 ) -> TrainingSettings:
     """Return settings whose training and validation take as long as training on so many images.
 
     A short training is validated on at most as many images as it was trained on. An image costs a
     third as much to validate as to train on.
     """
-    settings = default_settings(data, space, inherits=inherits)
+    settings = default_settings(data, space, asked=asked)
+    if asked.images is not None:
+        return settings
     validated = (settings.validation_images + settings.check_images) / 3
     share = 1 + (1 + _CHECKED) / 3
     images_seen = min(0.85 * images, max(0.95 * images - validated, 0.95 * images / share))
@@ -143,13 +151,13 @@ def settings_for_work(
 
 
 def training_speed(
-    data: ImageData, space: SearchSpace, device: str, *, inherits: bool = False
+    data: ImageData, space: SearchSpace, device: str, *, asked: Reduction = BY_DEFAULT
 ) -> float:
     """Return training images per second of a candidate, measured on this machine in one thread.
 
     The candidate has the middle value of every choice.
     """
-    settings = default_settings(data, space, inherits=inherits)
+    settings = default_settings(data, space, asked=asked)
     return _speed(data, space, middle_network(space), settings, device)
 
 
@@ -235,13 +243,13 @@ def training_settings(
     seconds: float | None,
     device: str,
     *,
-    inherits: bool = False,
+    asked: Reduction = BY_DEFAULT,
 ) -> TrainingSettings:
     """Return how a candidate is trained in so many seconds; None: there is no limit on time."""
     if seconds is None:
-        return default_settings(data, space, inherits=inherits)
-    speed = training_speed(data, space, device, inherits=inherits)
-    return settings_for_work(data, space, seconds * speed, inherits=inherits)
+        return default_settings(data, space, asked=asked)
+    speed = training_speed(data, space, device, asked=asked)
+    return settings_for_work(data, space, seconds * speed, asked=asked)
 
 
 def supernet_settings(
@@ -250,7 +258,7 @@ def supernet_settings(
     seconds: float | None,
     device: str,
     *,
-    inherits: bool = False,
+    asked: Reduction = BY_DEFAULT,
 ) -> SupernetSettings:
     """Return how a supernet is trained in about so many seconds; None: there is no limit on time.
 
@@ -269,7 +277,7 @@ def supernet_settings(
         shift="shift" in data.augment,
         augment=data.further_augmentation,
     )
-    if inherits:
+    if asked.inherits:
         settings = replace(
             settings,
             width=1.0,
@@ -277,6 +285,7 @@ def supernet_settings(
             images_seen=min(settings.images_seen, FINE_TUNED_IMAGES),
             learning_rate=SHARED_FINE_TUNED_RATE,
         )
+    settings = asked.of(settings)
     if seconds is None:
         return settings
     speed = _supernet_speed(data, space, settings, device)

@@ -82,6 +82,9 @@ class RunCommand(_StatePart):
     weights_architecture: str | None = None
     train: bool = False
     export: str | None = None
+    train_width: float | None = None
+    train_resolution: int | None = None
+    train_images: int | None = None
 
     @property
     def words(self) -> tuple[str | None, ...]:
@@ -124,6 +127,8 @@ class RunIdentity(TypedDict):
         start: keys of the architectures that are evaluated first.
         weights: hash of the file of trained weights, and key of their network; missing: there are
             none.
+        training: width, resolution and images of the trainings, where they were asked for; missing:
+            none was.
         plugins: proxies and samplers of other distributions, with name and version, by role.
     """
 
@@ -140,6 +145,7 @@ class RunIdentity(TypedDict):
     start: list[str]
     plugins: dict[str, dict[str, str | None]]
     weights: NotRequired[list[str]]
+    training: NotRequired[list[float | None]]
 
 
 class ImagesSummary(_StatePart):

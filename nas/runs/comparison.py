@@ -24,6 +24,7 @@ from nas.networks.cost import measure_cost
 from nas.networks.pretrained import Pretrained
 from nas.progress import Progress, SilentProgress
 from nas.proxies import presets
+from nas.proxies.reduction import Reduction
 from nas.proxies.short_training import TrainingProxy, TrainingSettings
 from nas.records.comparison_document import ComparisonDocument
 from nas.records.result_folder import ResultFolder
@@ -243,7 +244,11 @@ def _training(
     """Return how a network is trained, in about a share of the time or with no limit on it."""
     seconds = None if settings.seconds is None else PLANNED * settings.seconds * share
     planned = presets.training_settings(
-        data, space, seconds, settings.device, inherits=settings.weights is not None
+        data,
+        space,
+        seconds,
+        settings.device,
+        asked=Reduction(inherits=settings.weights is not None),
     )
     training = replace(planned, checks=())
     if not settings.scaled:

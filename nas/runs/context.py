@@ -152,6 +152,8 @@ def resolve(
     if data is not None and plan is None:
         content = make_plan(settings, data, space, jobs).model_dump(mode="json")
         plan = validate(_PLAN, drivers.agree("plan", content), drivers.source("plan"))
+    if plan is not None:
+        notes.add(_said(plan))
     proxy, trainers = _proxies(settings, space, data, searched, plan, known, folder.path, progress)
     starts = tuple(_started(start, space, settings.budget, notes) for start in settings.start)
     own = identity(settings, space, searched, proxy)
@@ -211,6 +213,24 @@ def _started(start: Architecture, space: SearchSpace, budget: Budget, notes: Not
     found = next((one for one in smaller if within_budget(one, budget)), smaller[-1])
     notes.add(f"{start.name}: starts at {found.resolution} px, which the space offers")
     return found
+
+
+def _said(plan: Plan) -> str:
+    """Return how networks are trained in the search, in words."""
+    finals = plan.finals
+    text = (
+        f"trainings: {finals.images_seen:,} images each at {finals.resolution} px and "
+        f"{finals.width:g} of the width"
+    )
+    if plan.search.images_seen != finals.images_seen:
+        text += f" (candidates {plan.search.images_seen:,})"
+    if plan.supernet is not None:
+        shared = plan.supernet
+        text += (
+            f"; shared weights: {shared.images_seen:,} images at {shared.resolution} px and "
+            f"{shared.width:g} of the width"
+        )
+    return text
 
 
 def _proxies(

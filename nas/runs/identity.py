@@ -11,6 +11,7 @@ from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.networks.cost import CONVENTION
 from nas.proxies.protocol import CorrectsSelection, Proxy, description
+from nas.proxies.reduction import Reduction
 from nas.proxies.registry import PROXIES, proxy_capabilities
 from nas.records.run_state import RunIdentity, RunState
 from nas.runs.settings import RunSettings
@@ -49,6 +50,9 @@ def identity(
     }
     if settings.weights is not None:
         known["weights"] = [settings.weights.digest, settings.weights.architecture.key()]
+    asked = settings.reduction
+    if asked != Reduction(asked.inherits):
+        known["training"] = [asked.width, asked.resolution, asked.images]
     return known
 
 

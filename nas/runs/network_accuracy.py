@@ -14,6 +14,7 @@ from nas.networks.architecture import Architecture
 from nas.networks.pretrained import Pretrained
 from nas.progress import Progress, SilentProgress, shown_as
 from nas.proxies import presets
+from nas.proxies.reduction import Reduction
 from nas.proxies.registration import ProxySetup
 from nas.proxies.registry import (
     check_data,
@@ -98,12 +99,12 @@ def _trained(settings: AccuracySettings, progress: Progress) -> Accuracy:
     )
     space = space.at_resolution(architecture.resolution)
     each = None if settings.seconds is None else settings.seconds / settings.seeds
-    inherits = settings.weights is not None
+    asked = Reduction(inherits=settings.weights is not None)
     supernet, training = None, None
     if shares:
-        supernet = presets.supernet_settings(data, space, each, device, inherits=inherits)
+        supernet = presets.supernet_settings(data, space, each, device, asked=asked)
     else:
-        training = presets.training_settings(data, space, each, device, inherits=inherits)
+        training = presets.training_settings(data, space, each, device, asked=asked)
     results: list[Accuracy] = []
     for index in range(settings.seed, settings.seed + settings.seeds):
         # A supernet is trained once for all networks, so that another seed is another supernet.

@@ -47,34 +47,34 @@ def make_plan(settings: RunSettings, data: ImageData, space: SearchSpace, jobs: 
     ``space`` has the input that the data have; ``jobs`` run at once.
     """
     capabilities = proxy_capabilities(settings.proxy_name)
-    supernet, inherits = None, settings.weights is not None
+    supernet, asked = None, settings.reduction
     if capabilities.shares_weights:
         # What the supernet leaves of the search's time, the evaluations have.
         seconds = time_for(settings, "supernet", 0.0)
-        supernet = supernet_settings(data, space, seconds, settings.device, inherits=inherits)
+        supernet = supernet_settings(data, space, seconds, settings.device, asked=asked)
     if settings.seconds is None:
-        candidate = default_settings(data, space, inherits=inherits)
+        candidate = default_settings(data, space, asked=asked)
         return Plan(
             search=candidate,
-            finals=final_settings(candidate),
+            finals=final_settings(candidate, asked),
             supernet=supernet,
             scaled=scaled_plan(settings, data, space, jobs),
         )
 
     # What all the time is worth, in images that one candidate after the other is trained on.
-    speed = training_speed(data, space, settings.device, inherits=inherits)
+    speed = training_speed(data, space, settings.device, asked=asked)
     images = LATEST * settings.seconds * jobs * speed
 
     def within(share: float, trainings: float) -> TrainingSettings:
         work = share * images / max(1.0, trainings)
-        return settings_for_work(data, space, work, inherits=inherits)
+        return settings_for_work(data, space, work, asked=asked)
 
     parts = shares(settings)
     candidate = within(parts["search"], settings.trial_count)
     count = settings.finalist_count
     # Finalists and references, the baseline and the references that are tested, and the networks of
     # the check. One that is tested alone has one of the jobs.
-    trainings = (count + 1 + 2 * REFERENCES[inherits]) * FINAL_SEEDS if count else 1
+    trainings = (count + 1 + 2 * REFERENCES[asked.inherits]) * FINAL_SEEDS if count else 1
     trainings += CHECKED if settings.checks else 0
     trainings = max(trainings, jobs)
     further = parts["finals"] + parts["check"] + parts["test"]

@@ -12,6 +12,7 @@ from nas.files import slug
 from nas.networks.architecture import Architecture
 from nas.networks.pretrained import Pretrained
 from nas.progress import Progress
+from nas.proxies.reduction import Reduction
 from nas.proxies.registry import default_proxy, proxy_capabilities
 from nas.records.coefficients_file import CoefficientsBy
 from nas.records.run_paths import RunPath
@@ -76,6 +77,12 @@ class RunSettings:
     check: bool = True
     weights: Pretrained | None = None
     """Trained weights that networks inherit; None: they are trained from scratch."""
+    train_width: float | None = None
+    """Multiplies the widths of the networks that are trained in the search; None: by default."""
+    train_resolution: int | None = None
+    """Pixels at which they are trained; None: by default."""
+    train_images: int | None = None
+    """Shown to each that is trained alone; None: by the data, or the time."""
     made_space: Mapping[str, Any] | None = None
     """The search space as a file would have it, where it was made around the weights."""
     train: bool = True
@@ -95,6 +102,13 @@ class RunSettings:
     def proxy_name(self) -> str:
         """The proxy of the search."""
         return self.proxy or default_proxy(self.space, self.data)
+
+    @property
+    def reduction(self) -> Reduction:
+        """How networks are trained in the search, as far as that is asked for."""
+        return Reduction(
+            self.weights is not None, self.train_width, self.train_resolution, self.train_images
+        )
 
     @property
     def coefficients_by(self) -> CoefficientsBy:

@@ -140,3 +140,40 @@ def test_the_speed_of_a_training_is_without_what_it_needs_once(
     space = load_space("tiny")
     data = fractals(classes=2, images_per_class=8, resolution=16)
     assert presets.training_speed(data, space, "cpu") == pytest.approx(1_000)
+
+
+@pytest.mark.parametrize("seconds", [None, 600.0])
+def test_what_is_asked_for_of_the_trainings_is_what_they_are(
+    seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.runs.schedule, "training_speed", lambda *of, **how: 1_000.0)
+    monkeypatch.setattr(presets, "_supernet_speed", lambda *of: 1_000.0)
+    monkeypatch.setattr(nas.runs.schedule, "grown_speed", lambda *of: 300.0)
+    data = fractals(classes=2, images_per_class=8, resolution=16)
+    asked: dict[str, Any] = {"train_width": 0.75, "train_resolution": 48, "train_images": 9_000}
+    settings = RunSettings(SPACE, BUDGET, data="mine", seconds=seconds, **asked)
+    plan = make_plan(settings, data, SPACE, 2)
+    for training in (plan.search, plan.finals):
+        assert (training.width, training.resolution, training.images_seen) == (0.75, 48, 9_000)
+    assert plan.supernet is not None
+    assert (plan.supernet.width, plan.supernet.resolution) == (0.75, 48)
+    usual = make_plan(replace(settings, train_images=None), data, SPACE, 2)
+    assert usual.finals.images_seen != 9_000
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"train_width": 1.5}, "train-width: 1.5"),
+        ({"train_resolution": 4}, "train-resolution: 4"),
+        ({"train_images": 10}, "train-images: 10"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make_plan(
+            RunSettings(SPACE, BUDGET, data="mine", **asked),
+            fractals(classes=2, images_per_class=8, resolution=16),
+            SPACE,
+            1,
+        )

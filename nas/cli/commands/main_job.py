@@ -29,6 +29,9 @@ from nas.cli.parameters import (
     RayAddress,
     Storage,
     Time,
+    TrainImages,
+    TrainResolution,
+    TrainWidth,
     Trials,
     Verbose,
     engine_option,
@@ -165,6 +168,9 @@ def main_job(
             rich_help_panel=ACCURACY,
         ),
     ] = False,
+    train_width: TrainWidth = None,
+    train_resolution: TrainResolution = None,
+    train_images: TrainImages = None,
     no_train: Annotated[
         bool,
         typer.Option(
@@ -258,6 +264,9 @@ def main_job(
         weights_architecture=weights_architecture,
         train=not no_train and data is not None,
         export=export,
+        train_width=train_width,
+        train_resolution=train_resolution,
+        train_images=train_images,
     )
     run_job(command, None if out is None else Path(out), json=json, quiet=quiet)
 

@@ -22,6 +22,8 @@ from nas.cli.parameters import (
     NoTest,
     Quiet,
     Seeds,
+    TrainResolution,
+    TrainWidth,
     Verbose,
     out_option,
     seed_option,
@@ -88,6 +90,8 @@ def table(
     ] = None,
     weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
     seeds: Seeds = 2,
+    train_width: TrainWidth = None,
+    train_resolution: TrainResolution = None,
     images: Annotated[
         int | None,
         typer.Option(
@@ -123,6 +127,8 @@ def table(
         networks=networks,
         seeds=seeds,
         images=images,
+        width=train_width,
+        resolution=train_resolution,
         seconds=duration(time),
         seed=seed,
         jobs=jobs,

@@ -20,6 +20,7 @@ from nas.files import write_text
 from nas.networks.pretrained import Pretrained
 from nas.progress import Progress, SilentProgress
 from nas.proxies import presets
+from nas.proxies.reduction import Reduction
 from nas.proxies.short_training import TrainingProxy
 from nas.records.result_folder import ResultFolder
 from nas.records.table_document import TableDocument, TableIdentity
@@ -49,6 +50,8 @@ class TableSettings:
         networks: how many are drawn.
         seeds: trainings of each.
         images: shown in each training, repeats included; None: as many as suit the data.
+        width: multiplies the widths of the networks; None: by default.
+        resolution: pixels at which networks are trained; None: by default.
         seconds: nothing starts that would probably end later; None: no limit.
         seed: decides which networks are drawn, and how they are trained.
         jobs: how many are trained at once; None: what suits the device.
@@ -67,6 +70,8 @@ class TableSettings:
     networks: int = 24
     seeds: int = 2
     images: int | None = None
+    width: float | None = None
+    resolution: int | None = None
     seconds: float | None = None
     seed: int = 0
     jobs: int | None = None
@@ -78,7 +83,7 @@ class TableSettings:
         """Refuse what is not accepted."""
         check_range("networks", self.networks, 1, 10_000)
         check_range("seeds", self.seeds, 1, 100)
-        check_range("images", self.images, 256, 10**9)
+        Reduction(False, self.width, self.resolution, self.images)  # refuses what is not accepted
         check_range("jobs", self.jobs, 1)
         check_device(self.device)
 
@@ -126,9 +131,14 @@ def make_table(settings: TableSettings, progress: Progress | None = None) -> Mad
             progress,
             options=settings.image_options,
         )
-        candidate = presets.default_settings(data, space, inherits=settings.weights is not None)
-        training = presets.final_settings(candidate)
-        training = replace(training, images_seen=settings.images or training.images_seen)
+        asked = Reduction(
+            inherits=settings.weights is not None,
+            width=settings.width,
+            resolution=settings.resolution,
+            images=settings.images,
+        )
+        candidate = presets.default_settings(data, space, asked=asked)
+        training = presets.final_settings(candidate, asked)
         networks = [
             replace(network, in_channels=data.channels, num_classes=data.num_classes)
             for network in drawn

@@ -18,6 +18,7 @@ from nas.progress import ALREADY, Progress, SilentProgress, shown_as
 from nas.proxies import presets
 from nas.proxies.benchmark_table import read_table
 from nas.proxies.protocol import description
+from nas.proxies.reduction import Reduction
 from nas.proxies.registration import ProxySetup
 from nas.proxies.registry import (
     check_data,
@@ -216,13 +217,13 @@ def _left(seconds: float | None, start: float) -> float | None:
 
 def _supernet(settings: FidelitySettings, data: ImageData, space: SearchSpace) -> SupernetSettings:
     seconds = None if settings.seconds is None else SUPERNET_SHARE * settings.seconds
-    inherits = settings.weights is not None
-    return presets.supernet_settings(data, space, seconds, settings.device, inherits=inherits)
+    asked = Reduction(inherits=settings.weights is not None)
+    return presets.supernet_settings(data, space, seconds, settings.device, asked=asked)
 
 
 def _training(
     settings: FidelitySettings, data: ImageData, space: SearchSpace, share: float
 ) -> TrainingSettings:
     seconds = None if settings.seconds is None else PLANNED * settings.seconds * share
-    inherits = settings.weights is not None
-    return presets.training_settings(data, space, seconds, settings.device, inherits=inherits)
+    asked = Reduction(inherits=settings.weights is not None)
+    return presets.training_settings(data, space, seconds, settings.device, asked=asked)
