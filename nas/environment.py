@@ -110,6 +110,8 @@ def _cpu_quota(group: Path) -> float | None:
 
 AUTO = "auto"
 
+_DEVICE, _ACCEPTED = r"cpu|mps|cuda(:\d{1,3})?", "cpu, cuda, cuda:<n>, mps"
+
 
 def chosen_device(asked: str | None) -> str:
     """Return the device that is asked for; with ``auto`` or None, a GPU if this machine has one.
@@ -118,6 +120,8 @@ def chosen_device(asked: str | None) -> str:
         InputError: the device is unknown, or this machine has none such.
     """
     if asked not in (None, AUTO):
+        if re.fullmatch(_DEVICE, asked) is None:
+            raise InputError(f"device {asked!r} is not accepted: {AUTO}, {_ACCEPTED}")
         return check_device(asked)
     import torch
 
@@ -132,8 +136,8 @@ def check_device(device: str) -> str:
     Raises:
         InputError: the device is unknown, or this machine has none such.
     """
-    if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", device) is None:
-        raise InputError(f"device {device!r} is not accepted: auto, cpu, cuda, cuda:<n>, mps")
+    if re.fullmatch(_DEVICE, device) is None:
+        raise InputError(f"device {device!r} is not accepted: {_ACCEPTED}")
     if device == "cpu":
         return device
     import torch

@@ -12,8 +12,9 @@ from nas.cli.console import print_json
 from nas.cli.option_values import duration, note_device, positive
 from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
-from nas.environment import chosen_device
+from nas.environment import AUTO, check_device, chosen_device
 from nas.errors import InputError
+from nas.proxies.registry import proxy_capabilities
 from nas.spaces.latency_table import TableFile
 from nas.spaces.registry import load_architecture, load_budget
 
@@ -48,6 +49,8 @@ def run_job(
     from nas.records.run_paths import found_again, run_paths
     from nas.runs.pipeline import run
 
+    asked = command.device
+    command = command.model_copy(update={"device": _device(command)})
     known = paths or {}
     places = {} if out is None else found_again(known, out)
     settings = _settings(command.at(places), out)
@@ -55,14 +58,14 @@ def run_job(
     now = run_paths(words, settings.folder)
     settings = replace(settings, command=command, paths={**known, **now})
     with TerminalProgress(quiet=quiet) as progress, resumable(settings.folder):
-        note_device(progress, command.device, settings.device)
+        note_device(progress, asked, settings.device)
         result = run(settings, progress)
     if json:
         print_json(_document(result))
     elif not quiet:
         from nas.cli.summary import print_summary
 
-        print_summary(result, settings.budget, settings.data)
+        print_summary(result, settings.budget, settings.data, _image_options(command))
 
 
 def _settings(command: RunCommand, out: Path | None) -> RunSettings:
@@ -100,7 +103,7 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         cpus_per_trial=command.cpus_per_trial,
         gpus_per_trial=command.gpus_per_trial,
         out=out,
-        device=chosen_device(command.device),
+        device=check_device(command.device or "cpu"),
         start=tuple(load_architecture(name) for name in command.start),
         scale=command.scale,
         finalists=_finalists(command.finalists),
@@ -116,6 +119,26 @@ def _settings(command: RunCommand, out: Path | None) -> RunSettings:
         latency=_latency_source(command, budget),
         command=command,
     )
+
+
+def _image_options(command: RunCommand) -> list[str]:
+    """Return the options of a command that say how its images are prepared, unless by default."""
+    words = [] if command.fit == "crop" else ["--fit", command.fit]
+    for name in ("augment", "max_pixels", "groups"):
+        value = getattr(command, name)
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    return words if command.hold_out else [*words, "--no-test"]
+
+
+def _device(command: RunCommand) -> str:
+    """Return the device of a run: unless one is named, a GPU only where this machine trains."""
+    if command.device not in (None, AUTO):
+        return chosen_device(command.device)
+    proxy = None if command.proxy is None else proxy_capabilities(command.proxy)
+    trains = command.data is not None or (
+        proxy is not None and (proxy.trains_candidates or proxy.shares_weights)
+    )
+    return chosen_device(AUTO) if trains and command.engine == "local" else "cpu"
 
 
 def _evidence(given: str | None) -> CoefficientsBy | None:
@@ -193,7 +216,8 @@ def resume_job(folder: Path, changes: dict[str, Any], *, json: bool, quiet: bool
         raise InputError(f"{folder / RunState.FILE}: the run was not started from the command line")
     if changes.get("engine") == "local":
         changes = dict.fromkeys(RAY_OPTIONS) | changes
-    changed = command.model_copy(update=changes)
+    # Runs from before there was a choice were on the CPU.
+    changed = command.model_copy(update={"device": command.device or "cpu"} | changes)
     run_job(changed, folder, json=json, quiet=quiet, paths=state.paths)
 
 

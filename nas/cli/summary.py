@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +34,16 @@ FRONT = 6
 """So many networks of the front are shown; ``front.json`` has all."""
 
 
-def print_summary(result: RunResult, budget: Budget, data: str | None) -> None:
+def print_summary(
+    result: RunResult, budget: Budget, data: str | None, options: Sequence[str] = ()
+) -> None:
     """Print what a run found on one screen, the paths of what it wrote, and what comes next.
 
     Args:
         result: of the run.
         budget: that it kept.
         data: the images as the command names them; None: there were none.
+        options: how the command prepares them, such as ``--groups patient``.
     """
     finals = result.finals
     if finals is None:
@@ -62,16 +65,21 @@ def print_summary(result: RunResult, budget: Budget, data: str | None) -> None:
         "Next steps",
         *(
             f"  {command}"
-            for command in next_commands(result.folder, data, trained=result.trained is not None)
+            for command in next_commands(
+                result.folder, data, options, trained=result.trained is not None
+            )
         ),
     )
 
 
-def next_commands(folder: Path, data: str | None, *, trained: bool) -> list[str]:
+def next_commands(
+    folder: Path, data: str | None, options: Sequence[str] = (), *, trained: bool
+) -> list[str]:
     """Return what one may want to do with a finished run, as commands."""
     place, baseline = shlex.quote(str(folder)), shlex.quote(str(folder / "baseline.json"))
     images = "my-images/" if data is None else shlex.quote(data)
-    first = f"nas-search train {baseline} --data {images} --time 1h"
+    more = "".join(f" {shlex.quote(word)}" for word in options)
+    first = f"nas-search train {baseline} --data {images}{more} --time 1h"
     return [
         f"nas-search predict {place} photo.jpg" if trained else first,
         f"nas-search export {baseline} --to onnx --out exported",

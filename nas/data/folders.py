@@ -76,17 +76,17 @@ def image_folder(root: Path, groups: str | None = None) -> Source:
 def _groups_by_folder(
     root: Path, rows: Mapping[str, list[tuple[Path, str]]], parts: Mapping[str, Path]
 ) -> dict[Path, str]:
-    """Return the folder of each image within its class folder; the same one in several classes."""
+    """Return in which folder of its class folder each image is; the same one in several classes."""
     found: dict[Path, str] = {}
     for split, images in rows.items():
         for path, _ in images:
-            inside = path.relative_to(parts[split]).parts[1:-1]
+            inside = path.relative_to(parts[split]).parts[1:-1][:1]
             if not inside:
                 raise InputError(
                     f"{path}: in no folder within its class folder; accepted with groups "
                     f"{BY_FOLDER}: CLASS/GROUP/IMAGE in {root}"
                 )
-            found[path] = os.sep.join(inside)
+            found[path] = inside[0]
     return found
 
 
@@ -166,7 +166,11 @@ def _source(
         label_column="label",
         classes=classes,
         rows=sum(map(len, rows.values())),
-        files={path: f"{split}/{label}" for split in rows for path, label in rows[split]},
+        files={
+            path: "/".join((split, label, *(() if groups is None else (groups[path],))))
+            for split in rows
+            for path, label in rows[split]
+        },
         notes=tuple(notes),
         group_column=None if groups is None else "group",
     )

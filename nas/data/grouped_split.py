@@ -15,7 +15,8 @@ def grouped_split(
     """Return the indices of the images that are kept and of those held out, both ascending.
 
     Whole groups are held out, in a random order: each that brings the number of images of every
-    class closer to the share that is wanted. The same arguments give the same split.
+    class closer to the share that is wanted, and at least one with images of each class if another
+    one is left. The same arguments give the same split.
 
     Args:
         labels: int64 (images,), counted from 0.
@@ -42,11 +43,19 @@ def grouped_split(
         if closer and _leaves_all(left, counts[group]):
             held.append(int(group))
             taken, left = after, left - counts[group]
-    if not held:  # the groups are large: the smallest one
-        fitting = [group for group in order if _leaves_all(left, counts[group])]
-        if not fitting:
-            raise ValueError("every group holds all images of some class")
-        held.append(int(min(fitting, key=lambda group: counts[group].sum())))
+    # Where groups are large, one alone may be more than the share: the smallest that has the class.
+    for label in np.flatnonzero((taken == 0) & (wanted > 0)):
+        fitting = [
+            group
+            for group in order
+            if group not in held and counts[group, label] and _leaves_all(left, counts[group])
+        ]
+        if taken[label] == 0 and fitting:
+            group = min(fitting, key=lambda group: counts[group].sum())
+            held.append(int(group))
+            taken, left = taken + counts[group], left - counts[group]
+    if not held:
+        raise ValueError("every group holds all images of some class")
     out = np.isin(members, held)
     return torch.from_numpy(np.flatnonzero(~out)), torch.from_numpy(np.flatnonzero(out))
 

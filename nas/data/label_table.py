@@ -113,11 +113,13 @@ def _read(path: Path, split: str | None, groups: str | None) -> LabelTable | Non
 
 
 def _group(record: Mapping[str, Any], name: str, groups: str | None, where: str) -> str | None:
-    """Return the group of a row: of its column, or the folder of its file."""
+    """Return the group of a row: of its column, or the folder of its file but for a split's."""
     if groups is None:
         return None
-    if groups == BY_FOLDER:
-        return os.path.dirname(name) or os.curdir
+    if groups == BY_FOLDER and BY_FOLDER not in record:
+        folders = Path(name).parts[:-1]
+        named = splits_by_name(folders[:1])
+        return os.sep.join(folders[len(named) :]) or os.curdir
     value = record.get(groups)
     if value is None or value == "" or isinstance(value, list | dict):
         raise InputError(f"{where}: {groups} is missing, or no single value")

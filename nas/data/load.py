@@ -27,8 +27,8 @@ BUILT_IN = "fractals"
 BUILT_IN_AUGMENTATION = ("shift",)
 """A mirrored fractal is one of another class."""
 
-LEAST_HELD_OUT, LEAST_GROUPS = 500, 5
-"""Test images are held out of at least so many training images, and of so many groups."""
+LEAST_HELD_OUT = 500
+"""Test images are held out of at least so many training images."""
 
 TEST_SHARE, VALIDATION_SHARE, MOST_HELD_OUT = 0.15, 0.1, 5_000
 """Shares of the training images that are held out, and images at most."""
@@ -154,13 +154,22 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
         empty = classes[int(counts.argmin())]
         raise InputError(f"{source.name}: the class {empty!r} has no training images")
     notes += _repeated(parts)
-    groups: Sequence[str] | None = read_groups(source, "train")
+    groups = read_groups(source, "train")
     if groups is not None:
         notes += _shared_groups(source, parts, set(groups))
+    # Indices first, so that no image is in memory more often than it must be.
+    left = torch.arange(len(train[1]))
     if "test" not in parts and asked.hold_out:
-        note, groups = _hold_out(parts, classes, groups, seed)
-        notes.append(note)
-        train = parts["train"]
+        found = _test_images(train[1], classes, groups, "validation" not in parts, seed)
+        if isinstance(found, str):
+            notes.append(f"no test images, and none are held out: {found}")
+        else:
+            left, held_out = found
+            parts["test"] = _select(train, held_out)
+            notes.append(
+                f"{len(held_out):,} of {len(train[1]):,} training images are held out as test "
+                "images; --no-test trains on them"
+            )
     if "validation" not in parts:
         if counts.min() < 2:
             single = classes[int(counts.argmin())]
@@ -169,13 +178,13 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
                 "(one to train, one to validate)"
             )
         try:
-            kept, held_out = _split(train[1], groups, VALIDATION_SHARE, seed)
+            left, held_out = _split(left, train[1], groups, VALIDATION_SHARE, seed)
         except ValueError as error:
-            raise InputError(
-                f"{source.name}: no groups can be validation images: {error}"
-            ) from None
+            reason = f"no groups can be validation images: {error}"
+            raise InputError(f"{source.name}: {reason}") from None
         parts["validation"] = _select(train, held_out)
-        parts["train"] = _select(train, kept)
+    if len(left) < len(train[1]):
+        parts["train"] = _select(train, left)
     for split in ("validation", "test"):
         if split in parts:
             missing = int((torch.bincount(parts[split][1], minlength=len(classes)) == 0).sum())
@@ -188,47 +197,49 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
 
 
 def _split(
-    labels: torch.Tensor, groups: Sequence[str] | None, share: float, seed: int
+    among: torch.Tensor,
+    labels: torch.Tensor,
+    groups: Sequence[str] | None,
+    share: float,
+    seed: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the indices of the images that are kept and of those held out.
+    """Return which of some images are kept, and which of them are held out: indices, ascending.
 
     Raises ValueError where no group can be held out.
     """
+    own = labels[among]
     if groups is None:
-        return stratified_split(labels, fraction=share, limit=MOST_HELD_OUT, seed=seed)
-    return grouped_split(labels, groups, fraction=share, limit=MOST_HELD_OUT, seed=seed)
+        kept, held = stratified_split(own, fraction=share, limit=MOST_HELD_OUT, seed=seed)
+    else:
+        theirs = [groups[index] for index in among.tolist()]
+        kept, held = grouped_split(own, theirs, fraction=share, limit=MOST_HELD_OUT, seed=seed)
+    return among[kept], among[held]
 
 
-def _hold_out(
-    parts: dict[str, Part], classes: Sequence[str], groups: Sequence[str] | None, seed: int
-) -> tuple[str, Sequence[str] | None]:
-    """Make some training images the test images, if there are enough.
+def _test_images(
+    labels: torch.Tensor,
+    classes: Sequence[str],
+    groups: Sequence[str] | None,
+    validated: bool,
+    seed: int,
+) -> tuple[torch.Tensor, torch.Tensor] | str:
+    """Return which training images are left, and which become the test images, or why none do.
 
-    Returns what was done, in words, and the groups of the training images that are left.
+    `validated` says that validation images must be taken from those that are left.
     """
-    train = parts["train"]
-    counts = torch.bincount(train[1], minlength=len(classes))
-    why = None
-    if len(train[1]) < LEAST_HELD_OUT:
-        why = f"fewer than {LEAST_HELD_OUT} training images"
-    elif counts.min() < 3:
-        why = f"the class {classes[int(counts.argmin())]!r} has fewer than 3 images"
-    elif groups is not None and len(set(groups)) < LEAST_GROUPS:
-        why = f"fewer than {LEAST_GROUPS} groups"
-    if why is None:
-        try:
-            # Another seed than that of the validation images, which are of those that are left.
-            kept, held_out = _split(train[1], groups, TEST_SHARE, seed + 1)
-        except ValueError as error:
-            why = str(error)
-    if why is not None:
-        return f"no test images, and none are held out: {why}", groups
-    parts["test"], parts["train"] = _select(train, held_out), _select(train, kept)
-    left = None if groups is None else [groups[index] for index in kept.tolist()]
-    return (
-        f"{len(held_out):,} of {len(train[1]):,} training images are held out as test images; "
-        "--no-test trains on them"
-    ), left
+    counts = torch.bincount(labels, minlength=len(classes))
+    if len(labels) < LEAST_HELD_OUT:
+        return f"fewer than {LEAST_HELD_OUT} training images"
+    if counts.min() < 3:
+        return f"the class {classes[int(counts.argmin())]!r} has fewer than 3 images"
+    try:
+        # Another seed than that of the validation images, which are of those that are left.
+        kept, held_out = _split(torch.arange(len(labels)), labels, groups, TEST_SHARE, seed + 1)
+        if validated:
+            _split(kept, labels, groups, VALIDATION_SHARE, seed)
+    except ValueError as error:
+        return f"too few groups: {error}"
+    return kept, held_out
 
 
 def _shared_groups(source: Source, parts: Mapping[str, Part], known: set[str]) -> list[str]:

@@ -295,7 +295,7 @@ def _from_splits(
     if "train" not in own and len(found) == 1:
         (only,) = found
         own = {"train": only}
-        notes.append(f"the only split, {only!r}, is used for training and validation")
+        notes.append(f"the only split, {only!r}, is taken for training images")
     splits = {split: found[own[split]] for split in SPLITS if split in own}
     if "train" not in splits:
         listed = ", ".join(map(repr, found)) or "none"

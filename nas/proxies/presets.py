@@ -203,12 +203,13 @@ def _speed(
     try:
         seconds(few)  # the first steps are slow
         # By the difference of two lengths: a network is made and scored whatever the length.
-        before = seconds(few)
+        before = min(seconds(few), seconds(few))
         more = few * max(2, min(200, math.ceil(PROBED_SECONDS / before)))
-        taken = seconds(more) - before
+        total = seconds(more)
     finally:
         torch.set_num_threads(threads)
-    return (more - few) / max(taken, 1e-6)
+    # Where another process took the time of the short ones, no more than half of it is overhead.
+    return (more - few) / max(total - before, total * (more - few) / more / 2)
 
 
 def grown_settings(data: ImageData, pixels: int, images: float) -> tuple[TrainingSettings, ...]:

@@ -114,7 +114,8 @@ def check_identity(folder: Path, before: Mapping[str, Any], identity: Mapping[st
         before: by key, what the folder has.
         identity: by key, what it should have.
     """
-    differing = [key for key in identity if before.get(key) != identity[key]]
+    keys = dict.fromkeys((*identity, *before))
+    differing = [key for key in keys if before.get(key) != identity.get(key)]
     if differing:
         raise InputError(
             f"{folder}: holds another run: {', '.join(differing)} differ; "

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from nas.errors import InputError, NotEquivalent
 from nas.export.export import export_network
+from nas.export.folder import EXPORT_FILE
 from nas.export.targets import PACKAGES, Target, check_expressible
-from nas.files import write_bytes
+from nas.files import parse_json, read_text, sha256, write_bytes
 from nas.networks.architecture import Architecture
 from nas.networks.optional_packages import package
 from nas.proxies.presets import middle_network
@@ -91,13 +95,18 @@ def _target(text: str) -> Target:
 def _export(session: RunSession, baseline: Architecture) -> str | None:
     """Export the trained baseline; return the folder, or None where it was not, and say why."""
     asked, folder = session.context.settings.export, session.folder.path
+    place = folder / EXPORTED
     if asked is None:
-        return None
+        return EXPORTED if place.is_dir() else None
+    if place.is_dir() and _is_export(place, asked, folder / BASELINE_WEIGHTS):
+        return EXPORTED
+    # Of other weights, or for something else: the run's own, which is made again.
+    shutil.rmtree(place, ignore_errors=True)
     try:
         export_network(
             baseline,
             _target(asked),
-            folder / EXPORTED,
+            place,
             weights=folder / BASELINE_WEIGHTS,
             seed=session.context.settings.seed,
             progress=session.progress,
@@ -106,3 +115,12 @@ def _export(session: RunSession, baseline: Architecture) -> str | None:
         session.notes.add(f"the baseline is not exported: {error}")
         return None
     return EXPORTED
+
+
+def _is_export(place: Path, target: str, weights: Path) -> bool:
+    """Return whether a folder holds an export of these weights for this target."""
+    file = place / EXPORT_FILE
+    if not file.is_file():
+        return False
+    command = parse_json(read_text(file), str(file)).get("command", {})
+    return bool(command.get("target") == target and command.get("weights") == sha256(weights))

@@ -353,7 +353,9 @@ def test_what_comes_next_are_commands(data: str | None, trained: bool) -> None:
     import shlex
 
     main = typer.main.get_command(app)
-    for line in next_commands(Path("results/a run"), data, trained=trained):
+    for line in next_commands(
+        Path("results/a run"), data, ["--groups", "a column", "--no-test"], trained=trained
+    ):
         program, *words = shlex.split(line)
         assert program == "nas-search"
         context = main.make_context(program, words)

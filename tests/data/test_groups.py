@@ -1,6 +1,7 @@
 """Images that belong together stay together, and test images are held out."""
 
 import csv
+import re
 from pathlib import Path
 
 import datasets
@@ -111,11 +112,47 @@ def test_groups_that_are_not_there_are_one_line(write, groups, said, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_where_groups_are_few_the_validation_images_come_first(tmp_path):
+    for name in ("ill", "well"):
+        for patient in range(2):
+            folder = tmp_path / name / f"{name}{patient}"
+            folder.mkdir(parents=True)
+            for number in range(130):
+                picture(10 * patient + (name == "ill"), number).save(folder / f"{number}.png")
+    data = load_images(tmp_path, groups="folder")
+    assert data.test_images is None
+    assert any("none are held out: too few groups" in note for note in data.notes)
+    assert torch.bincount(data.validation_labels).tolist() == [130, 130]
+
+
+def test_groups_that_are_corrected_are_read_anew(tmp_path):
+    folder, cache = write_table(tmp_path / "images"), tmp_path / "cache"
+    before = load_images(folder, groups="patient", cache=cache)
+    table = folder / "metadata.csv"
+    lines = table.read_text().splitlines()
+    paired = [re.sub(r"p(\d+)$", lambda m: f"p{int(m[1]) // 2}", line) for line in lines]
+    table.write_text("\n".join(paired) + "\n")
+    after = load_images(folder, groups="patient", cache=cache)
+    assert after.fingerprint != before.fingerprint
+    for part in patients(after):
+        assert {patient ^ 1 for patient in part} == part
+
+
 def test_images_beside_the_groups_are_refused(tmp_path):
     folder = write_folders(tmp_path / "images")
     picture(1, 1).save(folder / "ill" / "loose.png")
     with pytest.raises(InputError, match=r"loose\.png: in no folder within its class folder"):
         load_images(folder, groups="folder")
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("patients", [2, 3, 5])
+def test_every_class_is_held_out_though_its_groups_are_large(classes, patients):
+    labels = torch.arange(classes).repeat_interleave(100 * patients)
+    groups = [f"p{index // 100}" for index in range(len(labels))]
+    kept, held = grouped_split(labels, groups, fraction=0.1, limit=5_000, seed=0)
+    assert torch.bincount(labels[held], minlength=classes).tolist() == [100] * classes
+    assert torch.bincount(labels[kept]).tolist() == [100 * (patients - 1)] * classes
 
 
 @given(

@@ -14,7 +14,7 @@ from nas.cli.option_values import positive
 from nas.cli.panels import MACHINE, NETWORK
 from nas.cli.parameters import Device, Json, Quiet, Verbose, out_option, space_option
 from nas.cli.terminal_progress import TerminalProgress
-from nas.environment import check_device
+from nas.environment import AUTO, check_device
 from nas.errors import InputError
 from nas.spaces.latency_table import Backend, write_table
 from nas.spaces.registry import load_space
@@ -121,7 +121,10 @@ def measured_here(
     for known in get_args(Backend):
         if chosen == known:
             return Device(
-                known, check_device(device or "cpu"), positive("batch", batch) or 1, again
+                known,
+                "cpu" if device in (None, AUTO) else check_device(device),
+                positive("batch", batch) or 1,
+                again,
             )
     raise InputError(
         f"latency backend {chosen!r} is not accepted: {' or '.join(get_args(Backend))}"
