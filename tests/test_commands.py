@@ -312,7 +312,7 @@ def _brief(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "default_settings", lambda *of, **how: training)
         if module is nas.proxies.presets:
             patch.setattr(module, "scaled_settings", lambda settings, *of: settings)
-        patch.setattr(module, "final_settings", lambda settings: settings)
+        patch.setattr(module, "final_settings", lambda settings, *of: settings)
         patch.setattr(module, "supernet_settings", lambda *of, **how: supernet)
     patch.setattr(nas.proxies.presets, "training_settings", lambda *of, **how: training)
 

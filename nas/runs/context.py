@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from nas.data import ImageData
 from nas.data.dataset import channels_for, load_data
+from nas.data.reading import DEFAULT_RESOLUTION
 from nas.environment import environment
 from nas.errors import InputError
 from nas.evaluation.database import database_url, printable, resolved, without_password
@@ -130,9 +131,8 @@ def resolve(
     data = None
     if settings.data or looks:
         channels = channels_for(settings.space, settings.data)
-        data = load_data(
-            settings.data, channels, progress, notes.add, options=settings.image_options
-        )
+        most = max(DEFAULT_RESOLUTION, settings.train_resolution or 0)
+        data = load_data(settings.data, channels, progress, notes.add, most, settings.image_options)
         if shared_memory:
             jobs = jobs_that_fit(jobs, {"the images": data.nbytes}, notes.add)
     # The built-in images are those of a proxy that trains, not what the user wants to classify.

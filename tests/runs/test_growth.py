@@ -40,7 +40,7 @@ def quick() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nas.runs.schedule, "default_settings", lambda *of, **how: candidate)
-        patch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
+        patch.setattr(nas.runs.schedule, "final_settings", lambda settings, *of: settings)
         patch.setattr(nas.runs.schedule, "grown_settings", lengths)
         patch.setattr(nas.runs.schedule, "GROWN_FLOPS", 1e5)
         # After two steps all are at chance level.

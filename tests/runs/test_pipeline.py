@@ -54,7 +54,7 @@ TINY, ANY = load_space("tiny"), Budget("none")
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = TrainingSettings(width=0.5, resolution=16, images_seen=IMAGES_SEEN, batch_size=16)
     monkeypatch.setattr(nas.runs.schedule, "default_settings", lambda *of, **how: settings)
-    monkeypatch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
+    monkeypatch.setattr(nas.runs.schedule, "final_settings", lambda settings, *of: settings)
     monkeypatch.chdir(tmp_path)
 
 

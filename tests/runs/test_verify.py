@@ -48,7 +48,7 @@ def _quick() -> Iterator[None]:
     training = TrainingSettings(width=0.5, resolution=16, images_seen=64, batch_size=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nas.runs.schedule, "default_settings", lambda *of, **how: training)
-        patch.setattr(nas.runs.schedule, "final_settings", lambda settings: settings)
+        patch.setattr(nas.runs.schedule, "final_settings", lambda settings, *of: settings)
         for module in (nas.runs.phases, nas.runs.verify.run):
             patch.setattr(module, "CHECKED", 4)
         for module in (nas.runs.phases, nas.strategies.finalists):

@@ -51,7 +51,7 @@ shared = SupernetSettings(
     validation_images=16,
 )
 nas.runs.schedule.default_settings = lambda *of, **how: quick
-nas.runs.schedule.final_settings = lambda settings: settings
+nas.runs.schedule.final_settings = lambda settings, *of: settings
 nas.runs.schedule.supernet_settings = lambda *of, **how: shared
 main()
 """

@@ -19,7 +19,7 @@ import nas.runs.schedule
 from nas.cli import main
 from nas.proxies.short_training import TrainingSettings
 nas.runs.schedule.default_settings = lambda *of, **how: {QUICK}
-nas.runs.schedule.final_settings = lambda settings: settings
+nas.runs.schedule.final_settings = lambda settings, *of: settings
 main()
 """
 

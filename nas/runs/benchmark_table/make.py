@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.data.dataset import DEFAULT_OPTIONS, ImageOptions
+from nas.data.reading import DEFAULT_RESOLUTION
 from nas.environment import check_device, environment
 from nas.errors import EvaluationFailed, check_range
 from nas.evaluation.journal import JOURNAL
@@ -83,7 +84,8 @@ class TableSettings:
         """Refuse what is not accepted."""
         check_range("networks", self.networks, 1, 10_000)
         check_range("seeds", self.seeds, 1, 100)
-        Reduction(False, self.width, self.resolution, self.images)  # refuses what is not accepted
+        check_range("images", self.images, 256, 10**9)
+        Reduction(False, self.width, self.resolution)  # refuses what is not accepted
         check_range("jobs", self.jobs, 1)
         check_device(self.device)
 
@@ -129,7 +131,8 @@ def make_table(settings: TableSettings, progress: Progress | None = None) -> Mad
             settings.jobs,
             settings.device,
             progress,
-            options=settings.image_options,
+            max(DEFAULT_RESOLUTION, settings.resolution or 0),
+            settings.image_options,
         )
         asked = Reduction(
             inherits=settings.weights is not None,
