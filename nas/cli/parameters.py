@@ -9,7 +9,7 @@ import typer
 
 from nas.cli import completion
 from nas.cli.log import show_log
-from nas.cli.panels import ACCURACY, BUDGET, MACHINE, OUTPUT, SEARCH
+from nas.cli.panels import ACCURACY, BUDGET, MACHINE, OUTPUT, SEARCH, TRAINING
 
 Budget_ = Annotated[
     str | None,
@@ -333,7 +333,7 @@ TrainWidth = Annotated[
         metavar="X",
         help="Factor of the widths at which networks are trained to be compared.",
         show_default="0.5; 1 with --weights",
-        rich_help_panel=ACCURACY,
+        rich_help_panel=TRAINING,
     ),
 ]
 TrainResolution = Annotated[
@@ -343,7 +343,7 @@ TrainResolution = Annotated[
         metavar="PX",
         help="Pixels at which a network of the space's resolution is trained to be compared.",
         show_default="32; 96 with --weights",
-        rich_help_panel=ACCURACY,
+        rich_help_panel=TRAINING,
     ),
 ]
 TrainImages = Annotated[
@@ -353,7 +353,7 @@ TrainImages = Annotated[
         metavar="N",
         help="Number of images that each training sees, repetitions included.",
         show_default="by the size of the data, or by --time",
-        rich_help_panel=ACCURACY,
+        rich_help_panel=TRAINING,
     ),
 ]
 Data = Annotated[str | None, data_option()]
