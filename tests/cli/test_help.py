@@ -8,7 +8,7 @@ import typer
 
 from nas.cli import _run as command
 from nas.cli.app import app
-from nas.cli.panels import ACCURACY, BUDGET, HELP, MACHINE, OUTPUT, PANELS, SEARCH
+from nas.cli.panels import ACCURACY, BUDGET, HELP, MACHINE, OUTPUT, PANELS, SEARCH, TRAINING
 
 MAIN: Any = typer.main.get_command(app)
 CONTEXT = MAIN.make_context("nas-search", ["--budget", "1M-flops"])
@@ -45,7 +45,7 @@ def test_options_are_in_panels_and_say_what_they_take(name: str) -> None:
 
 def test_the_panels_of_the_main_page(capsys: pytest.CaptureFixture[str]) -> None:
     found = re.findall(r"^╭─ (.+?) ─", page("", capsys), re.MULTILINE)
-    assert found[:5] == [BUDGET, SEARCH, ACCURACY, MACHINE, OUTPUT]
+    assert found[:6] == [BUDGET, SEARCH, TRAINING, ACCURACY, MACHINE, OUTPUT]
 
 
 @pytest.mark.parametrize("columns", [60, 80])
