@@ -9,7 +9,7 @@ import typer
 
 from nas.cli import completion
 from nas.cli.log import show_log
-from nas.cli.panels import ACCURACY, BUDGET, MACHINE, OUTPUT, SEARCH, TRAINING
+from nas.cli.panels import ACCURACY, BUDGET, MACHINE, NETWORK, OUTPUT, SEARCH, TRAINING
 
 Budget_ = Annotated[
     str | None,
@@ -356,6 +356,31 @@ TrainImages = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+SpaceOrAround = Annotated[
+    str | None,
+    space_option(
+        NETWORK, show_default="efficientnet; with --weights, what can be cut out of their network"
+    ),
+]
+CountedAt = Annotated[
+    int | None,
+    typer.Option(
+        "--resolution",
+        metavar="PX",
+        help="Input resolution at which FLOPs are counted.",
+        show_default="that of the space",
+        rich_help_panel=NETWORK,
+    ),
+]
+InheritedWeights = Annotated[
+    str | None,
+    weights_option(
+        "Trained weights that all networks inherit: a file, timm:NAME or the like.",
+        "random",
+        ACCURACY,
+    ),
+]
+WeightsArch = Annotated[str | None, weights_arch_option(ACCURACY)]
 Data = Annotated[str | None, data_option()]
 FitOption = Annotated[str, fit_option()]
 Augment = Annotated[str | None, augment_option()]

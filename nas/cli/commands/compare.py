@@ -18,6 +18,7 @@ from nas.cli.parameters import (
     Device,
     FitOption,
     Groups,
+    InheritedWeights,
     Jobs,
     Json,
     MaxPixels,
@@ -25,11 +26,10 @@ from nas.cli.parameters import (
     Quiet,
     Seeds,
     Verbose,
+    WeightsArch,
     out_option,
     seed_option,
     time_option,
-    weights_arch_option,
-    weights_option,
 )
 from nas.cli.pretrained import pretrained
 from nas.cli.terminal_progress import TerminalProgress, resumable
@@ -56,15 +56,8 @@ def compare(
     max_pixels: MaxPixels = None,
     no_test: NoTest = False,
     groups: Groups = None,
-    weights: Annotated[
-        str | None,
-        weights_option(
-            "Trained weights that every network inherits: a file, timm:NAME or torchvision:NAME.",
-            "random",
-            ACCURACY,
-        ),
-    ] = None,
-    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
+    weights: InheritedWeights = None,
+    weights_architecture: WeightsArch = None,
     seeds: Seeds = 3,
     seed: Annotated[int, seed_option(ACCURACY)] = 0,
     time: Annotated[str | None, time_option("Time limit for all trainings")] = None,

@@ -17,16 +17,16 @@ from nas.cli.parameters import (
     Device,
     FitOption,
     Groups,
+    InheritedWeights,
     Json,
     MaxPixels,
     NoTest,
     Quiet,
     Verbose,
+    WeightsArch,
     seed_option,
     space_option,
     time_option,
-    weights_arch_option,
-    weights_option,
 )
 from nas.cli.pretrained import pretrained
 from nas.cli.terminal_progress import TerminalProgress
@@ -55,15 +55,8 @@ def evaluate(
     max_pixels: MaxPixels = None,
     no_test: NoTest = False,
     groups: Groups = None,
-    weights: Annotated[
-        str | None,
-        weights_option(
-            "Trained weights that the network inherits: a file, timm:NAME or torchvision:NAME.",
-            "random",
-            ACCURACY,
-        ),
-    ] = None,
-    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
+    weights: InheritedWeights = None,
+    weights_architecture: WeightsArch = None,
     seed: Annotated[int, seed_option(ACCURACY, "Seed of the first training.")] = 0,
     seeds: Annotated[
         int,

@@ -14,22 +14,23 @@ from nas.cli.option_values import duration, note_device
 from nas.cli.panels import ACCURACY, NETWORK
 from nas.cli.parameters import (
     Augment,
+    CountedAt,
     Data,
     Device,
     FitOption,
     Groups,
+    InheritedWeights,
     Jobs,
     Json,
     MaxPixels,
     NoTest,
     Quiet,
+    SpaceOrAround,
     Verbose,
+    WeightsArch,
     out_option,
     seed_option,
-    space_option,
     time_option,
-    weights_arch_option,
-    weights_option,
 )
 from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
@@ -50,22 +51,8 @@ def fidelity(
             rich_help_panel=ACCURACY,
         ),
     ],
-    space: Annotated[
-        str | None,
-        space_option(
-            NETWORK,
-            show_default="efficientnet; with --weights, what can be cut out of their network",
-        ),
-    ] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX",
-            help="Input resolution at which FLOPs are counted, as in the table.",
-            show_default="that of the space",
-            rich_help_panel=NETWORK,
-        ),
-    ] = None,
+    space: SpaceOrAround = None,
+    resolution: CountedAt = None,
     samples: Annotated[
         int,
         typer.Option(
@@ -93,15 +80,8 @@ def fidelity(
             rich_help_panel=ACCURACY,
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        weights_option(
-            "Trained weights that a proxy that trains begins with: a file, timm:NAME or the like.",
-            "random",
-            ACCURACY,
-        ),
-    ] = None,
-    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
+    weights: InheritedWeights = None,
+    weights_architecture: WeightsArch = None,
     data: Data = None,
     fit: FitOption = "crop",
     augment: Augment = None,

@@ -12,25 +12,26 @@ from nas.cli.option_values import duration, note_device
 from nas.cli.panels import ACCURACY, NETWORK
 from nas.cli.parameters import (
     Augment,
+    CountedAt,
     Data,
     Device,
     FitOption,
     Groups,
+    InheritedWeights,
     Jobs,
     Json,
     MaxPixels,
     NoTest,
     Quiet,
     Seeds,
+    SpaceOrAround,
     TrainResolution,
     TrainWidth,
     Verbose,
+    WeightsArch,
     out_option,
     seed_option,
-    space_option,
     time_option,
-    weights_arch_option,
-    weights_option,
 )
 from nas.cli.pretrained import pretrained, space_for
 from nas.cli.terminal_progress import TerminalProgress, resumable
@@ -51,22 +52,8 @@ def table(
         ),
     ],
     out: Annotated[str, out_option("DIR", "Folder of the table; rerun the command to resume.")],
-    space: Annotated[
-        str | None,
-        space_option(
-            NETWORK,
-            show_default="efficientnet; with --weights, what can be cut out of their network",
-        ),
-    ] = None,
-    resolution: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX",
-            help="Input resolution at which FLOPs are counted.",
-            show_default="that of the space",
-            rich_help_panel=NETWORK,
-        ),
-    ] = None,
+    space: SpaceOrAround = None,
+    resolution: CountedAt = None,
     networks: Annotated[
         int,
         typer.Option(
@@ -80,15 +67,8 @@ def table(
     max_pixels: MaxPixels = None,
     no_test: NoTest = False,
     groups: Groups = None,
-    weights: Annotated[
-        str | None,
-        weights_option(
-            "Trained weights that every network inherits: a file, timm:NAME or torchvision:NAME.",
-            "random",
-            ACCURACY,
-        ),
-    ] = None,
-    weights_architecture: Annotated[str | None, weights_arch_option(ACCURACY)] = None,
+    weights: InheritedWeights = None,
+    weights_architecture: WeightsArch = None,
     seeds: Seeds = 2,
     train_width: TrainWidth = None,
     train_resolution: TrainResolution = None,
