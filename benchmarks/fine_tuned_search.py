@@ -27,6 +27,7 @@ from nas.networks.cost import measure_cost
 from nas.networks.pretrained import Pretrained, load_pretrained
 from nas.progress import Progress, shown_as
 from nas.proxies.presets import supernet_settings
+from nas.proxies.reduction import Reduction
 from nas.proxies.supernet import SupernetProxy
 from nas.runs.training.settings import TrainSettings
 from nas.runs.training.train import train
@@ -45,16 +46,17 @@ SUPERNET = "supernet.json"
 def adapt(
     space: SearchSpace,
     data: ImageData,
-    weights: Pretrained,
+    weights: Pretrained | None,
     options: argparse.Namespace,
     progress: Progress,
 ) -> SupernetProxy:
-    """Return the proxy with the shared weights of the source, adapted to the images."""
+    """Return the proxy with shared weights, of a source or new ones, trained on the images."""
     file = options.out / SUPERNET
     if file.exists():
         settings = SupernetSettings(**json.loads(file.read_text(encoding="utf-8")))
     else:
-        settings = supernet_settings(data, space, options.adapt, "cpu", inherits=True)
+        asked = Reduction(inherits=weights is not None)
+        settings = supernet_settings(data, space, options.adapt, "cpu", asked=asked)
         file.write_text(json.dumps(asdict(settings)), encoding="utf-8")
     proxy = SupernetProxy(
         data, settings, on_progress=shown_as(progress, "shared weights"), weights=weights

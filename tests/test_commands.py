@@ -86,7 +86,9 @@ WAYS: dict[str, Way] = {
     "nas-search --budget 400M-flops+15ms-latency --data my-images/": Way(
         f"{SMALL} --space tiny", slow=True
     ),
-    f"{MINE}-gpu --device cuda --time 2h": Way(f"{SMALL} --time 2m", instead=(("cuda", "cpu"),)),
+    f"{MINE}-gpu --device cuda --time 2h": Way(
+        f"{SMALL} --time 2m", instead=(("cuda", "cpu"),), slow=True
+    ),
     f"{MINE}-ray --engine ray --ray-address head:6379": Way(
         SMALL,
         instead=(("results/mine-ray", "results/head"), ("head:6379", "{head}")),

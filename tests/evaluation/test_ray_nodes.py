@@ -56,6 +56,7 @@ def node_removed(
     return lossless(begun, result, trials)
 
 
+@pytest.mark.soak
 def test_a_node_that_goes_costs_a_retry_and_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,7 +106,7 @@ def test_naswot_without_images_is_refused() -> None:
         ZeroCostProxy("naswot")
 
 
-@pytest.mark.parametrize("measure", ["synflow", "naswot"])
+@pytest.mark.parametrize("measure", ["synflow", pytest.param("naswot", marks=pytest.mark.soak)])
 def test_a_search_by_a_measure(
     measure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

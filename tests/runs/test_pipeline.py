@@ -719,7 +719,11 @@ def test_killed_at_25_moments_it_ends_the_same(
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
 @pytest.mark.parametrize(
-    ("number", "to_all", "jobs"), [(signal.SIGTERM, False, 2), (signal.SIGINT, True, 2)]
+    ("number", "to_all", "jobs"),
+    [
+        (signal.SIGTERM, False, 2),
+        pytest.param(signal.SIGINT, True, 2, marks=pytest.mark.soak),
+    ],
 )
 def test_a_signal_ends_it_and_leaves_no_worker(
     pictures: Path, tmp_path: Path, number: signal.Signals, to_all: bool, jobs: int
