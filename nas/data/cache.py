@@ -18,7 +18,7 @@ from nas.errors import one_line
 logger = logging.getLogger(__name__)
 
 # Part of every key: raise it when decoding or splitting changes.
-FORMAT = "nas-search-images/4"
+FORMAT = "nas-search-images/5"
 
 
 def cache_key(files: Mapping[Path, str], **settings: Any) -> str:

@@ -16,7 +16,7 @@ from nas.data.grouped_split import grouped_split
 from nas.data.images import ImageData, Part, stratified_split
 from nas.data.labels import label_parts
 from nas.data.reading import Preparation, Progress, read_groups, read_images
-from nas.data.source import Source
+from nas.data.source import SPLITS, Source
 from nas.data.sources import find_source, quiet_readers
 from nas.errors import InputError, check_range
 
@@ -32,6 +32,9 @@ LEAST_HELD_OUT = 500
 
 TEST_SHARE, VALIDATION_SHARE, MOST_HELD_OUT = 0.15, 0.1, 5_000
 """Shares of the training images that are held out, and images at most."""
+
+Together = Sequence[str] | torch.Tensor
+"""The group of each image, or the index of the first that is equal to it."""
 
 MAX_PIXELS = (1 << 10, 1 << 31)
 """Least and most of the largest image that may be read, in pixels."""
@@ -153,14 +156,15 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
     if 0 in counts:
         empty = classes[int(counts.argmin())]
         raise InputError(f"{source.name}: the class {empty!r} has no training images")
-    notes += _repeated(parts)
+    hashes = _hashes(train)
     groups = read_groups(source, "train")
     if groups is not None:
         notes += _shared_groups(source, parts, set(groups))
+    together: Together = groups or _copies(hashes, train[1], len(classes))
     # Indices first, so that no image is in memory more often than it must be.
     left = torch.arange(len(train[1]))
     if "test" not in parts and asked.hold_out:
-        found = _test_images(train[1], classes, groups, "validation" not in parts, seed)
+        found = _test_images(train[1], classes, together, "validation" not in parts, seed)
         if isinstance(found, str):
             notes.append(f"no test images, and none are held out: {found}")
         else:
@@ -178,13 +182,15 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
                 "(one to train, one to validate)"
             )
         try:
-            left, held_out = _split(left, train[1], groups, VALIDATION_SHARE, seed)
+            left, held_out = _split(left, train[1], together, VALIDATION_SHARE, seed)
         except ValueError as error:
             reason = f"no groups can be validation images: {error}"
             raise InputError(f"{source.name}: {reason}") from None
         parts["validation"] = _select(train, held_out)
     if len(left) < len(train[1]):
         parts["train"] = _select(train, left)
+        hashes = [hashes[index] for index in left.tolist()]
+    notes += _repeated(parts, set(hashes))
     for split in ("validation", "test"):
         if split in parts:
             missing = int((torch.bincount(parts[split][1], minlength=len(classes)) == 0).sum())
@@ -199,7 +205,7 @@ def _read(source: Source, asked: Preparation, seed: int, progress: Progress | No
 def _split(
     among: torch.Tensor,
     labels: torch.Tensor,
-    groups: Sequence[str] | None,
+    together: Together,
     share: float,
     seed: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -207,19 +213,23 @@ def _split(
 
     Raises ValueError where no group can be held out.
     """
-    own = labels[among]
-    if groups is None:
-        kept, held = stratified_split(own, fraction=share, limit=MOST_HELD_OUT, seed=seed)
-    else:
-        theirs = [groups[index] for index in among.tolist()]
-        kept, held = grouped_split(own, theirs, fraction=share, limit=MOST_HELD_OUT, seed=seed)
-    return among[kept], among[held]
+    if not isinstance(together, torch.Tensor):
+        theirs = [together[index] for index in among.tolist()]
+        kept, held = grouped_split(
+            labels[among], theirs, fraction=share, limit=MOST_HELD_OUT, seed=seed
+        )
+        return among[kept], among[held]
+    first = together[among]
+    once = among[first == among]
+    _, held = stratified_split(labels[once], fraction=share, limit=MOST_HELD_OUT, seed=seed)
+    out = torch.isin(first, once[held])
+    return among[~out], among[out]
 
 
 def _test_images(
     labels: torch.Tensor,
     classes: Sequence[str],
-    groups: Sequence[str] | None,
+    together: Together,
     validated: bool,
     seed: int,
 ) -> tuple[torch.Tensor, torch.Tensor] | str:
@@ -234,9 +244,9 @@ def _test_images(
         return f"the class {classes[int(counts.argmin())]!r} has fewer than 3 images"
     try:
         # Another seed than that of the validation images, which are of those that are left.
-        kept, held_out = _split(torch.arange(len(labels)), labels, groups, TEST_SHARE, seed + 1)
+        kept, held_out = _split(torch.arange(len(labels)), labels, together, TEST_SHARE, seed + 1)
         if validated:
-            _split(kept, labels, groups, VALIDATION_SHARE, seed)
+            _split(kept, labels, together, VALIDATION_SHARE, seed)
     except ValueError as error:
         return f"too few groups: {error}"
     return kept, held_out
@@ -256,21 +266,32 @@ def _shared_groups(source: Source, parts: Mapping[str, Part], known: set[str]) -
     return notes
 
 
-def _repeated(parts: Mapping[str, Part]) -> list[str]:
+def _hashes(part: Part) -> list[int]:
+    return [hash(image.tobytes()) for image in part[0].permute(0, 2, 3, 1).numpy()]
+
+
+def _copies(hashes: Sequence[int], labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return for each image the index of the first that is equal to it, pixel by pixel.
+
+    Copies are held out together or not at all: none judges what the others have taught. Each image
+    stands for itself where a class has too few different ones for that.
+    """
+    first: dict[int, int] = {}
+    found = torch.tensor([first.setdefault(value, index) for index, value in enumerate(hashes)])
+    alone = torch.arange(len(found))
+    different = torch.bincount(labels[found == alone], minlength=classes)
+    return found if different.min() >= len(SPLITS) else alone
+
+
+def _repeated(parts: Mapping[str, Part], trained: set[int]) -> list[str]:
     """What to say of images of the validation and test parts that are training images, too."""
-
-    def hashes(part: Part) -> list[int]:
-        return [hash(image.tobytes()) for image in part[0].permute(0, 2, 3, 1).numpy()]
-
-    held_out = [split for split in ("validation", "test") if split in parts]
-    if not held_out:
-        return []
-    seen, notes = set(hashes(parts["train"])), []
-    for split in held_out:
-        count = sum(found in seen for found in hashes(parts[split]))
-        if count:
-            total = len(parts[split][1])
-            notes.append(f"{count:,} of {total:,} {split} images are training images, too")
+    notes = []
+    for split in ("validation", "test"):
+        if split in parts:
+            count = sum(found in trained for found in _hashes(parts[split]))
+            if count:
+                total = len(parts[split][1])
+                notes.append(f"{count:,} of {total:,} {split} images are training images, too")
     return notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import zlib
 from collections.abc import Mapping
@@ -194,6 +195,25 @@ def test_test_images_are_held_out_where_there_are_none(tmp_path: Path) -> None:
     assert whole.test_images is None
     assert len(whole.train_labels) == 540
     assert not any("test images" in note for note in whole.notes)
+
+
+def test_copies_of_an_image_are_on_one_side(tmp_path: Path) -> None:
+    folder = numbered(tmp_path / "copies", {"ant": 200, "bee": 150})
+    for name in ("ant", "bee"):
+        for file in sorted((folder / name).iterdir())[:100]:
+            for number in range(3):
+                shutil.copy(file, file.with_name(f"{file.stem}-again{number}.png"))
+    data = load_images(folder)
+    seen = [{image.numpy().tobytes() for image in part[0]} for part in data.parts if part]
+    assert len(seen) == 3
+    assert len(set.union(*seen)) == sum(map(len, seen)) == 350
+    assert sum(len(part[1]) for part in data.parts if part) == 950
+    assert not any("training images, too" in note for note in data.notes)
+
+
+def test_of_copies_alone_it_is_said(tmp_path: Path) -> None:
+    data = load_images(write_folder(tmp_path / "same", {"ant": 5, "bee": 5}))
+    assert "2 of 2 validation images are training images, too" in data.notes
 
 
 @pytest.mark.parametrize(
