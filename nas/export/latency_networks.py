@@ -11,6 +11,7 @@ from nas.spaces.latency_table import (
     head_key,
     keys,
     stage_keys,
+    style_of,
 )
 from nas.spaces.search_space import SearchSpace
 
@@ -80,7 +81,7 @@ class _Way:
             gain, rest = self.best(index + 1, option.width)
             stage = () if option.stage is None else (option.stage,)
             for own in stage:
-                gain += _missing(stage_keys(own, width, size, space.activation), self._times)
+                gain += _missing(stage_keys(own, width, size, style_of(space)), self._times)
             if found is None or gain > found[0]:
                 found = gain, (*stage, *rest)
         assert found is not None

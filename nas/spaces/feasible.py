@@ -15,7 +15,7 @@ from nas.errors import InputError
 from nas.networks.architecture import Layer, Stage, stage_layers
 from nas.networks.cost import METRICS, head_cost, stage_cost, stem_cost
 from nas.spaces.budget import LATENCY, Budget, amount
-from nas.spaces.latency_table import milliseconds
+from nas.spaces.latency_table import milliseconds, style_of
 from nas.spaces.search_space import Choices, Option, SearchSpace, Value
 
 Vector = tuple[int, ...]
@@ -263,6 +263,7 @@ class SpaceCosts:
     ) -> None:
         self._space = space
         self._table = budget.latencies
+        self._style = style_of(space)
         self._pixels = pixels
         self._count = len(metrics)
         self._metrics = [metrics.index(metric) for metric in budget.limits]
@@ -283,7 +284,7 @@ class SpaceCosts:
         parts: Vector = stage_cost(stage, in_width, size)
         if self._table is None:
             return parts
-        return (*parts, self._table.stage(stage, in_width, size, self._space.activation))
+        return (*parts, self._table.stage(stage, in_width, size, self._style))
 
     def fixed_parts(self, width: int) -> Vector:
         """Return what the stem and a head behind ``width`` channels cost, in every metric."""

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from nas.errors import InputError
 from nas.files import digest, parse_json, read_text, validate, write_json
-from nas.networks.architecture import Activation, Architecture, Layer, Stage, stage_layers
+from nas.networks.architecture import Architecture, Layer, Stage, stage_layers
 from nas.spaces.search_space import SearchSpace
 
 SCHEMA = "nas-search-latency/1"
@@ -115,16 +115,16 @@ class LatencyTable:
     blocks: dict[str, Timing]
     check: Check | None = None
 
-    def stage(self, stage: Stage, in_width: int, size: int, activation: Activation) -> int:
+    def stage(self, stage: Stage, in_width: int, size: int, style: str) -> int:
         """Return nanoseconds of a stage for ``in_width`` channels, ``size`` px square.
 
         Raises:
             InputError: a block of it is not in the table.
         """
-        known = self._stages.get((stage, in_width, size, activation))
+        known = self._stages.get((stage, in_width, size, style))
         if known is None:
-            known = sum(map(self._median, stage_keys(stage, in_width, size, activation)))
-            self._stages[stage, in_width, size, activation] = known
+            known = sum(map(self._median, stage_keys(stage, in_width, size, style)))
+            self._stages[stage, in_width, size, style] = known
         return known
 
     def stem(self, architecture: Architecture, size: int) -> int:
@@ -162,7 +162,7 @@ class LatencyTable:
         }
 
     @cached_property
-    def _stages(self) -> dict[tuple[Stage, int, int, Activation], int]:
+    def _stages(self) -> dict[tuple[Stage, int, int, str], int]:
         return {}
 
     def _median(self, key: str) -> int:
@@ -231,22 +231,28 @@ def write_table(path: Path, table: LatencyTable) -> None:
     write_json(path, table.to_dict())
 
 
+def style_of(network: Architecture | SearchSpace) -> str:
+    """Return what all blocks of a network, or of a space, have in common, as keys name it."""
+    padded = "" if network.padding == "symmetric" else f" {network.padding}"
+    return f"{network.activation}{padded}"
+
+
 def stem_key(architecture: Architecture, size: int) -> str:
     """Return the key of the first convolution at ``size`` px."""
     stem = architecture.stem
     parts = [architecture.in_channels, stem.width, stem.kernel, stem.stride]
-    return f"stem {_listed(parts)} {architecture.activation} {size}px"
+    return f"stem {_listed(parts)} {style_of(architecture)} {size}px"
 
 
-def layer_key(layer: Layer, size: int, activation: Activation) -> str:
-    """Return the key of a block for an input of ``size`` px square."""
-    return f"block {_listed(layer)} {activation} {size}px"
+def layer_key(layer: Layer, size: int, style: str) -> str:
+    """Return the key of a block for an input of ``size`` px square; see :func:`style_of`."""
+    return f"block {_listed(layer)} {style} {size}px"
 
 
 def head_key(architecture: Architecture, in_width: int, size: int) -> str:
     """Return the key of the head behind ``in_width`` channels, ``size`` px square."""
     parts = [in_width, architecture.head.width, architecture.num_classes]
-    return f"head {_listed(parts)} {architecture.activation} {size}px"
+    return f"head {_listed(parts)} {style_of(architecture)} {size}px"
 
 
 def keys(architecture: Architecture) -> list[str]:
@@ -256,26 +262,21 @@ def keys(architecture: Architecture) -> list[str]:
     size = -(-size // architecture.stem.stride)
     width = architecture.stem.width
     for layer in architecture.layers():
-        found.append(layer_key(layer, size, architecture.activation))
+        found.append(layer_key(layer, size, style_of(architecture)))
         size = -(-size // layer.stride)
         width = layer.width
     return [*found, head_key(architecture, width, size)]
 
 
-def stage_keys(stage: Stage, in_width: int, size: int, activation: Activation) -> Iterator[str]:
-    """Yield the keys of a stage's blocks."""
+def stage_keys(stage: Stage, in_width: int, size: int, style: str) -> Iterator[str]:
+    """Yield the keys of a stage's blocks; see :func:`style_of`."""
     for layer in stage_layers(stage, in_width):
-        yield layer_key(layer, size, activation)
+        yield layer_key(layer, size, style)
         size = -(-size // layer.stride)
 
 
 def block_keys(space: SearchSpace) -> Iterator[str]:
     """Yield the keys of all that networks of a space are made of, some of them repeatedly."""
-    if space.padding != "symmetric":
-        raise InputError(
-            f"space {space.name!r}: padding {space.padding!r} is not accepted: latencies are those "
-            "of blocks with symmetric padding"
-        )
     for pixels in space.pixels:
         yield from _keys_at(space, pixels)
 
@@ -291,7 +292,7 @@ def _keys_at(space: SearchSpace, pixels: int) -> Iterator[str]:
             for option in space.options(index, width):
                 after.add(option.width)
                 if option.stage is not None:
-                    yield from stage_keys(option.stage, width, size, space.activation)
+                    yield from stage_keys(option.stage, width, size, style_of(space))
         widths, size = after, -(-size // stage.stride)
     for width in widths:
         yield head_key(empty, width, size)

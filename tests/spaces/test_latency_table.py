@@ -76,6 +76,17 @@ def test_sums_are_the_same_by_network_and_by_stage() -> None:
         assert by_stage == whole
 
 
+def test_padding_makes_other_blocks() -> None:
+    padded = replace(TINY, padding="same")
+    assert not set(block_keys(padded)) & set(block_keys(TINY))
+    latencies = table(padded)
+    feasible = Feasible(padded, replace(parse_budget("1000ms-latency"), latencies=latencies))
+    choices = padded.sample(random.Random(0))
+    encoding = Encoding(feasible)
+    [[*_, by_stage]] = encoding.settle(encoding.row(choices)[None])[1]
+    assert by_stage == latencies.of(padded.decode(choices))
+
+
 def test_what_fits_is_exactly_what_is_within_both_limits() -> None:
     latencies = table()
     networks = {}
