@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from nas.networks.compound_scaling import round_resolution, scale
 from nas.networks.fast_convolution import lay_out
 from nas.networks.modules import build
 from nas.networks.pretrained import Normalisation, Pretrained
+from nas.networks.reach import computed
 from nas.proxies.protocol import ProxyCapabilities, Report
 from nas.proxies.registration import ProxyFactory
 from nas.spaces.budget import Budget
@@ -90,6 +92,17 @@ def reduced_architecture(
         name=arch.name,
     )
     return replace(reduced, in_channels=channels, num_classes=classes)
+
+
+def seen_by_training(arch: Architecture, settings: TrainingSettings, base: int) -> Hashable:
+    """Return what is equal for networks that a training with these settings cannot tell apart.
+
+    Args:
+        arch: what is to be measured.
+        settings: of the training.
+        base: see :func:`reduced_architecture`.
+    """
+    return computed(reduced_architecture(arch, settings, base, arch.in_channels, arch.num_classes))
 
 
 class TrainingProxy:

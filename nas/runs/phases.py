@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from nas.accuracy import at_chance
 from nas.errors import InputError
+from nas.networks.architecture import Architecture
 from nas.proxies.protocol import capabilities_of
-from nas.proxies.short_training import TrainingProxy, TrainingTestProxy
+from nas.proxies.short_training import TrainingProxy, TrainingTestProxy, seen_by_training
 from nas.proxies.supernet import SupernetProxy
 from nas.records.run_state import TrainedBaseline
 from nas.runs.coefficients import ChosenCoefficients, choose_coefficients
@@ -124,7 +125,13 @@ def train_finalists(session: RunSession, results: PhaseResults) -> PhaseResults:
     """Train the best of the search and the reference from scratch, and choose the baseline."""
     context, settings = session.context, session.context.settings
     trainer, found = context.trainers["finals"], results.found
-    chosen = finalists(found.trials, settings.finalist_count)
+    plan, base = session.state.plan, context.space.resolution
+    assert plan is not None  # there are images
+
+    def seen(arch: Architecture) -> Hashable:
+        return seen_by_training(arch, plan.finals, base)
+
+    chosen = finalists(found.trials, settings.finalist_count, seen)
     references = context.references()
     networks = with_references((trial.architecture for trial in chosen), references)
     deadline = session.deadline("finals")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,9 +69,24 @@ class FinalistsResult:
         }
 
 
-def finalists(trials: Sequence[Trial], count: int) -> tuple[Trial, ...]:
-    """Return the best trials of a search: ``count``, or as many as finished."""
-    return tuple(ranked(trials)[:count])
+def finalists(
+    trials: Sequence[Trial],
+    count: int,
+    seen: Callable[[Architecture], Hashable] = Architecture.key,
+) -> tuple[Trial, ...]:
+    """Return the best trials of a search: ``count``, or as many as finished.
+
+    Args:
+        trials: of the search.
+        count: how many.
+        seen: equal for networks that their training cannot tell apart; the best of such stands for
+            all.
+    """
+    found: dict[Hashable, Trial] = {}
+    for trial in ranked(trials):
+        if len(found) < count:
+            found.setdefault(seen(trial.architecture), trial)
+    return tuple(found.values())
 
 
 def with_references(

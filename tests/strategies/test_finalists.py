@@ -113,3 +113,9 @@ def test_finalists_no_better_than_chance_choose_nothing(tmp_path: Path) -> None:
     result = play(toy({"n0": 0.001, "n1": 0.0012, "n2": 0.001, B0.name: 0.9}, 0.0), tmp_path)
     assert result.measured
     assert result.chosen is None
+
+
+def test_networks_that_look_alike_are_one_finalist() -> None:
+    half = finalists(TRIALS, 3, lambda architecture: architecture.name != "n2")
+    assert [trial.number for trial in half] == [2, 1]
+    assert len(finalists(TRIALS, 2)) == 2
