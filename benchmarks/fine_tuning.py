@@ -32,6 +32,7 @@ from nas.training.trainer import Trainer
 CHANGES: dict[str, dict[str, Any]] = {
     "present": {},
     "learning rate 3e-4": {"learning_rate": 3e-4},
+    "learning rate 5e-4": {"learning_rate": 5e-4},
     "learning rate 1e-3": {"learning_rate": 1e-3},
     "learning rate 2e-3": {"learning_rate": 2e-3},
     "learning rate 4e-3": {"learning_rate": 4e-3},
@@ -42,6 +43,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "classifier never alone": {"classifier_alone": 0.0},
     "classifier alone for 0.3": {"classifier_alone": 0.3},
     "frozen": {"classifier_alone": 1.0},
+    "weight decay 0.005": {"weight_decay": 0.005},
     "no label smoothing": {"label_smoothing": 0.0},
     "no shift": {"shift": 0.0},
     "crop": {"shift": 0.0, "augment": "crop"},
