@@ -145,8 +145,7 @@ def replay(
     judge = int(rng.integers(seeds))
     turns = [turn for turn in range(seeds) if turn != judge] or [judge]
     truth, points = merits[:, judge], accuracies[:, judge]
-    # A single row judges by itself; of several, the one that nothing is chosen by is noisy, and the
-    # network that is best by it is often luck: all of them say better which one is.
+    # Which network is best by the judging seed alone is often luck: all seeds say it better.
     best = int(np.argmax(merits.mean(axis=1)))
     outcomes = {}
     for name, policy in policies.items():
@@ -289,6 +288,10 @@ def main() -> None:
     parser.add_argument("--weights-arch")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args()
+    if options.data is not None and options.out is None:
+        parser.error("--data: needs --out, where the shared weights are kept")
+    if options.weights is not None and options.weights_arch is None:
+        parser.error("--weights: needs --weights-arch")
     with TerminalProgress(quiet=options.quiet) as progress:
         known = read(options, progress)
         first = next(iter(known.sources))
@@ -304,7 +307,9 @@ def main() -> None:
     networks, seeds = known.merits.shape
     print(f"{options.table.name}: {networks} networks, {seeds} seeds, {options.replays} replays")
     print("\n".join(lines(known, outcomes, list(policies))))
-    share = np.array([np.mean(inside) for inside in hits])
+    share = np.array([np.mean(inside) for inside in hits if inside])
+    if len(share) < 2:  # all networks were trained
+        return
     error = 1.96 * share.std(ddof=1) / np.sqrt(len(share))
     print(
         f"90 % intervals of networks not trained: {100 * share.mean():.1f} ± {100 * error:.1f} % "

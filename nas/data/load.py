@@ -62,9 +62,9 @@ def load_images(
     parquet file, a folder written by `save_to_disk` of the `datasets` library, or a data set of the
     hub. Where the source has no test split, one is held out of at least 500 training images unless
     `hold_out` is false, and where it has no validation split, one of those that are left, by `seed`
-    (`stratified_split`); images with the same value of the column `groups`, or in the same folder
-    within the class folders (`folder`), are kept together (`grouped_split`). The parts of the
-    built-in set are fixed. Images of one square size stay as
+    (`stratified_split`), equal images on one side; images with the same value of the column
+    `groups`, or in the same folder within the class folders (`folder`), are kept together
+    (`grouped_split`). The parts of the built-in set are fixed. Images of one square size stay as
     they are unless a `resolution`, in pixels, is given; otherwise they are resized to it (to 128),
     and made square as `fit` says: `crop` takes the centre, `pad` adds black, `squeeze` distorts.
     With `most`, images that differ in size, or are larger, are resized to so many pixels.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,19 @@ def reduced_architecture(
     return replace(reduced, in_channels=channels, num_classes=classes)
 
 
-def seen_by_training(arch: Architecture, settings: TrainingSettings, base: int) -> Hashable:
-    """Return what is equal for networks that a training with these settings cannot tell apart.
+def seen_by_training(settings: TrainingSettings, base: int) -> Callable[[Architecture], Hashable]:
+    """Return a function that is equal for networks which a training cannot tell apart.
 
     Args:
-        arch: what is to be measured.
         settings: of the training.
         base: see :func:`reduced_architecture`.
     """
-    return computed(reduced_architecture(arch, settings, base, arch.in_channels, arch.num_classes))
+
+    def seen(arch: Architecture) -> Hashable:
+        channels, classes = arch.in_channels, arch.num_classes
+        return computed(reduced_architecture(arch, settings, base, channels, classes))
+
+    return seen
 
 
 class TrainingProxy:

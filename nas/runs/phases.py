@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from nas.accuracy import at_chance
 from nas.errors import InputError
-from nas.networks.architecture import Architecture
 from nas.proxies.protocol import capabilities_of
 from nas.proxies.short_training import TrainingProxy, TrainingTestProxy, seen_by_training
 from nas.proxies.supernet import SupernetProxy
@@ -125,12 +124,9 @@ def train_finalists(session: RunSession, results: PhaseResults) -> PhaseResults:
     """Train the best of the search and the reference from scratch, and choose the baseline."""
     context, settings = session.context, session.context.settings
     trainer, found = context.trainers["finals"], results.found
-    plan, base = session.state.plan, context.space.resolution
+    plan = session.state.plan
     assert plan is not None  # there are images
-
-    def seen(arch: Architecture) -> Hashable:
-        return seen_by_training(arch, plan.finals, base)
-
+    seen = seen_by_training(plan.finals, context.space.resolution)
     chosen = finalists(found.trials, settings.finalist_count, seen)
     references = context.references()
     networks = with_references((trial.architecture for trial in chosen), references)

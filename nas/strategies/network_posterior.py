@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +31,9 @@ SOURCES: Mapping[str, float] = {
 """Prior mean of the weight of each source, in units of the scale; that of another one is 0 …"""
 
 WEIGHT_SPREAD = 0.2
-"""… and the standard deviation of all these weights. Means, spread and optimism are chosen on the
-trainings of Accel-NASBench (`benchmarks/decision.py`)."""
+"""… and the standard deviation of all these weights. The weights of the costs, this spread, the
+noises and the optimism are chosen on the trainings of Accel-NASBench (`benchmarks/decision.py`);
+those of the supernet and of the ImageNet prediction are assumed."""
 
 OPTIMISM = 0.3
 """What is trained next is best by its posterior mean and so many standard deviations."""
@@ -226,11 +226,12 @@ class _Conditioned:
             - len(self.merits) * math.log(scale)
         )
 
-    def draw(self, scale: float, count: int, rng: np.random.Generator) -> Any:
+    def draw(self, scale: float, count: int, rng: np.random.Generator) -> Floats:
         """Return draws of the merits of all candidates, (count, networks)."""
         across = np.linalg.solve(self.root, self.prior[self.indices])
         white = np.linalg.solve(self.root, self.merits / scale - self.expected[self.indices])
         mean = self.expected + across.T @ white
         covariance = self.prior - across.T @ across
         root = np.linalg.cholesky(covariance + 1e-8 * np.eye(len(mean)) * self.prior[0, 0])
-        return scale * (mean + rng.standard_normal((count, len(mean))) @ root.T)
+        found: Floats = scale * (mean + rng.standard_normal((count, len(mean))) @ root.T)
+        return found

@@ -14,6 +14,7 @@ from nas.data import ImageData
 from nas.errors import Diverged
 from nas.evaluation.executor import Task, run_task
 from nas.evaluation.objective import make_objective
+from nas.networks.architecture import efficientnet_b0
 from nas.proxies.imagenet_predictor import ImagenetProxy
 from nas.proxies.presets import (
     SCALED_RESOLUTION,
@@ -23,7 +24,12 @@ from nas.proxies.presets import (
 )
 from nas.proxies.protocol import Proxy, description
 from nas.proxies.registry import known_proxy, proxy_capabilities
-from nas.proxies.short_training import TrainingProxy, TrainingSettings, _stratified_sample
+from nas.proxies.short_training import (
+    TrainingProxy,
+    TrainingSettings,
+    _stratified_sample,
+    seen_by_training,
+)
 from nas.spaces.budget import Budget
 from nas.training.scoring import score
 from tests.support.images import made_up, never
@@ -235,3 +241,13 @@ def test_proxies_by_name() -> None:
     for name in ("table:", "table:FILE", "table"):
         with pytest.raises(nas.InputError):
             known_proxy(name, space)
+
+
+@pytest.mark.parametrize(("pixels", "same"), [(32, True), (96, False)])
+def test_networks_that_a_training_cannot_tell_apart(pixels: int, same: bool) -> None:
+    network = efficientnet_b0()
+    *others, last = network.stages
+    larger = replace(network, stages=(*others, replace(last, kernel=5)))
+    seen = seen_by_training(TrainingSettings(resolution=pixels), network.resolution)
+    assert (seen(network) == seen(larger)) is same
+    assert seen(network) != seen(replace(network, stages=(*others, replace(last, layers=2))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 from nas.evaluation.objective import Objective, make_objective
 from nas.evaluation.seeded_runs import MeasuredNetwork
 from nas.files import validate
-from nas.networks.architecture import Architecture
 from nas.networks.cost import measure_cost
 from nas.proxies.short_training import seen_by_training
 from nas.records.comparison_document import ComparedEntry
@@ -47,10 +46,7 @@ def finals_of(run: VerifiedRun) -> dict[str, Any] | None:
         plan, space = run.state.plan, run.space
         assert plan is not None  # there were images
         assert space is not None  # its trials are known
-
-        def seen(arch: Architecture) -> Hashable:
-            return seen_by_training(arch, plan.finals, space.resolution)
-
+        seen = seen_by_training(plan.finals, space.resolution)
         chosen = finalists(run.known, len(trials), seen)
         networks = with_references(
             (trial.architecture for trial in chosen), run.references or [run.reference]
